@@ -1,0 +1,1 @@
+//! The domain: aggregates by bounded context, pure.

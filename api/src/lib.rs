@@ -1,0 +1,1 @@
+//! The HTTP surface: commands, operations, aggregates, queries, read models, health.

@@ -1,0 +1,5 @@
+//! What runs the model: the event log, the partition owners, the runner, generations, rebuild and verify.
+//! It knows no HTTP and no domain word.
+
+pub mod limits;
+pub mod log;

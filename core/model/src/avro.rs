@@ -1,0 +1,249 @@
+//! Avro binary primitives for the generated, straight-line codec. Reading is bounded and never panics.
+//!
+//! Source: Apache Avro 1.12 specification, "Binary encoding".
+
+use crate::limits;
+
+/// Why bytes are no valid record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes end inside a field.
+    #[error("record ends early, at byte {at}")]
+    UnexpectedEnd {
+        /// Bytes read before the end.
+        at: usize,
+    },
+    /// A field's bytes mean nothing for its type.
+    #[error("invalid {what} at byte {at}")]
+    Invalid {
+        /// What was expected.
+        what: &'static str,
+        /// Where the field starts.
+        at: usize,
+    },
+    /// A length above its limit: no record of ours, or a corrupt one.
+    #[error("{what} at byte {at} is longer than {max}")]
+    TooLong {
+        /// What was expected.
+        what: &'static str,
+        /// Where the field starts.
+        at: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Bytes are left over behind the last field.
+    #[error("{count} bytes left over behind the record")]
+    LeftOver {
+        /// How many.
+        count: usize,
+    },
+    /// The frame names a schema that this build does not know.
+    #[error("schema id {0} is unknown to this build; upgrade it")]
+    UnknownSchema(u32),
+}
+
+/// Appends a zigzag varint (Avro int and long).
+#[inline]
+pub fn put_long(out: &mut Vec<u8>, value: i64) {
+    let mut bits = ((value << 1) ^ (value >> 63)) as u64;
+    while bits >= 0x80 {
+        out.push(bits as u8 | 0x80);
+        bits >>= 7;
+    }
+    out.push(bits as u8);
+}
+
+/// Appends an Avro int.
+#[inline]
+pub fn put_int(out: &mut Vec<u8>, value: i32) {
+    put_long(out, i64::from(value));
+}
+
+/// Appends an Avro boolean.
+#[inline]
+pub fn put_bool(out: &mut Vec<u8>, value: bool) {
+    out.push(u8::from(value));
+}
+
+/// Appends an Avro double.
+#[inline]
+pub fn put_double(out: &mut Vec<u8>, value: f64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends an Avro bytes value.
+#[inline]
+pub fn put_bytes(out: &mut Vec<u8>, value: &[u8]) {
+    put_long(out, value.len() as i64);
+    out.extend_from_slice(value);
+}
+
+/// Appends an Avro string.
+#[inline]
+pub fn put_str(out: &mut Vec<u8>, value: &str) {
+    put_bytes(out, value.as_bytes());
+}
+
+/// Appends a nullable value, as the union `["null", T]`.
+#[inline]
+pub fn put_option<T>(out: &mut Vec<u8>, value: Option<T>, put: impl FnOnce(&mut Vec<u8>, T)) {
+    match value {
+        None => out.push(0),
+        Some(value) => {
+            out.push(2);
+            put(out, value);
+        }
+    }
+}
+
+/// Reads Avro primitives from a slice, in order.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    all: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Starts at the first byte.
+    #[inline]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { all: bytes, at: 0 }
+    }
+
+    /// Bytes read so far.
+    #[inline]
+    pub const fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The bytes not read yet.
+    #[inline]
+    pub fn rest(&self) -> &'a [u8] {
+        &self.all[self.at..]
+    }
+
+    /// Insists that nothing is left.
+    #[inline]
+    pub fn finish(self) -> Result<(), DecodeError> {
+        match self.all.len() - self.at {
+            0 => Ok(()),
+            count => Err(DecodeError::LeftOver { count }),
+        }
+    }
+
+    #[cold]
+    fn invalid(&self, what: &'static str) -> DecodeError {
+        DecodeError::Invalid { what, at: self.at }
+    }
+
+    /// The next `count` bytes.
+    #[inline]
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+        match self.all[self.at..].get(..count) {
+            Some(bytes) => {
+                self.at += count;
+                Ok(bytes)
+            }
+            None => Err(DecodeError::UnexpectedEnd { at: self.all.len() }),
+        }
+    }
+
+    /// An Avro long.
+    #[inline]
+    pub fn long(&mut self) -> Result<i64, DecodeError> {
+        let mut bits = 0u64;
+        let mut shift = 0;
+        loop {
+            let Some(&byte) = self.all.get(self.at) else {
+                return Err(DecodeError::UnexpectedEnd { at: self.all.len() });
+            };
+            if shift == 63 && byte > 1 {
+                return Err(self.invalid("long"));
+            }
+            self.at += 1;
+            bits |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok((bits >> 1) as i64 ^ -((bits & 1) as i64));
+            }
+            shift += 7;
+        }
+    }
+
+    /// An Avro int.
+    #[inline]
+    pub fn int(&mut self) -> Result<i32, DecodeError> {
+        let at = self.at;
+        i32::try_from(self.long()?).map_err(|_| DecodeError::Invalid { what: "int", at })
+    }
+
+    /// An Avro boolean.
+    #[inline]
+    pub fn bool(&mut self) -> Result<bool, DecodeError> {
+        match self.take(1)?[0] {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(DecodeError::Invalid { what: "boolean", at: self.at - 1 }),
+        }
+    }
+
+    /// An Avro double.
+    #[inline]
+    pub fn double(&mut self) -> Result<f64, DecodeError> {
+        self.fixed::<8>().map(|bytes| f64::from_le_bytes(*bytes))
+    }
+
+    /// A length or count between 0 and `max`.
+    #[inline]
+    pub fn length(&mut self, what: &'static str, max: usize) -> Result<usize, DecodeError> {
+        let at = self.at;
+        match usize::try_from(self.long()?) {
+            Ok(length) if length <= max => Ok(length),
+            Ok(_) => Err(DecodeError::TooLong { what, at, max }),
+            Err(_) => Err(DecodeError::Invalid { what, at }),
+        }
+    }
+
+    /// An Avro bytes value.
+    #[inline]
+    pub fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        let length = self.length("bytes", limits::AVRO_FIELD_BYTES_MAX)?;
+        self.take(length)
+    }
+
+    /// An Avro string.
+    #[inline]
+    pub fn str(&mut self) -> Result<&'a str, DecodeError> {
+        let at = self.at;
+        let length = self.length("string", limits::AVRO_FIELD_BYTES_MAX)?;
+        std::str::from_utf8(self.take(length)?).map_err(|_| DecodeError::Invalid { what: "string (not utf-8)", at })
+    }
+
+    /// An Avro fixed of `N` bytes.
+    #[inline]
+    pub fn fixed<const N: usize>(&mut self) -> Result<&'a [u8; N], DecodeError> {
+        let at = self.at;
+        self.take(N)?.first_chunk::<N>().ok_or(DecodeError::Invalid { what: "fixed", at })
+    }
+
+    /// The branch of a union with `branches` branches.
+    #[inline]
+    pub fn branch(&mut self, branches: usize) -> Result<usize, DecodeError> {
+        let at = self.at;
+        match usize::try_from(self.long()?) {
+            Ok(branch) if branch < branches => Ok(branch),
+            _ => Err(DecodeError::Invalid { what: "union branch", at }),
+        }
+    }
+
+    /// A nullable value, from the union `["null", T]`.
+    #[inline]
+    pub fn option<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, DecodeError> {
+        match self.branch(2)? {
+            0 => Ok(None),
+            _ => read(self).map(Some),
+        }
+    }
+}

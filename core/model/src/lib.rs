@@ -1,0 +1,13 @@
+//! The words of Annals as types, and everything pure.
+//!
+//! Domain code (schemas, aggregates, projections) sees this crate and nothing else of the engine, so that its
+//! purity shows in `cargo metadata`: there is no I/O, no clock and no randomness to be had from here.
+
+pub mod avro;
+pub mod engine_record;
+pub mod envelope;
+pub mod event;
+pub mod ids;
+pub mod limits;
+pub mod position;
+pub mod time;

@@ -1,0 +1,1 @@
+//! The read models: projections, rollups, named queries and their sinks.

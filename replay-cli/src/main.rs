@@ -1,0 +1,2 @@
+//! `annals`: the operator's and auditor's tool.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The event contracts: one Avro schema per event and version, with generated Rust types and codec.

@@ -1,0 +1,1 @@
+//! What crosses crates: several processes, kill -9, model checks.
