@@ -3,7 +3,10 @@
 //! Domain code (schemas, aggregates, projections) sees this crate and nothing else of the engine, so that its
 //! purity shows in `cargo metadata`: there is no I/O, no clock and no randomness to be had from here.
 
+pub mod aggregate;
 pub mod avro;
+pub mod command_json;
+pub mod context;
 pub mod engine_record;
 pub mod envelope;
 pub mod event;
