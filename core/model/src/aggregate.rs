@@ -39,6 +39,9 @@ pub trait Aggregate: Default + Clone + Send + Sync + std::fmt::Debug + Serialize
     const TYPE: &'static str = <Self::Event as EventSet>::AGGREGATE_TYPE;
     /// Whose consistency boundary it lives in.
     const SCOPE: ScopeKind;
+    /// Moves whenever [`Aggregate::evolve`] gives another result for a recorded history: states kept from an older fold
+    /// are then thrown away and folded again. The golden histories' test fails when it was forgotten.
+    const FOLD_VERSION: u32 = 1;
     /// Names of the commands that create it: the engine answers 409 to these if it exists, and 404 to all others if it
     /// does not. No existence checks in aggregates.
     const CREATED_BY: &'static [&'static str];

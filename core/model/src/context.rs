@@ -56,6 +56,10 @@ impl BoundedContext {
 pub struct AnyState(Box<dyn ErasedState>);
 
 impl AnyState {
+    /// Erases the type of a state.
+    pub fn new<A: Aggregate>(state: A) -> Self {
+        Self(Box::new(state))
+    }
     /// The state as its Rust type, for [`crate::aggregate::StateView`].
     pub fn as_any(&self) -> &dyn Any {
         self.0.as_any()
@@ -176,6 +180,8 @@ pub trait ErasedAggregate: Send + Sync + fmt::Debug {
     fn aggregate_type(&self) -> &'static str;
     /// Whose consistency boundary it lives in.
     fn scope(&self) -> ScopeKind;
+    /// Version of its fold, [`Aggregate::FOLD_VERSION`].
+    fn fold_version(&self) -> u32;
     /// The commands that create it.
     fn created_by(&self) -> &'static [&'static str];
     /// Its event types.
@@ -232,6 +238,9 @@ impl<A: Aggregate> ErasedAggregate for Erased<A> {
     fn scope(&self) -> ScopeKind {
         A::SCOPE
     }
+    fn fold_version(&self) -> u32 {
+        A::FOLD_VERSION
+    }
     fn created_by(&self) -> &'static [&'static str] {
         A::CREATED_BY
     }
@@ -255,7 +264,7 @@ impl<A: Aggregate> ErasedAggregate for Erased<A> {
         })
     }
     fn initial(&self) -> AnyState {
-        AnyState(Box::new(A::default()))
+        AnyState::new(A::default())
     }
     fn decide(&self, state: &AnyState, command: AnyCommand, ctx: &Context<'_>) -> Result<Decided, Refusal> {
         let Ok(command) = command.command.downcast::<A::Command>() else {
@@ -278,7 +287,7 @@ impl<A: Aggregate> ErasedAggregate for Erased<A> {
                 json: event.to_json(),
             });
         }
-        Ok(Decided { state: AnyState(Box::new(next)), events: decided, payloads })
+        Ok(Decided { state: AnyState::new(next), events: decided, payloads })
     }
     fn evolve(&self, state: &mut AnyState, schema: SchemaId, payload: &[u8]) -> Result<(), DecodeError> {
         let event = A::Event::decode_any(schema, payload)?;

@@ -13,4 +13,6 @@ pub mod event;
 pub mod ids;
 pub mod limits;
 pub mod position;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
