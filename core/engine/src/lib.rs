@@ -1,5 +1,6 @@
 //! What runs the model: the event log, the partition owners, the runner, generations, rebuild and verify.
 //! It knows no HTTP and no domain word.
 
+pub mod command;
 pub mod limits;
 pub mod log;
