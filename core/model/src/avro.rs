@@ -235,6 +235,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The index of an enum's symbol, of `symbols` symbols.
+    #[inline]
+    pub fn symbol(&mut self, symbols: usize) -> Result<usize, DecodeError> {
+        let at = self.at;
+        match usize::try_from(self.long()?) {
+            Ok(symbol) if symbol < symbols => Ok(symbol),
+            _ => Err(DecodeError::Invalid { what: "enum symbol", at }),
+        }
+    }
+
     /// A nullable value, from the union `["null", T]`.
     #[inline]
     pub fn option<T>(

@@ -7,7 +7,7 @@ use crate::envelope::{SchemaId, put_frame, read_frame};
 use crate::time::Timestamp;
 
 /// Schema of `$claim`: an owner took a partition. It has no envelope and no ordinal.
-pub const CLAIM_SCHEMA: SchemaId = SchemaId(1388107370);
+pub const CLAIM_SCHEMA: SchemaId = SchemaId(887148417);
 /// Schema of `$accepted`: a command was accepted without events. Envelope, then an empty payload.
 pub const ACCEPTED_SCHEMA: SchemaId = SchemaId(1973814168);
 /// Event type of `$accepted`.

@@ -1,0 +1,163 @@
+//! Code of everything: the modules of contexts and aggregates, the event enums, the catalogue.
+
+use crate::discover::{Aggregate, EventFamily, SchemaSet};
+use crate::enums::{Enums, home};
+use crate::payload;
+use crate::version;
+
+/// One file, included by `src/lib.rs`.
+pub(crate) fn generate(set: &SchemaSet) -> Result<String, String> {
+    let mut code = engine(set);
+    let mut schemas = Vec::new();
+    for family in &set.engine {
+        schemas.extend(family.schemas.iter().map(|schema| (schema, format!("crate::engine::{}", schema.name))));
+    }
+    for context in set.contexts() {
+        code += &format!("/// Events of the context `{context}`.\npub mod {context} {{\n");
+        for aggregate in set.aggregates.iter().filter(|aggregate| aggregate.context == context) {
+            let root = format!("crate::{context}::{}", aggregate.name);
+            code += &aggregate_module(aggregate, &root)?;
+            for family in &aggregate.events {
+                let path = |schema| format!("{}::{}", home(&root, family, schema), family.newest().name);
+                schemas.extend(family.schemas.iter().map(|schema| (schema, path(schema))));
+            }
+        }
+        code += "}\n";
+    }
+    schemas.sort_by_key(|(schema, _)| schema.id);
+    let (mut entries, mut arms) = (String::new(), String::new());
+    for (schema, path) in schemas {
+        let crate::schema::Schema { id, event_type, major, revision, writer_schema, .. } = schema;
+        entries += &format!(
+            "::annals_model::event::ReleasedSchema {{ id: ::annals_model::envelope::SchemaId({id}), \
+             event_type: {event_type:?}, version: {major}, revision: {revision}, \
+             writer_schema: {writer_schema:?}, payload_json: crate::payload_json::<{path}> }},\n"
+        );
+        arms += &format!("{id} => crate::rewrite_as::<{path}>(payload),\n");
+    }
+    code += &format!(
+        r#"
+/// Every released schema, the engine's records too.
+pub static CATALOGUE: ::annals_model::event::SchemaCatalogue = ::annals_model::event::SchemaCatalogue::new(&[
+{entries}]);
+
+/// Reads a payload as the revision that wrote it and writes it again: equal bytes prove that nothing was lost.
+pub fn rewrite(
+    schema: ::annals_model::envelope::SchemaId,
+    payload: &[u8],
+) -> Result<Vec<u8>, ::annals_model::avro::DecodeError> {{
+    match schema.0 {{
+{arms}        other => Err(::annals_model::avro::DecodeError::UnknownSchema(other)),
+    }}
+}}
+"#
+    );
+    Ok(code)
+}
+
+fn engine(set: &SchemaSet) -> String {
+    let structs = set.engine.iter().flat_map(|family| &family.schemas);
+    let structs: String = structs.map(|schema| payload::code(schema, &Enums::none(), "crate::engine")).collect();
+    format!("/// Records that the engine writes for itself.\npub mod engine {{\n{structs}}}\n")
+}
+
+fn aggregate_module(aggregate: &Aggregate, root: &str) -> Result<String, String> {
+    let enums = Enums::of(aggregate, root)?;
+    let mut code = format!("/// Events of the aggregate `{0}`.\npub mod {0} {{\n", aggregate.name);
+    for family in &aggregate.events {
+        code += &format!("pub use v{}::{};\n", family.newest().major, family.newest().name);
+    }
+    code += &enums.code(root);
+    code += &event_set(aggregate, root);
+    for family in &aggregate.events {
+        code += &version::event(aggregate, family, root);
+        code += &version::revisions(family, &enums, root)?;
+    }
+    code += &version::modules(aggregate, &enums, root);
+    code += "}\n";
+    Ok(code)
+}
+
+fn event_set(aggregate: &Aggregate, root: &str) -> String {
+    let (mut variants, mut froms, mut kinds, mut decodes) = Default::default();
+    let (mut types, mut versions, mut schemas, mut encodes, mut jsons) = Default::default();
+    let add = |code: &mut String, more: String| *code += &more;
+    for family in &aggregate.events {
+        let newest = family.newest();
+        let (name, doc, event_type, oldest) = (&newest.name, &newest.doc, &newest.event_type, family.schemas[0].major);
+        let payload = format!("<{root}::{name} as ::annals_model::event::Payload>");
+        add(&mut variants, format!("#[doc = {doc:?}]\n{name}({name}),\n"));
+        add(
+            &mut froms,
+            format!("impl From<{name}> for Event {{\nfn from(event: {name}) -> Self {{\nSelf::{name}(event)\n}}\n}}\n"),
+        );
+        add(
+            &mut kinds,
+            format!(
+                "::annals_model::event::EventKind {{ event_type: {event_type:?}, oldest_version: {oldest}, version: {}, \
+                 schema: {payload}::SCHEMA, privileged: {} }},\n",
+                newest.major, newest.privileged
+            ),
+        );
+        add(&mut decodes, decode_arm(family, root));
+        add(&mut types, format!("Self::{name}(_) => {event_type:?},\n"));
+        add(&mut versions, format!("Self::{name}(_) => {payload}::EVENT_VERSION,\n"));
+        add(&mut schemas, format!("Self::{name}(_) => {payload}::SCHEMA,\n"));
+        add(&mut encodes, format!("Self::{name}(event) => {payload}::encode(event, out),\n"));
+        add(&mut jsons, format!("Self::{name}(event) => crate::json(event),\n"));
+    }
+    format!(
+        r#"
+/// Every event of the aggregate, in its newest version.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {{
+{variants}}}
+{froms}
+impl ::annals_model::event::EventSet for Event {{
+    const CONTEXT: ::annals_model::ids::ContextId = crate::contexts::{context};
+    const AGGREGATE_TYPE: &'static str = {aggregate:?};
+    const TYPES: &'static [::annals_model::event::EventKind] = &[
+{kinds}    ];
+    fn event_type(&self) -> &'static str {{
+        match self {{
+{types}        }}
+    }}
+    fn event_version(&self) -> i32 {{
+        match self {{
+{versions}        }}
+    }}
+    fn schema(&self) -> ::annals_model::envelope::SchemaId {{
+        match self {{
+{schemas}        }}
+    }}
+    fn encode(&self, out: &mut Vec<u8>) {{
+        match self {{
+{encodes}        }}
+    }}
+    fn to_json(&self) -> ::serde_json::Value {{
+        match self {{
+{jsons}        }}
+    }}
+    fn decode_any(
+        schema: ::annals_model::envelope::SchemaId,
+        payload: &[u8],
+    ) -> Result<Self, ::annals_model::avro::DecodeError> {{
+        match schema.0 {{
+{decodes}            other => Err(::annals_model::avro::DecodeError::UnknownSchema(other)),
+        }}
+    }}
+}}
+"#,
+        context = aggregate.context.to_uppercase(),
+        aggregate = aggregate.name,
+    )
+}
+
+fn decode_arm(family: &EventFamily, root: &str) -> String {
+    let ids: Vec<_> = family.schemas.iter().map(|schema| schema.id.to_string()).collect();
+    let name = &family.newest().name;
+    format!(
+        "{} => <{root}::{name} as ::annals_model::event::Event>::decode_any(schema, payload).map(Self::{name}),\n",
+        ids.join(" | ")
+    )
+}

@@ -1,0 +1,112 @@
+//! Enums: which Rust type stands for which Avro enum. The newest definition lies in the aggregate's module and is
+//! shared by its events; a released revision with other symbols keeps an enum of its own beside it.
+
+use crate::discover::{Aggregate, EventFamily};
+use crate::schema::{Enumeration, Schema, camel_case};
+
+/// Module paths below the crate and the enums that lie there.
+pub(crate) struct Enums {
+    root: String,
+    defined: Vec<(String, Enumeration)>,
+}
+
+/// The module of a schema's struct: `<root>::v1`, or `<root>::v1::r0` for an older revision.
+pub(crate) fn home(root: &str, family: &EventFamily, schema: &Schema) -> String {
+    let version = format!("{root}::v{}", schema.major);
+    if family.newest_of(schema.major).id == schema.id { version } else { format!("{version}::r{}", schema.revision) }
+}
+
+impl Enums {
+    pub(crate) fn of(aggregate: &Aggregate, root: &str) -> Result<Self, String> {
+        let mut enums = Self { root: root.to_owned(), defined: Vec::new() };
+        for family in &aggregate.events {
+            enums.define(family.newest(), root)?;
+        }
+        for family in &aggregate.events {
+            for schema in family.schemas.iter().rev() {
+                enums.define(schema, &home(root, family, schema))?;
+            }
+        }
+        Ok(enums)
+    }
+
+    /// Of the engine's records, which have none.
+    pub(crate) fn none() -> Self {
+        Self { root: String::new(), defined: Vec::new() }
+    }
+
+    fn define(&mut self, schema: &Schema, module: &str) -> Result<(), String> {
+        for enumeration in schema.fields.iter().filter_map(|field| field.ty.enumeration()) {
+            if self.find(module, enumeration).is_some() {
+                continue;
+            }
+            if self.defined.iter().any(|(at, other)| at == module && other.name == enumeration.name) {
+                let (path, name) = (&schema.path, &enumeration.name);
+                return Err(format!("{path}: another event has an enum {name} with other symbols; name it otherwise"));
+            }
+            self.defined.push((module.to_owned(), enumeration.clone()));
+        }
+        Ok(())
+    }
+
+    fn find(&self, module: &str, wanted: &Enumeration) -> Option<String> {
+        let same = |(at, other): &&(String, Enumeration)| {
+            (at == &self.root || module.starts_with(at.as_str()))
+                && (&other.name, &other.symbols, &other.default) == (&wanted.name, &wanted.symbols, &wanted.default)
+        };
+        self.defined.iter().find(same).map(|(at, _)| format!("{at}::{}", wanted.name))
+    }
+
+    /// The full path of the Rust type, as seen from a struct in `module`.
+    pub(crate) fn path(&self, module: &str, enumeration: &Enumeration) -> String {
+        // `define` saw every enum of every schema.
+        self.find(module, enumeration).unwrap_or_else(|| enumeration.name.clone())
+    }
+
+    /// Code of the enums that lie in a module.
+    pub(crate) fn code(&self, module: &str) -> String {
+        self.defined.iter().filter(|(at, _)| at == module).map(|(_, enumeration)| definition(enumeration)).collect()
+    }
+}
+
+fn definition(enumeration: &Enumeration) -> String {
+    let Enumeration { name, doc, symbols, default } = enumeration;
+    let count = symbols.len();
+    let (mut variants, mut all, mut texts, mut reads) = (String::new(), String::new(), String::new(), String::new());
+    for (index, symbol) in symbols.iter().enumerate() {
+        let variant = camel_case(symbol);
+        let default = if symbol == default { "#[default]" } else { "" };
+        variants += &format!("#[doc = \"`{symbol}`\"] {default} #[serde(rename = {symbol:?})] {variant},\n");
+        all += &format!("Self::{variant}, ");
+        texts += &format!("Self::{variant} => {symbol:?},\n");
+        let pattern = if index + 1 == count { "_".to_owned() } else { index.to_string() };
+        reads += &format!("{pattern} => Self::{variant},\n");
+    }
+    format!(
+        r#"
+#[doc = {doc:?}]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, ::serde::Serialize, ::serde::Deserialize)]
+pub enum {name} {{
+{variants}}}
+impl {name} {{
+    /// Every symbol, in the order of the wire.
+    pub const ALL: &[Self] = &[{all}];
+    /// The symbol as it stands in JSON and in tables.
+    pub const fn as_str(self) -> &'static str {{
+        match self {{
+{texts}        }}
+    }}
+    #[inline]
+    pub(crate) fn read(reader: &mut ::annals_model::avro::Reader<'_>) -> Result<Self, ::annals_model::avro::DecodeError> {{
+        Ok(match reader.symbol({count})? {{
+{reads}        }})
+    }}
+}}
+impl ::std::fmt::Display for {name} {{
+    fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {{
+        f.write_str(self.as_str())
+    }}
+}}
+"#
+    )
+}

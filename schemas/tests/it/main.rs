@@ -1,0 +1,3 @@
+//! What the generated code promises, held against the released files and against apache-avro.
+
+mod evolution;
