@@ -1,1 +1,18 @@
 //! The domain: aggregates by bounded context, pure.
+//!
+//! One file per aggregate, top to bottom: its state, its commands, its rejections, how it decides and evolves. What a
+//! field may look like stands in its type ([`text`], [`scale`]), so a command that parses is well-formed and `decide`
+//! is about business rules alone.
+
+use annals_model::context::BoundedContext;
+
+pub mod access;
+pub mod limits;
+pub mod portfolio;
+pub mod scale;
+pub mod text;
+
+/// Every bounded context of the domain.
+pub fn contexts() -> Vec<BoundedContext> {
+    vec![access::context(), portfolio::context()]
+}
