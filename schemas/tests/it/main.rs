@@ -1,3 +1,12 @@
 //! What the generated code promises, held against the released files and against apache-avro.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails, also in what tests share")]
+
+mod engine;
 mod evolution;
+mod files;
+mod hostile;
+mod lint;
+mod oracle;
+mod released;
+mod values;
