@@ -5,6 +5,7 @@
 
 pub mod aggregate;
 pub mod avro;
+pub mod canonical;
 pub mod command_json;
 pub mod context;
 pub mod engine_record;
@@ -13,6 +14,7 @@ pub mod event;
 pub mod ids;
 pub mod limits;
 pub mod position;
+pub mod projection;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;

@@ -1,0 +1,299 @@
+//! Read models: named, versioned sets of projections and rollups that share one sink and one checkpoint.
+
+use std::any::TypeId;
+use std::fmt;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::engine_record::{ACCEPTED_SCHEMA, CLAIM_SCHEMA};
+use crate::envelope::{Record, SchemaId};
+use crate::event::SchemaCatalogue;
+use crate::ids::{ContextId, EventId};
+use crate::position::RecordOffset;
+use crate::projection::Projection;
+use crate::projection::fold::{ApplyError, EventGroup, Fold, Refusal};
+use crate::projection::key::{KeyRange, KeySets, Keys, RowKey};
+use crate::projection::rollup::{Rollup, RollupPlan};
+use crate::projection::row::{Column, ColumnType, Row};
+use crate::projection::table::{AnyTable, Table, Tables};
+
+/// What a table of a read model is, and its index among its kind (the index that [`Tables`] and [`KeySets`] mean).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TableKind {
+    /// Rows of a projection.
+    Rows(usize),
+    /// Sums of a rollup.
+    Rollup(usize),
+}
+
+/// One table as a sink stores it. Every table has `tenant_id`, `workspace_id` and `id`, its primary key, before the
+/// columns; a table of rows has `deleted` behind them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableShape {
+    /// Its name.
+    pub name: &'static str,
+    /// Its own columns; for a rollup the group's, then the measures.
+    pub columns: Vec<Column>,
+    /// Whose it is.
+    pub kind: TableKind,
+}
+
+/// An event type that a read model applies, and the versions of it that this build reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SubscribedEvent {
+    /// Whose event.
+    pub context: ContextId,
+    /// Wire name.
+    pub event_type: &'static str,
+    /// Oldest major version.
+    pub oldest_version: i32,
+    /// Newest major version.
+    pub newest_version: i32,
+}
+
+/// An event that a read model could not apply. It stops there, with this to say why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "read model {read_model} cannot apply {event_type} {event_id} at offset {offset}{}: {cause}",
+    row(self.table, self.key)
+)]
+pub struct ApplyFailure {
+    /// Which read model.
+    pub read_model: &'static str,
+    /// Which table, where it came that far.
+    pub table: Option<&'static str>,
+    /// Which row, where it came that far.
+    pub key: Option<RowKey>,
+    /// Where the event lies in its partition.
+    pub offset: RecordOffset,
+    /// The event.
+    pub event_id: EventId,
+    /// Its wire name.
+    pub event_type: String,
+    /// What is wrong.
+    #[source]
+    pub cause: ApplyError,
+}
+
+fn row(table: Option<&'static str>, key: Option<RowKey>) -> String {
+    match (table, key) {
+        (Some(table), Some(key)) => format!(" to {table} row {key}"),
+        _ => String::new(),
+    }
+}
+
+/// What to do with the events of one schema.
+#[derive(Clone, Copy)]
+enum Target {
+    /// Known, and nobody asked for it.
+    Skip,
+    /// The group with this index.
+    Group(usize),
+}
+
+/// A named, versioned set of projections and rollups. Build it once and share it.
+pub struct ReadModel {
+    name: &'static str,
+    version: u32,
+    catalogue: SchemaCatalogue,
+    shapes: Vec<TableShape>,
+    tables: Vec<TableMaker>,
+    rollups: Arc<[RollupPlan]>,
+    groups: Vec<(TypeId, Box<dyn EventGroup>)>,
+    targets: FxHashMap<u32, Target>,
+}
+
+struct TableMaker {
+    projection: TypeId,
+    name: &'static str,
+    make: fn(bool) -> Box<dyn AnyTable>,
+    has_rollup: bool,
+}
+
+impl fmt::Debug for ReadModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} v{}", self.name, self.version)
+    }
+}
+
+impl ReadModel {
+    /// Without tables. `catalogue` is every schema that this build knows: a record of any other is a failure, because
+    /// nobody can say that it does not matter.
+    pub fn new(name: &'static str, version: u32, catalogue: &SchemaCatalogue) -> Self {
+        let mut model = Self {
+            name,
+            version,
+            catalogue: *catalogue,
+            shapes: Vec::new(),
+            tables: Vec::new(),
+            rollups: Arc::new([]),
+            groups: Vec::new(),
+            targets: FxHashMap::default(),
+        };
+        model.find_targets();
+        model
+    }
+
+    /// Adds the table of a projection.
+    ///
+    /// # Panics
+    /// When the definition is wrong: a name twice, a projection without events, or with events of several contexts.
+    #[must_use]
+    pub fn table<P: Projection>(mut self) -> Self {
+        let index = self.tables.len();
+        self.add_shape(P::NAME, P::Row::COLUMNS.to_vec(), TableKind::Rows(index));
+        let mut fold = Fold::<P::Row>::new(index);
+        P::fold(&mut fold);
+        let mut context = None;
+        for subscription in fold.subscriptions {
+            let found = self.groups.iter().position(|(event, _)| *event == subscription.event);
+            let group = found.unwrap_or_else(|| {
+                self.groups.push((subscription.event, (subscription.new_group)()));
+                self.groups.len() - 1
+            });
+            let group = &mut self.groups[group].1;
+            let owner = *context.get_or_insert_with(|| group.context());
+            assert_eq!(owner, group.context(), "all events of table {} belong to one context", P::NAME);
+            group.add(subscription.handler);
+        }
+        assert!(context.is_some(), "table {} applies no event", P::NAME);
+        self.tables.push(TableMaker {
+            projection: TypeId::of::<P>(),
+            name: P::NAME,
+            make: Table::<P::Row>::boxed,
+            has_rollup: false,
+        });
+        self.find_targets();
+        self
+    }
+
+    /// Adds the table of a rollup, behind the table of its projection.
+    ///
+    /// # Panics
+    /// When the definition is wrong: a name twice, or a projection that is not a table of this read model.
+    #[must_use]
+    pub fn rollup<T: Rollup>(mut self) -> Self {
+        let of = self.tables.iter().position(|table| table.projection == TypeId::of::<T::Of>());
+        let of = of.unwrap_or_else(|| panic!("rollup {} comes behind table {}", T::NAME, <T::Of as Projection>::NAME));
+        self.tables[of].has_rollup = true;
+        let measures = T::MEASURES.iter().map(|name| Column { name, column_type: ColumnType::Int, nullable: false });
+        let columns = T::Group::COLUMNS.iter().copied().chain(measures).collect();
+        let index = self.rollups.len();
+        self.add_shape(T::NAME, columns, TableKind::Rollup(index));
+        self.rollups = self.rollups.iter().copied().chain([RollupPlan::new::<T>(of)]).collect();
+        self
+    }
+
+    fn add_shape(&mut self, name: &'static str, columns: Vec<Column>, kind: TableKind) {
+        assert!(self.shapes.iter().all(|shape| shape.name != name), "two tables of {} are named {name}", self.name);
+        self.shapes.push(TableShape { name, columns, kind });
+    }
+
+    fn find_targets(&mut self) {
+        let groups = &self.groups;
+        let target =
+            |event_type: &str, version: i32| match groups.iter().position(|(_, g)| g.event_type() == event_type) {
+                None => Some(Target::Skip),
+                // A version that the event type no longer reads is as good as unknown.
+                Some(index) => {
+                    let group = &groups[index].1;
+                    (group.oldest_version()..=group.newest_version()).contains(&version).then_some(Target::Group(index))
+                }
+            };
+        let known = self
+            .catalogue
+            .iter()
+            .filter_map(|schema| target(schema.event_type, schema.version).map(|target| (schema.id.0, target)));
+        let engine = [CLAIM_SCHEMA, ACCEPTED_SCHEMA].map(|schema| (schema.0, Target::Skip));
+        self.targets = known.chain(engine).collect();
+    }
+
+    /// Its name.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+    /// Its version: another one whenever a handler, a row or a table changes.
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+    /// The contexts whose events it applies, by number.
+    pub fn contexts(&self) -> Vec<ContextId> {
+        let mut contexts: Vec<ContextId> = self.groups.iter().map(|(_, group)| group.context()).collect();
+        contexts.sort_unstable();
+        contexts.dedup();
+        contexts
+    }
+    /// Its tables, of rows and of rollups, in the order of their definition.
+    pub fn tables(&self) -> &[TableShape] {
+        &self.shapes
+    }
+    /// The event types that it applies.
+    pub fn event_types(&self) -> impl Iterator<Item = SubscribedEvent> + '_ {
+        self.groups.iter().map(|(_, group)| SubscribedEvent {
+            context: group.context(),
+            event_type: group.event_type(),
+            oldest_version: group.oldest_version(),
+            newest_version: group.newest_version(),
+        })
+    }
+    /// Empty tables for the rows of a range of keys.
+    pub fn new_tables(&self, range: KeyRange) -> Tables {
+        Tables {
+            range,
+            tables: self.tables.iter().map(|table| (table.make)(table.has_rollup)).collect(),
+            rollups: self.rollups.clone(),
+            keys: Keys::default(),
+        }
+    }
+    /// Empty key sets, one per table of rows.
+    pub fn new_key_sets(&self) -> KeySets {
+        KeySets::new(self.tables.len())
+    }
+
+    /// Adds the keys that an event touches: the rows to load before it is applied.
+    pub fn route(&self, record: &Record<'_>, keys: &mut KeySets) -> Result<(), Box<ApplyFailure>> {
+        match self.target(record.schema) {
+            Some(Target::Skip) => Ok(()),
+            Some(Target::Group(group)) => self.groups[group]
+                .1
+                .route(record, keys)
+                .map_err(|cause| self.failure(record, Refusal { row: None, cause })),
+            None => Err(self.unknown(record)),
+        }
+    }
+
+    /// Applies an event to the rows that it touches. After a failure the tables are partly changed: drop them.
+    #[inline]
+    pub fn apply(&self, record: &Record<'_>, tables: &mut Tables) -> Result<(), Box<ApplyFailure>> {
+        match self.target(record.schema) {
+            Some(Target::Skip) => Ok(()),
+            Some(Target::Group(group)) => {
+                self.groups[group].1.apply(record, tables).map_err(|refusal| self.failure(record, refusal))
+            }
+            None => Err(self.unknown(record)),
+        }
+    }
+
+    fn target(&self, schema: SchemaId) -> Option<Target> {
+        self.targets.get(&schema.0).copied()
+    }
+
+    #[cold]
+    fn unknown(&self, record: &Record<'_>) -> Box<ApplyFailure> {
+        self.failure(record, Refusal { row: None, cause: ApplyError::UnknownSchema(record.schema) })
+    }
+
+    #[cold]
+    fn failure(&self, record: &Record<'_>, refusal: Refusal) -> Box<ApplyFailure> {
+        Box::new(ApplyFailure {
+            read_model: self.name,
+            table: refusal.row.map(|(table, _)| self.tables[table].name),
+            key: refusal.row.map(|(_, key)| key),
+            offset: record.offset,
+            event_id: record.envelope.event_id,
+            event_type: record.envelope.event_type.into(),
+            cause: refusal.cause,
+        })
+    }
+}

@@ -1,0 +1,322 @@
+//! Rows as typed structs, and their columns as values that every sink can store.
+
+use uuid::Uuid;
+
+use crate::ids::{AggregateId, TenantId, UserId, WorkspaceId};
+use crate::position::Sequence;
+use crate::time::Timestamp;
+
+/// One column's value, borrowed from its row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Value<'a> {
+    /// Nothing.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Text.
+    Text(&'a str),
+    /// An id.
+    Uuid(Uuid),
+    /// An instant.
+    Timestamp(Timestamp),
+}
+
+impl Value<'_> {
+    /// The owned form.
+    pub fn into_owned(self) -> OwnedValue {
+        match self {
+            Self::Null => OwnedValue::Null,
+            Self::Bool(value) => OwnedValue::Bool(value),
+            Self::Int(value) => OwnedValue::Int(value),
+            Self::Text(value) => OwnedValue::Text(value.into()),
+            Self::Uuid(value) => OwnedValue::Uuid(value),
+            Self::Timestamp(value) => OwnedValue::Timestamp(value),
+        }
+    }
+
+    /// The type that this value has; nothing for null, which fits every nullable column.
+    pub const fn column_type(&self) -> Option<ColumnType> {
+        match self {
+            Self::Null => None,
+            Self::Bool(_) => Some(ColumnType::Bool),
+            Self::Int(_) => Some(ColumnType::Int),
+            Self::Text(_) => Some(ColumnType::Text),
+            Self::Uuid(_) => Some(ColumnType::Uuid),
+            Self::Timestamp(_) => Some(ColumnType::Timestamp),
+        }
+    }
+}
+
+/// Owned form of [`Value`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OwnedValue {
+    /// Nothing.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Text.
+    Text(Box<str>),
+    /// An id.
+    Uuid(Uuid),
+    /// An instant.
+    Timestamp(Timestamp),
+}
+
+impl OwnedValue {
+    /// The borrowed form.
+    pub fn as_value(&self) -> Value<'_> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(*value),
+            Self::Int(value) => Value::Int(*value),
+            Self::Text(value) => Value::Text(value),
+            Self::Uuid(value) => Value::Uuid(*value),
+            Self::Timestamp(value) => Value::Timestamp(*value),
+        }
+    }
+}
+
+/// What a column holds; sinks map it to a type of theirs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ColumnType {
+    /// `boolean`.
+    Bool,
+    /// `bigint`.
+    Int,
+    /// `text`.
+    Text,
+    /// `uuid`.
+    Uuid,
+    /// `timestamptz`, microseconds.
+    Timestamp,
+}
+
+/// One column of a table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub column_type: ColumnType,
+    /// May be null.
+    pub nullable: bool,
+}
+
+/// Why stored values are no row of this build: the table was written by another definition, or by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowError {
+    /// Another number of columns: the table has another definition; rebuild it.
+    #[error("row has {found} columns instead of {expected}; rebuild the read model")]
+    Columns {
+        /// What the row type has.
+        expected: usize,
+        /// What was stored.
+        found: usize,
+    },
+    /// A value of another type, or a null where none may be; rebuild the table.
+    #[error("column {column} holds {found:?} instead of {expected:?}; rebuild the read model")]
+    Type {
+        /// Which column; empty while unknown.
+        column: &'static str,
+        /// What the row type has.
+        expected: ColumnType,
+        /// What was stored, nothing = null.
+        found: Option<ColumnType>,
+    },
+    /// A value that its type cannot have (an unknown name, a number out of range); rebuild the table.
+    #[error("column {column} holds no valid {what}; rebuild the read model")]
+    Invalid {
+        /// Which column; empty while unknown.
+        column: &'static str,
+        /// What was expected.
+        what: &'static str,
+    },
+}
+
+impl RowError {
+    /// Of a value that its type cannot have.
+    pub const fn invalid(what: &'static str) -> Self {
+        Self::Invalid { column: "", what }
+    }
+
+    /// The same error, naming the column.
+    #[must_use]
+    pub const fn in_column(self, column: &'static str) -> Self {
+        match self {
+            Self::Columns { .. } => self,
+            Self::Type { expected, found, .. } => Self::Type { column, expected, found },
+            Self::Invalid { what, .. } => Self::Invalid { column, what },
+        }
+    }
+}
+
+/// A type that one column can hold. A closed set of names (an enum) is a text column: implement this beside the enum.
+pub trait Field: Sized {
+    /// What the column holds.
+    const TYPE: ColumnType;
+    /// May be null.
+    const NULLABLE: bool = false;
+    /// As a value.
+    fn value(&self) -> Value<'_>;
+    /// From a value, exactly as [`Field::value`] made it.
+    fn from_value(value: Value<'_>) -> Result<Self, RowError>;
+    /// Bytes held outside of the struct itself: memory limits count them.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// A row: one struct per table, written with [`crate::row!`].
+pub trait Row: Clone + PartialEq + std::fmt::Debug + Send + Sync + 'static {
+    /// Its columns, without those that every table has (`tenant_id`, `workspace_id`, `id`, `deleted`).
+    const COLUMNS: &'static [Column];
+    /// Appends one value per column, in order.
+    fn values<'a>(&'a self, out: &mut Vec<Value<'a>>);
+    /// From one value per column, in order.
+    fn from_values(values: &[Value<'_>]) -> Result<Self, RowError>;
+    /// Bytes held outside of the struct itself.
+    fn heap_bytes(&self) -> usize;
+}
+
+/// A group without columns: one rollup row per workspace.
+impl Row for () {
+    const COLUMNS: &'static [Column] = &[];
+    fn values<'a>(&'a self, _out: &mut Vec<Value<'a>>) {}
+    fn from_values(values: &[Value<'_>]) -> Result<Self, RowError> {
+        match values.len() {
+            0 => Ok(()),
+            found => Err(RowError::Columns { expected: 0, found }),
+        }
+    }
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+fn mismatch(expected: ColumnType, found: Value<'_>) -> RowError {
+    RowError::Type { column: "", expected, found: found.column_type() }
+}
+
+macro_rules! fields {
+    ($($type:ty, $column:ident, |$this:ident| $value:expr, $pattern:pat => $result:expr;)+) => {$(
+        impl Field for $type {
+            const TYPE: ColumnType = ColumnType::$column;
+            fn value(&self) -> Value<'_> {
+                let $this = self;
+                Value::$column($value)
+            }
+            fn from_value(value: Value<'_>) -> Result<Self, RowError> {
+                match value {
+                    Value::$column($pattern) => $result,
+                    other => Err(mismatch(Self::TYPE, other)),
+                }
+            }
+        }
+    )+};
+}
+
+fields! {
+    bool, Bool, |this| *this, value => Ok(value);
+    i64, Int, |this| *this, value => Ok(value);
+    i32, Int, |this| i64::from(*this), value => i32::try_from(value).map_err(|_| RowError::invalid("32-bit number"));
+    Uuid, Uuid, |this| *this, value => Ok(value);
+    AggregateId, Uuid, |this| this.0, value => Ok(Self(value));
+    UserId, Uuid, |this| this.0, value => Ok(Self(value));
+    TenantId, Uuid, |this| this.0, value => Ok(Self(value));
+    WorkspaceId, Uuid, |this| this.0, value => Ok(Self(value));
+    Timestamp, Timestamp, |this| *this, value => Ok(value);
+    // The envelope stores sequences as Avro longs, so none is above i64::MAX.
+    Sequence, Int, |this| this.0 as i64, value => u64::try_from(value).map(Self).map_err(|_| RowError::invalid("sequence"));
+}
+
+impl Field for String {
+    const TYPE: ColumnType = ColumnType::Text;
+    fn value(&self) -> Value<'_> {
+        Value::Text(self)
+    }
+    fn from_value(value: Value<'_>) -> Result<Self, RowError> {
+        match value {
+            Value::Text(text) => Ok(text.into()),
+            other => Err(mismatch(Self::TYPE, other)),
+        }
+    }
+    fn heap_bytes(&self) -> usize {
+        self.capacity()
+    }
+}
+
+impl<T: Field> Field for Option<T> {
+    const TYPE: ColumnType = T::TYPE;
+    const NULLABLE: bool = {
+        assert!(!T::NULLABLE, "a column has one null: no option of an option");
+        true
+    };
+    fn value(&self) -> Value<'_> {
+        self.as_ref().map_or(Value::Null, Field::value)
+    }
+    fn from_value(value: Value<'_>) -> Result<Self, RowError> {
+        match value {
+            Value::Null => Ok(None),
+            value => T::from_value(value).map(Some),
+        }
+    }
+    fn heap_bytes(&self) -> usize {
+        self.as_ref().map_or(0, Field::heap_bytes)
+    }
+}
+
+/// Defines a row struct and its columns: one per field, same name, same order.
+///
+/// ```
+/// annals_model::row! {
+///     /// An application as the workspace sees it.
+///     pub struct ApplicationRow {
+///         /// Its name.
+///         pub name: String,
+///         /// The newest release, if there is one.
+///         pub release: Option<String>,
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! row {
+    ($(#[$doc:meta])* $vis:vis struct $name:ident {
+        $($(#[$field_doc:meta])* $field_vis:vis $field:ident : $type:ty),+ $(,)?
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Debug)]
+        $vis struct $name { $($(#[$field_doc])* $field_vis $field: $type),+ }
+
+        impl $crate::projection::Row for $name {
+            const COLUMNS: &'static [$crate::projection::Column] = &[$($crate::projection::Column {
+                name: stringify!($field),
+                column_type: <$type as $crate::projection::Field>::TYPE,
+                nullable: <$type as $crate::projection::Field>::NULLABLE,
+            }),+];
+            fn values<'a>(&'a self, out: &mut Vec<$crate::projection::Value<'a>>) {
+                $(out.push($crate::projection::Field::value(&self.$field));)+
+            }
+            fn from_values(
+                values: &[$crate::projection::Value<'_>],
+            ) -> ::std::result::Result<Self, $crate::projection::RowError> {
+                let [$($field),+] = values else {
+                    return Err($crate::projection::RowError::Columns {
+                        expected: <Self as $crate::projection::Row>::COLUMNS.len(),
+                        found: values.len(),
+                    });
+                };
+                Ok(Self {
+                    $($field: <$type as $crate::projection::Field>::from_value(*$field)
+                        .map_err(|error| error.in_column(stringify!($field)))?),+
+                })
+            }
+            fn heap_bytes(&self) -> usize {
+                0 $(+ $crate::projection::Field::heap_bytes(&self.$field))+
+            }
+        }
+    };
+}
