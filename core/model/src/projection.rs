@@ -14,7 +14,7 @@ pub mod table;
 pub use fold::{ApplyError, Fold, RowSlot, own};
 pub use key::{KeyRange, KeySets, Keys, RowId, RowKey};
 pub use read_model::{ApplyFailure, ReadModel, SubscribedEvent, TableKind, TableShape};
-pub use rollup::{Contributions, GroupRow, Groups, Rollup};
+pub use rollup::{Contributions, GroupRow, Rollup, RollupTotals};
 pub use row::{Column, ColumnType, Field, OwnedValue, Row, RowError, Value};
 pub use table::{RowLife, SharedRow, Tables};
 

@@ -14,7 +14,7 @@ use crate::position::RecordOffset;
 use crate::projection::Projection;
 use crate::projection::fold::{ApplyError, EventGroup, Fold, Refusal};
 use crate::projection::key::{KeyRange, KeySets, Keys, RowKey};
-use crate::projection::rollup::{Rollup, RollupPlan};
+use crate::projection::rollup::{Rollup, RollupPlan, RollupTotals};
 use crate::projection::row::{Column, ColumnType, Row};
 use crate::projection::table::{AnyTable, Table, Tables};
 
@@ -245,6 +245,10 @@ impl ReadModel {
             rollups: self.rollups.clone(),
             keys: Keys::default(),
         }
+    }
+    /// No totals yet.
+    pub fn new_rollup_totals(&self) -> RollupTotals {
+        RollupTotals::new(self.rollups.len())
     }
     /// Empty key sets, one per table of rows.
     pub fn new_key_sets(&self) -> KeySets {

@@ -10,7 +10,7 @@ use crate::ids::{TenantId, WorkspaceId};
 use crate::projection::Projection;
 use crate::projection::key::{RowId, RowKey};
 use crate::projection::row::{OwnedValue, Row};
-use crate::projection::table::{AnyTable, Origin, RowLife, Table};
+use crate::projection::table::{AnyTable, Origin, RowLife, Table, Tables};
 
 /// Integer sums over the live rows of one projection, by group. Its table has the group's columns, then the measures.
 /// A group whose measures are all 0 has no row.
@@ -65,9 +65,32 @@ pub struct GroupRow {
     pub measures: Vec<i64>,
 }
 
-/// Sums by group. Sums of several key ranges, or of several partitions, add up.
+/// The sums of all rollups of a read model over all its live rows, added up over key ranges and partitions. Made by
+/// [`crate::projection::ReadModel::new_rollup_totals`].
+#[derive(Clone, Debug)]
+pub struct RollupTotals {
+    rollups: Vec<Groups>,
+}
+
+impl RollupTotals {
+    pub(crate) fn new(rollups: usize) -> Self {
+        Self { rollups: vec![Groups::default(); rollups] }
+    }
+    /// Adds what all live rows of `tables` contribute. Each row is to be added once.
+    pub fn add(&mut self, tables: &Tables) {
+        for (rollup, groups) in self.rollups.iter_mut().enumerate() {
+            tables.add_rollup_totals(rollup, groups);
+        }
+    }
+    /// The rows of the rollup with this index, ascending by key, without zeros.
+    pub fn rows(&self, rollup: usize) -> Vec<GroupRow> {
+        self.rollups[rollup].clone().into_rows()
+    }
+}
+
+/// Sums by group. What is added in any order makes the same sums.
 #[derive(Clone, Debug, Default)]
-pub struct Groups {
+pub(crate) struct Groups {
     /// By tenant, workspace and canonical bytes of the group.
     sums: FxHashMap<Vec<u8>, Sum>,
     /// Room for the key of one contribution.
@@ -108,24 +131,8 @@ impl Groups {
         }
     }
 
-    /// Adds all sums of `other`.
-    pub fn merge(&mut self, other: Self) {
-        for (key, theirs) in other.sums {
-            match self.sums.get_mut(&key) {
-                None => {
-                    self.sums.insert(key, theirs);
-                }
-                Some(mine) => {
-                    for (mine, theirs) in mine.measures.iter_mut().zip(theirs.measures) {
-                        *mine = mine.wrapping_add(theirs);
-                    }
-                }
-            }
-        }
-    }
-
     /// The sums as rows, ascending by key, without those whose measures are all 0.
-    pub fn into_rows(self) -> Vec<GroupRow> {
+    pub(crate) fn into_rows(self) -> Vec<GroupRow> {
         let sums = self.sums.into_iter().filter(|(_, sum)| sum.measures.iter().any(|measure| *measure != 0));
         let mut rows: Vec<GroupRow> = sums
             .map(|(key, sum)| GroupRow {

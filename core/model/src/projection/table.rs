@@ -235,8 +235,7 @@ impl Tables {
         (plan.deltas)(self.tables[plan.of].as_ref(), &mut groups);
         groups.into_rows()
     }
-    /// Adds what all live rows contribute to a rollup. Totals of several key ranges add up in one `groups`.
-    pub fn add_rollup_totals(&self, rollup: usize, groups: &mut Groups) {
+    pub(crate) fn add_rollup_totals(&self, rollup: usize, groups: &mut Groups) {
         let plan = &self.rollups[rollup];
         (plan.totals)(self.tables[plan.of].as_ref(), groups);
     }

@@ -213,12 +213,10 @@ proptest! {
             let parts = [rows(&low, table), rows(&high, table)].concat();
             prop_assert_eq!(parts, rows(&all, table));
         }
-        let mut groups = Groups::default();
-        low.add_rollup_totals(0, &mut groups);
-        let mut others = Groups::default();
-        high.add_rollup_totals(0, &mut others);
-        groups.merge(others);
-        prop_assert_eq!(groups.into_rows(), all.rollup_totals(0));
+        let mut totals = model.new_rollup_totals();
+        totals.add(&high);
+        totals.add(&low);
+        prop_assert_eq!(totals.rows(0), all.rollup_totals(0));
         let mut absorbed = low;
         absorbed.absorb(high).unwrap();
         prop_assert_eq!(rows(&absorbed, 0), rows(&all, 0));
