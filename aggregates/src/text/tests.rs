@@ -36,7 +36,7 @@ proptest! {
     #[test]
     fn what_was_accepted_once_is_accepted_unchanged(text: String) {
         if let Ok(name) = text.parse::<Name>() {
-            prop_assert_eq!(name.as_str().parse::<Name>(), Ok(name.clone()));
+            prop_assert_eq!(name.as_str().parse::<Name>(), Ok(name));
         }
     }
 }

@@ -136,3 +136,11 @@ fn a_live_membership_points_at_its_workspace_and_an_owner_twice() {
     assert_eq!(folded::<Membership>([added(Role::Owner), removed()]).references(), []);
     assert_eq!(Membership::default().references(), []);
 }
+
+#[test]
+fn who_is_no_longer_an_owner_does_not_count_as_one() {
+    let demoted = || [added(Role::Owner), RoleChanged { role: Role::Viewer }.into()];
+    assert_eq!(folded::<Membership>(demoted()).references(), [("membership", workspace_reference(HOME))]);
+    let beside = at_home([added(Role::Owner)]).and::<Membership>(id(2), demoted());
+    beside.when(Command::Remove {}).then_rejected(Rejection::LastOwner);
+}
