@@ -1,6 +1,6 @@
 //! Given / when / then for aggregates: what has happened, what is asked, what must come of it.
 //!
-//! ```ignore
+//! ```text
 //! given::<Application>([registered("billing")])
 //!     .and::<Dependency>(id(9), [declared(id(2), id(1))])
 //!     .when(Command::Retire { force: false })
@@ -168,7 +168,6 @@ impl<A: Aggregate> Given<A> {
     }
 
     /// Decides.
-    #[track_caller]
     pub fn when(mut self, command: A::Command) -> Outcome<A> {
         if self.version.0 > 0 {
             self.world.put_typed(self.asked.aggregate_id, self.state.clone());
