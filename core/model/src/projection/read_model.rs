@@ -35,6 +35,8 @@ pub struct TableShape {
     pub name: &'static str,
     /// Its own columns; for a rollup the group's, then the measures.
     pub columns: Vec<Column>,
+    /// How many of the columns, at the end, are measures: what a sink adds to instead of replacing it.
+    pub measures: usize,
     /// Whose it is.
     pub kind: TableKind,
 }
@@ -142,7 +144,7 @@ impl ReadModel {
     #[must_use]
     pub fn table<P: Projection>(mut self) -> Self {
         let index = self.tables.len();
-        self.add_shape(P::NAME, P::Row::COLUMNS.to_vec(), TableKind::Rows(index));
+        self.add_shape(P::NAME, P::Row::COLUMNS.to_vec(), 0, TableKind::Rows(index));
         let mut fold = Fold::<P::Row>::new(index);
         P::fold(&mut fold);
         let mut context = None;
@@ -180,14 +182,14 @@ impl ReadModel {
         let measures = T::MEASURES.iter().map(|name| Column { name, column_type: ColumnType::Int, nullable: false });
         let columns = T::Group::COLUMNS.iter().copied().chain(measures).collect();
         let index = self.rollups.len();
-        self.add_shape(T::NAME, columns, TableKind::Rollup(index));
+        self.add_shape(T::NAME, columns, T::MEASURES.len(), TableKind::Rollup(index));
         self.rollups = self.rollups.iter().copied().chain([RollupPlan::new::<T>(of)]).collect();
         self
     }
 
-    fn add_shape(&mut self, name: &'static str, columns: Vec<Column>, kind: TableKind) {
+    fn add_shape(&mut self, name: &'static str, columns: Vec<Column>, measures: usize, kind: TableKind) {
         assert!(self.shapes.iter().all(|shape| shape.name != name), "two tables of {} are named {name}", self.name);
-        self.shapes.push(TableShape { name, columns, kind });
+        self.shapes.push(TableShape { name, columns, measures, kind });
     }
 
     fn find_targets(&mut self) {
