@@ -4,3 +4,4 @@
 pub mod command;
 pub mod limits;
 pub mod log;
+pub mod sink;
