@@ -96,83 +96,99 @@ pub fn put_option<T>(out: &mut Vec<u8>, value: Option<T>, put: impl FnOnce(&mut 
     }
 }
 
+/// Undoes the zigzag of an Avro long.
+#[inline]
+const fn zigzag(bits: u64) -> i64 {
+    (bits >> 1) as i64 ^ -((bits & 1) as i64)
+}
+
 /// Reads Avro primitives from a slice, in order.
+///
+/// Inlined by force where a value that is returned through memory would stall its reader (nullable ids do).
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
-    all: &'a [u8],
-    at: usize,
+    rest: &'a [u8],
+    /// Bytes at the start: a slice that shrinks needs no bounds check on its start, unlike an index that grows.
+    total: usize,
 }
 
 impl<'a> Reader<'a> {
     /// Starts at the first byte.
     #[inline]
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { all: bytes, at: 0 }
+        Self { rest: bytes, total: bytes.len() }
     }
 
     /// Bytes read so far.
     #[inline]
     pub const fn position(&self) -> usize {
-        self.at
+        self.total - self.rest.len()
     }
 
     /// The bytes not read yet.
     #[inline]
-    pub fn rest(&self) -> &'a [u8] {
-        &self.all[self.at..]
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     /// Insists that nothing is left.
     #[inline]
     pub fn finish(self) -> Result<(), DecodeError> {
-        match self.all.len() - self.at {
+        match self.rest.len() {
             0 => Ok(()),
             count => Err(DecodeError::LeftOver { count }),
         }
     }
 
     #[cold]
-    fn invalid(&self, what: &'static str) -> DecodeError {
-        DecodeError::Invalid { what, at: self.at }
+    fn ends_early(&self) -> DecodeError {
+        DecodeError::UnexpectedEnd { at: self.total }
     }
 
     /// The next `count` bytes.
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
-        match self.all[self.at..].get(..count) {
-            Some(bytes) => {
-                self.at += count;
+        match self.rest.split_at_checked(count) {
+            Some((bytes, rest)) => {
+                self.rest = rest;
                 Ok(bytes)
             }
-            None => Err(DecodeError::UnexpectedEnd { at: self.all.len() }),
+            None => Err(self.ends_early()),
         }
     }
 
     /// An Avro long.
-    #[inline]
+    #[inline(always)]
     pub fn long(&mut self) -> Result<i64, DecodeError> {
-        let mut bits = 0u64;
-        let mut shift = 0;
-        loop {
-            let Some(&byte) = self.all.get(self.at) else {
-                return Err(DecodeError::UnexpectedEnd { at: self.all.len() });
-            };
-            if shift == 63 && byte > 1 {
-                return Err(self.invalid("long"));
+        // Nearly all are lengths, branches and small numbers: one byte.
+        match self.rest {
+            [byte @ 0..0x80, rest @ ..] => {
+                self.rest = rest;
+                Ok(zigzag(u64::from(*byte)))
             }
-            self.at += 1;
-            bits |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok((bits >> 1) as i64 ^ -((bits & 1) as i64));
-            }
-            shift += 7;
+            _ => self.longer(),
         }
+    }
+
+    fn longer(&mut self) -> Result<i64, DecodeError> {
+        let mut bits = 0u64;
+        for (index, &byte) in self.rest.iter().enumerate() {
+            if index == 9 && byte > 1 {
+                return Err(DecodeError::Invalid { what: "long", at: self.position() });
+            }
+            bits |= u64::from(byte & 0x7f) << (7 * index);
+            if byte < 0x80 {
+                self.rest = &self.rest[index + 1..];
+                return Ok(zigzag(bits));
+            }
+        }
+        Err(self.ends_early())
     }
 
     /// An Avro int.
     #[inline]
     pub fn int(&mut self) -> Result<i32, DecodeError> {
-        let at = self.at;
+        let at = self.position();
         i32::try_from(self.long()?).map_err(|_| DecodeError::Invalid { what: "int", at })
     }
 
@@ -182,7 +198,7 @@ impl<'a> Reader<'a> {
         match self.take(1)?[0] {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(DecodeError::Invalid { what: "boolean", at: self.at - 1 }),
+            _ => Err(DecodeError::Invalid { what: "boolean", at: self.position() - 1 }),
         }
     }
 
@@ -193,9 +209,9 @@ impl<'a> Reader<'a> {
     }
 
     /// A length or count between 0 and `max`.
-    #[inline]
+    #[inline(always)]
     pub fn length(&mut self, what: &'static str, max: usize) -> Result<usize, DecodeError> {
-        let at = self.at;
+        let at = self.position();
         match usize::try_from(self.long()?) {
             Ok(length) if length <= max => Ok(length),
             Ok(_) => Err(DecodeError::TooLong { what, at, max }),
@@ -213,22 +229,27 @@ impl<'a> Reader<'a> {
     /// An Avro string.
     #[inline]
     pub fn str(&mut self) -> Result<&'a str, DecodeError> {
-        let at = self.at;
+        let at = self.position();
         let length = self.length("string", limits::AVRO_FIELD_BYTES_MAX)?;
         std::str::from_utf8(self.take(length)?).map_err(|_| DecodeError::Invalid { what: "string (not utf-8)", at })
     }
 
     /// An Avro fixed of `N` bytes.
-    #[inline]
+    #[inline(always)]
     pub fn fixed<const N: usize>(&mut self) -> Result<&'a [u8; N], DecodeError> {
-        let at = self.at;
-        self.take(N)?.first_chunk::<N>().ok_or(DecodeError::Invalid { what: "fixed", at })
+        match self.rest.split_first_chunk::<N>() {
+            Some((bytes, rest)) => {
+                self.rest = rest;
+                Ok(bytes)
+            }
+            None => Err(self.ends_early()),
+        }
     }
 
     /// The branch of a union with `branches` branches.
-    #[inline]
+    #[inline(always)]
     pub fn branch(&mut self, branches: usize) -> Result<usize, DecodeError> {
-        let at = self.at;
+        let at = self.position();
         match usize::try_from(self.long()?) {
             Ok(branch) if branch < branches => Ok(branch),
             _ => Err(DecodeError::Invalid { what: "union branch", at }),
@@ -238,7 +259,7 @@ impl<'a> Reader<'a> {
     /// The index of an enum's symbol, of `symbols` symbols.
     #[inline]
     pub fn symbol(&mut self, symbols: usize) -> Result<usize, DecodeError> {
-        let at = self.at;
+        let at = self.position();
         match usize::try_from(self.long()?) {
             Ok(symbol) if symbol < symbols => Ok(symbol),
             _ => Err(DecodeError::Invalid { what: "enum symbol", at }),
@@ -246,7 +267,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A nullable value, from the union `["null", T]`.
-    #[inline]
+    #[inline(always)]
     pub fn option<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
@@ -257,3 +278,6 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

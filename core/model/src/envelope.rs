@@ -279,6 +279,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
+#[inline(always)]
 fn unsigned<T: TryFrom<i64>>(reader: &mut Reader<'_>, what: &'static str) -> Result<T, DecodeError> {
     let at = reader.position();
     T::try_from(reader.long()?).map_err(|_| DecodeError::Invalid { what, at })
