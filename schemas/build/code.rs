@@ -1,9 +1,10 @@
 //! Code of everything: the modules of contexts and aggregates, the event enums, the catalogue.
 
-use crate::discover::{Aggregate, EventFamily, SchemaSet};
-use crate::enums::{Enums, home};
-use crate::payload;
-use crate::version;
+use super::discover::{Aggregate, EventFamily, SchemaSet};
+use super::enums::{Enums, home};
+use super::payload;
+use super::schema::Schema;
+use super::version;
 
 /// One file, included by `src/lib.rs`.
 pub(crate) fn generate(set: &SchemaSet) -> Result<String, String> {
@@ -27,7 +28,7 @@ pub(crate) fn generate(set: &SchemaSet) -> Result<String, String> {
     schemas.sort_by_key(|(schema, _)| schema.id);
     let (mut entries, mut arms) = (String::new(), String::new());
     for (schema, path) in schemas {
-        let crate::schema::Schema { id, event_type, major, revision, writer_schema, .. } = schema;
+        let Schema { id, event_type, major, revision, writer_schema, .. } = schema;
         entries += &format!(
             "::annals_model::event::ReleasedSchema {{ id: ::annals_model::envelope::SchemaId({id}), \
              event_type: {event_type:?}, version: {major}, revision: {revision}, \

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::schema::{Schema, parse};
+use super::schema::{Schema, parse};
 
 /// Everything that was released, in a fixed order.
 pub(crate) struct SchemaSet {
@@ -92,7 +92,7 @@ fn families(root: &Path, folder: &Path, envelope: &Map<String, Value>) -> Result
 fn check_contiguous(schemas: &[Schema]) -> Result<(), String> {
     let (mut major, mut revision) = (1, 0);
     for schema in schemas {
-        if schema.major == major + 1 {
+        if schema.major == major + 1 && revision > 0 {
             (major, revision) = (schema.major, 0);
         }
         if (schema.major, schema.revision) != (major, revision) {

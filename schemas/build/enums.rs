@@ -1,8 +1,8 @@
 //! Enums: which Rust type stands for which Avro enum. The newest definition lies in the aggregate's module and is
 //! shared by its events; a released revision with other symbols keeps an enum of its own beside it.
 
-use crate::discover::{Aggregate, EventFamily};
-use crate::schema::{Enumeration, Schema, camel_case};
+use super::discover::{Aggregate, EventFamily};
+use super::schema::{Enumeration, Schema, camel_case};
 
 /// Module paths below the crate and the enums that lie there.
 pub(crate) struct Enums {

@@ -1,7 +1,7 @@
 //! Code of one revision's struct and its straight-line codec.
 
-use crate::enums::Enums;
-use crate::schema::{Schema, Type};
+use super::enums::Enums;
+use super::schema::{Schema, Type};
 
 /// The struct and its `Payload`. `module` is the path of the module that the code goes into.
 pub(crate) fn code(schema: &Schema, enums: &Enums, module: &str) -> String {

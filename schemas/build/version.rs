@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::discover::{Aggregate, EventFamily};
-use crate::enums::{Enums, home};
-use crate::payload::identifier;
-use crate::schema::{Enumeration, Field, Schema, Type, camel_case};
+use super::discover::{Aggregate, EventFamily};
+use super::enums::{Enums, home};
+use super::payload::identifier;
+use super::schema::{Enumeration, Field, Schema, Type, camel_case};
 
 /// `impl From<v1::r0::X> for v1::X`, for every older revision.
 pub(crate) fn revisions(family: &EventFamily, enums: &Enums, root: &str) -> Result<String, String> {
@@ -142,7 +142,7 @@ pub(crate) fn modules(aggregate: &Aggregate, enums: &Enums, root: &str) -> Strin
     for family in &aggregate.events {
         for schema in &family.schemas {
             let path = home(root, family, schema);
-            let code = crate::payload::code(schema, enums, &path);
+            let code = super::payload::code(schema, enums, &path);
             let (newest, older) = modules.entry(schema.major).or_default();
             let revision = family.newest_of(schema.major).id != schema.id;
             *(if revision { older.entry(schema.revision).or_default() } else { newest }) += &code;

@@ -14,6 +14,10 @@ include!(concat!(env!("OUT_DIR"), "/events.rs"));
 
 /// Carries a major version to the next one: pure and total. Generated code calls it for every major version but the
 /// newest, so a missing link does not compile.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no upcaster",
+    note = "write `impl Upcast for {Self}` in src/<context>/upcast/<aggregate>.rs and name the file in src/upcasters.rs"
+)]
 pub trait Upcast {
     /// The next major version.
     type Next;

@@ -5,6 +5,7 @@
 mod engine;
 mod evolution;
 mod files;
+mod generator;
 mod hostile;
 mod lint;
 mod oracle;
