@@ -6,8 +6,11 @@
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
-use crate::projection::{RowKey, RowLife, Value};
+use crate::ids::{TenantId, WorkspaceId};
+use crate::projection::{OwnedValue, RowId, RowKey, RowLife, Value};
+use crate::time::Timestamp;
 
 /// Appends the canonical bytes of a value.
 pub fn put_value(out: &mut Vec<u8>, value: Value<'_>) {
@@ -35,18 +38,65 @@ pub fn put_value(out: &mut Vec<u8>, value: Value<'_>) {
     }
 }
 
-/// Appends the canonical bytes of a row: its table's name, its key, whether it is deleted, the number of its columns
-/// and their values.
-pub fn put_row(out: &mut Vec<u8>, table: &str, key: &RowKey, life: RowLife, values: &[Value<'_>]) {
-    put_value(out, Value::Text(table));
+/// Appends the canonical bytes of a row: its key, whether it is deleted, the number of its columns and their values.
+pub fn put_row(out: &mut Vec<u8>, key: &RowKey, life: RowLife, values: &[Value<'_>]) {
     out.extend_from_slice(key.tenant.as_bytes());
     out.extend_from_slice(key.workspace.as_bytes());
     out.extend_from_slice(key.id.0.as_bytes());
     put_value(out, Value::Bool(life == RowLife::Deleted));
     out.extend_from_slice(&(values.len() as u32).to_be_bytes());
-    for value in values {
-        put_value(out, *value);
-    }
+    values.iter().for_each(|value| put_value(out, *value));
+}
+
+/// The bytes are no canonical row: they were damaged where they lay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the canonical bytes of a row")]
+pub struct NotCanonical;
+
+/// Reads the canonical bytes of one row, exactly.
+pub fn read_row(bytes: &[u8]) -> Result<(RowKey, RowLife, Vec<OwnedValue>), NotCanonical> {
+    let rest = &mut &*bytes;
+    let key = RowKey {
+        tenant: TenantId(take_uuid(rest)?),
+        workspace: WorkspaceId(take_uuid(rest)?),
+        id: RowId(take_uuid(rest)?),
+    };
+    let life = match take_value(rest)? {
+        OwnedValue::Bool(false) => RowLife::Live,
+        OwnedValue::Bool(true) => RowLife::Deleted,
+        _ => return Err(NotCanonical),
+    };
+    let count = u32::from_be_bytes(take(rest)?);
+    let values = (0..count).map(|_| take_value(rest)).collect::<Result<_, _>>()?;
+    if rest.is_empty() { Ok((key, life, values)) } else { Err(NotCanonical) }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], NotCanonical> {
+    let (taken, left) = rest.split_first_chunk::<N>().ok_or(NotCanonical)?;
+    *rest = left;
+    Ok(*taken)
+}
+
+fn take_uuid(rest: &mut &[u8]) -> Result<Uuid, NotCanonical> {
+    take(rest).map(Uuid::from_bytes)
+}
+
+fn take_value(rest: &mut &[u8]) -> Result<OwnedValue, NotCanonical> {
+    Ok(match take::<1>(rest)?[0] {
+        0 => OwnedValue::Null,
+        1 => OwnedValue::Bool(false),
+        2 => OwnedValue::Bool(true),
+        3 => OwnedValue::Int(i64::from_be_bytes(take(rest)?)),
+        4 => {
+            let length = usize::try_from(u64::from_be_bytes(take(rest)?)).map_err(|_| NotCanonical)?;
+            let (text, left) = rest.split_at_checked(length).ok_or(NotCanonical)?;
+            *rest = left;
+            OwnedValue::Text(std::str::from_utf8(text).map_err(|_| NotCanonical)?.into())
+        }
+        5 => OwnedValue::Uuid(take_uuid(rest)?),
+        6 => OwnedValue::Timestamp(Timestamp(i64::from_be_bytes(take(rest)?))),
+        _ => return Err(NotCanonical),
+    })
 }
 
 /// SHA-256 over canonical bytes. Text: 64 hexadecimal digits.
@@ -80,33 +130,31 @@ impl Digest {
     }
 }
 
-/// The digest of one table: SHA-256 over the canonical bytes of its rows in ascending key order.
+/// The digest of one table: SHA-256 over its name and the canonical bytes of its rows in ascending key order.
 #[derive(Clone, Debug)]
 pub struct TableDigest {
-    table: &'static str,
     hasher: Sha256,
-    bytes: Vec<u8>,
     last: Option<RowKey>,
     rows: u64,
 }
 
 impl TableDigest {
     /// Of an empty table.
-    pub fn new(table: &'static str) -> Self {
-        Self { table, hasher: Sha256::new(), bytes: Vec::new(), last: None, rows: 0 }
+    pub fn new(table: &str) -> Self {
+        let mut name = Vec::new();
+        put_value(&mut name, Value::Text(table));
+        Self { hasher: Sha256::new_with_prefix(name), last: None, rows: 0 }
     }
 
-    /// Adds the next row.
+    /// Adds the next row, as [`put_row`] wrote it.
     ///
     /// # Panics
     /// When keys do not ascend: a digest over another order would compare nothing.
-    pub fn add(&mut self, key: &RowKey, life: RowLife, values: &[Value<'_>]) {
-        assert!(self.last.is_none_or(|last| last < *key), "rows of {} in ascending key order", self.table);
+    pub fn add(&mut self, key: &RowKey, canonical: &[u8]) {
+        assert!(self.last.is_none_or(|last| last < *key), "rows in ascending key order");
         self.last = Some(*key);
         self.rows += 1;
-        self.bytes.clear();
-        put_row(&mut self.bytes, self.table, key, life, values);
-        self.hasher.update(&self.bytes);
+        self.hasher.update(canonical);
     }
 
     /// Number of rows added.

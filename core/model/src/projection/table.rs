@@ -62,7 +62,6 @@ impl<R: Row> Table<R> {
 pub(crate) trait AnyTable: Send + Sync {
     fn as_any(&self) -> &dyn Any;
     fn as_any_mut(&mut self) -> &mut dyn Any;
-    fn into_any(self: Box<Self>) -> Box<dyn Any>;
     fn len(&self) -> usize;
     fn approx_bytes(&self) -> usize;
     fn contains(&self, key: &RowKey) -> bool;
@@ -71,8 +70,7 @@ pub(crate) trait AnyTable: Send + Sync {
     fn values<'a>(&'a self, key: &RowKey, out: &mut Vec<Value<'a>>) -> Option<RowLife>;
     fn load(&mut self, key: RowKey, life: RowLife, values: &[Value<'_>]) -> Result<(), RowError>;
     fn evict_from(&mut self, bound: &RowKey);
-    /// The key of a row that both have, if there is one.
-    fn absorb(&mut self, other: Box<dyn AnyTable>) -> Result<(), RowKey>;
+    fn shared_key(&self, other: &dyn AnyTable) -> Option<RowKey>;
     fn mark_clean(&mut self);
     fn clear(&mut self);
 }
@@ -82,9 +80,6 @@ impl<R: Row> AnyTable for Table<R> {
         self
     }
     fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
     }
     fn len(&self) -> usize {
@@ -131,19 +126,9 @@ impl<R: Row> AnyTable for Table<R> {
         // Half of the room again, so that the next rows do not make it grow at once.
         self.rows.shrink_to(self.rows.len() + self.rows.len() / 2);
     }
-    fn absorb(&mut self, other: Box<dyn AnyTable>) -> Result<(), RowKey> {
-        let mut other = *other.into_any().downcast::<Self>().expect("tables of one read model");
-        if other.rows.len() > self.rows.len() {
-            std::mem::swap(self, &mut other);
-        }
-        self.heap_bytes += other.heap_bytes;
-        self.rows.reserve(other.rows.len());
-        for (key, slot) in other.rows {
-            if self.rows.insert(key, slot).is_some() {
-                return Err(key);
-            }
-        }
-        Ok(())
+    fn shared_key(&self, other: &dyn AnyTable) -> Option<RowKey> {
+        let (few, many) = if self.len() < other.len() { (self, Self::of(other)) } else { (Self::of(other), self) };
+        few.rows.keys().find(|key| many.rows.contains_key(key)).copied()
     }
     fn mark_clean(&mut self) {
         self.rows.values_mut().for_each(|slot| slot.origin = Origin::Clean);
@@ -265,13 +250,12 @@ impl Tables {
             self.tables.iter_mut().for_each(|table| table.evict_from(&bound));
         }
     }
-    /// Takes all rows of `other`: tables of the same read model that were folded from other partitions. A row that is
-    /// in both is an error, and these tables are then of no use.
-    pub fn absorb(&mut self, other: Self) -> Result<(), SharedRow> {
-        for (index, theirs) in other.tables.into_iter().enumerate() {
-            self.tables[index].absorb(theirs).map_err(|key| SharedRow { table: index, key })?;
-        }
-        Ok(())
+    /// A row that is in both, if there is one. Tables folded from different partitions must not share any.
+    pub fn shared_row(&self, other: &Self) -> Option<SharedRow> {
+        let pairs = self.tables.iter().zip(&other.tables).enumerate();
+        pairs
+            .into_iter()
+            .find_map(|(table, (mine, theirs))| mine.shared_key(theirs.as_ref()).map(|key| SharedRow { table, key }))
     }
     /// Keeps all rows as what the sink now holds: nothing is changed any more.
     pub fn mark_clean(&mut self) {
