@@ -72,12 +72,14 @@ impl Enums {
 fn definition(enumeration: &Enumeration) -> String {
     let Enumeration { name, doc, symbols, default } = enumeration;
     let count = symbols.len();
-    let (mut variants, mut all, mut texts, mut reads) = (String::new(), String::new(), String::new(), String::new());
+    let (mut variants, mut all, mut words) = (String::new(), String::new(), String::new());
+    let (mut texts, mut reads) = (String::new(), String::new());
     for (index, symbol) in symbols.iter().enumerate() {
         let variant = camel_case(symbol);
         let default = if symbol == default { "#[default]" } else { "" };
         variants += &format!("#[doc = \"`{symbol}`\"] {default} #[serde(rename = {symbol:?})] {variant},\n");
         all += &format!("Self::{variant}, ");
+        words += &format!("{symbol:?}, ");
         texts += &format!("Self::{variant} => {symbol:?},\n");
         let pattern = if index + 1 == count { "_".to_owned() } else { index.to_string() };
         reads += &format!("{pattern} => Self::{variant},\n");
@@ -91,6 +93,8 @@ pub enum {name} {{
 impl {name} {{
     /// Every symbol, in the order of the wire.
     pub const ALL: &[Self] = &[{all}];
+    /// Every symbol as text, in the same order.
+    pub const WORDS: &[&str] = &[{words}];
     /// The symbol as it stands in JSON and in tables.
     pub const fn as_str(self) -> &'static str {{
         match self {{
@@ -105,6 +109,23 @@ impl {name} {{
 impl ::std::fmt::Display for {name} {{
     fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {{
         f.write_str(self.as_str())
+    }}
+}}
+/// A text column: rows hold the enum itself, tables its symbol.
+impl ::annals_model::projection::Field for {name} {{
+    const TYPE: ::annals_model::projection::ColumnType = ::annals_model::projection::ColumnType::Text;
+    fn value(&self) -> ::annals_model::projection::Value<'_> {{
+        ::annals_model::projection::Value::Text(self.as_str())
+    }}
+    fn from_value(
+        value: ::annals_model::projection::Value<'_>,
+    ) -> Result<Self, ::annals_model::projection::RowError> {{
+        let text = match value {{
+            ::annals_model::projection::Value::Text(text) => text,
+            other => return Err(::annals_model::projection::RowError::mismatch(Self::TYPE, other)),
+        }};
+        let symbol = Self::ALL.iter().find(|symbol| symbol.as_str() == text);
+        symbol.copied().ok_or(::annals_model::projection::RowError::invalid({name:?}))
     }}
 }}
 "#

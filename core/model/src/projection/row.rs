@@ -138,6 +138,11 @@ pub enum RowError {
 }
 
 impl RowError {
+    /// Of a value of another type than its column's.
+    pub const fn mismatch(expected: ColumnType, found: Value<'_>) -> Self {
+        Self::Type { column: "", expected, found: found.column_type() }
+    }
+
     /// Of a value that its type cannot have.
     pub const fn invalid(what: &'static str) -> Self {
         Self::Invalid { column: "", what }
@@ -197,10 +202,6 @@ impl Row for () {
     }
 }
 
-fn mismatch(expected: ColumnType, found: Value<'_>) -> RowError {
-    RowError::Type { column: "", expected, found: found.column_type() }
-}
-
 macro_rules! fields {
     ($($type:ty, $column:ident, |$this:ident| $value:expr, $pattern:pat => $result:expr;)+) => {$(
         impl Field for $type {
@@ -212,7 +213,7 @@ macro_rules! fields {
             fn from_value(value: Value<'_>) -> Result<Self, RowError> {
                 match value {
                     Value::$column($pattern) => $result,
-                    other => Err(mismatch(Self::TYPE, other)),
+                    other => Err(RowError::mismatch(Self::TYPE, other)),
                 }
             }
         }
@@ -241,7 +242,7 @@ impl Field for String {
     fn from_value(value: Value<'_>) -> Result<Self, RowError> {
         match value {
             Value::Text(text) => Ok(text.into()),
-            other => Err(mismatch(Self::TYPE, other)),
+            other => Err(RowError::mismatch(Self::TYPE, other)),
         }
     }
     fn heap_bytes(&self) -> usize {
