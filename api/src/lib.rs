@@ -1,1 +1,4 @@
 //! The HTTP surface: commands, operations, aggregates, queries, read models, health.
+
+pub mod auth;
+pub mod limits;
