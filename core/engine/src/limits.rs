@@ -10,3 +10,37 @@ pub const SNAPSHOT_CHUNK_ROWS_MAX: usize = 1_024;
 pub const PROMOTE_WAIT_MS_MAX: u64 = 1_000;
 /// How often a process looks whether another one changed the registry of generations, milliseconds.
 pub const REGISTRY_POLL_MS: u64 = 250;
+/// Most appends and claims waiting for the SQLite log's committer; one more waits in its caller.
+pub const LOG_QUEUE_REQUESTS_MAX: usize = 1_024;
+/// Most appends and claims in one transaction of the SQLite log.
+pub const LOG_GROUP_REQUESTS_MAX: usize = 256;
+/// Bytes after which a group of appends is closed: bounds the transaction, the memory and the time of one commit.
+pub const LOG_GROUP_BYTES_MAX: usize = 16 << 20;
+/// How long a connection waits for another process's write transaction, milliseconds.
+pub const LOG_BUSY_TIMEOUT_MS: u64 = 5_000;
+/// Most connections that read one SQLite log in one process; one more read waits.
+pub const LOG_READ_CONNECTIONS_MAX: usize = 8;
+/// Most rows of appends in one read statement of the SQLite log.
+pub const LOG_READ_ROWS_MAX: i64 = 4_096;
+/// Rows that a read statement may be ahead of its reader.
+pub const LOG_READ_AHEAD_ROWS_MAX: usize = 64;
+/// Prepared statements kept per connection.
+pub const LOG_STATEMENTS_MAX: usize = 600;
+/// Bytes written after which the write-ahead log is copied into the database file.
+pub const LOG_CHECKPOINT_BYTES: u64 = 8 << 20;
+/// Size of the write-ahead log above which it is truncated, bytes.
+pub const LOG_WAL_BYTES_MAX: u64 = 256 << 20;
+/// Shortest pause between two looks at what other processes wrote, milliseconds.
+pub const LOG_POLL_MIN_MS: u64 = 1;
+/// Longest pause between two looks at what other processes wrote, milliseconds.
+pub const LOG_POLL_MAX_MS: u64 = 10;
+/// Partitions of a context in a new log, unless told otherwise.
+pub const LOG_PARTITIONS_DEFAULT: u16 = 4;
+/// Most partitions of a context: one per slot.
+pub const LOG_PARTITIONS_MAX: u16 = 4_096;
+/// Longest key of a `meta` entry, bytes.
+pub const META_KEY_BYTES_MAX: usize = 256;
+/// Largest value of a `meta` entry, bytes.
+pub const META_VALUE_BYTES_MAX: usize = 1 << 20;
+/// Most records that a checked reader delivers at once, unless one command has more.
+pub const CHECKED_BATCH_RECORDS_MAX: usize = 4_096;

@@ -3,6 +3,14 @@
 //! What callers MUST NOT rely on: that offsets are dense, that they start at 0, or that an offset of one partition
 //! says anything about another. Every implementation passes `log_contract`.
 
+pub(crate) mod admission;
+pub mod checked;
+pub(crate) mod claim_record;
+pub mod contract;
+pub(crate) mod holes;
+pub mod memory;
+pub mod sqlite;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,6 +20,9 @@ use annals_model::position::{ClaimEpoch, ContextPartition, Offset, RecordOffset}
 
 /// A boxed future; one per batch.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Key and value of a `meta` entry.
+pub type MetaEntry = (String, Vec<u8>);
 
 /// Who claims: named in the `$claim` record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +56,7 @@ pub trait EventLog: Send + Sync + fmt::Debug {
     fn meta_get(&self, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, ReadError>>;
 
     /// All `meta` entries whose key starts with `prefix`, by key.
-    fn meta_list(&self, prefix: &str) -> BoxFuture<'_, Result<Vec<(String, Vec<u8>)>, ReadError>>;
+    fn meta_list(&self, prefix: &str) -> BoxFuture<'_, Result<Vec<MetaEntry>, ReadError>>;
 
     /// Writes a `meta` value durably, before it is relied on.
     fn meta_put(&self, key: &str, value: &[u8]) -> BoxFuture<'_, Result<(), MetaError>>;
@@ -152,7 +163,7 @@ impl AppendBatch {
         self.bytes.len()
     }
     /// The records' bytes, in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> + DoubleEndedIterator + Clone {
         self.ends.iter().enumerate().map(|(index, end)| {
             let start = if index == 0 { 0 } else { self.ends[index - 1] };
             &self.bytes[start..*end]
@@ -185,6 +196,16 @@ impl RawBatch {
         self.bytes.extend_from_slice(block);
         self.records.extend(records.map(|(offset, range)| (offset, base + range.start, base + range.end)));
     }
+    /// Removes the first `count` records and keeps the rest, moved to the front.
+    pub fn remove_first(&mut self, count: usize) {
+        let Some(&(_, start, _)) = self.records.get(count) else { return self.clear() };
+        self.bytes.drain(..start);
+        self.records.drain(..count);
+        for (_, from, to) in &mut self.records {
+            *from -= start;
+            *to -= start;
+        }
+    }
     /// Number of records.
     pub fn len(&self) -> usize {
         self.records.len()
@@ -198,7 +219,7 @@ impl RawBatch {
         self.bytes.len()
     }
     /// Offset and bytes of each record, in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (RecordOffset, &[u8])> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (RecordOffset, &[u8])> + DoubleEndedIterator {
         self.records.iter().map(|(offset, start, end)| (*offset, &self.bytes[*start..*end]))
     }
 }

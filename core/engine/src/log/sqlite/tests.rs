@@ -1,0 +1,148 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use annals_model::ids::{ContextId, Partition};
+use annals_model::position::{Checkpoint, ContextPartition, Offset};
+
+use super::{OpenError, SqliteLog, SqliteOptions};
+use crate::log::checked::CheckedReader;
+use crate::log::contract::records::TestRecords;
+use crate::log::{AppendOutcome, ClaimError, Claimed, EventLog, LogWriter, Owner, ReadError};
+
+const CONTEXT: ContextId = ContextId { number: 9, name: "things" };
+const AT: ContextPartition = ContextPartition { context: CONTEXT, partition: Partition(1) };
+
+async fn open(path: &Path) -> Arc<SqliteLog> {
+    SqliteLog::open(path, &[CONTEXT], SqliteOptions::default()).await.unwrap()
+}
+
+async fn claim(log: &SqliteLog) -> (Box<dyn LogWriter>, TestRecords) {
+    let owner = Owner { id: "test".into(), address: String::new() };
+    let Claimed { writer, .. } = log.claim(AT, owner).await.unwrap();
+    let records = TestRecords::new(AT, log.partitions(CONTEXT)).claimed(writer.claim_epoch());
+    (writer, records)
+}
+
+async fn append(writer: Box<dyn LogWriter>, records: &mut TestRecords, commits: &[u16]) -> Box<dyn LogWriter> {
+    match writer.append(records.batch(commits)).await {
+        AppendOutcome::Durable { writer, .. } => writer,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A closed log with `appends` appends of three events each.
+async fn written(path: &Path, appends: usize) -> TestRecords {
+    let log = open(path).await;
+    let (mut writer, mut records) = claim(&log).await;
+    for _ in 0..appends {
+        writer = append(writer, &mut records, &[2, 1]).await;
+    }
+    log.close().await;
+    records
+}
+
+async fn ordinals(log: &dyn EventLog, from: Checkpoint) -> Result<Vec<u64>, ReadError> {
+    let mut reader = CheckedReader::open(log, AT, from).await?;
+    let mut ordinals = Vec::new();
+    while let Some(batch) = reader.next().await? {
+        ordinals.extend(batch.records.iter().map(|record| record.envelope.ordinal.0));
+    }
+    Ok(ordinals)
+}
+
+#[tokio::test]
+async fn a_log_opened_again_is_the_same_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.sqlite");
+    written(&path, 5).await;
+    assert!(!directory.path().join("log.sqlite-wal").exists(), "closing copies everything into the file");
+    let log = open(&path).await;
+    let id = log.id();
+    assert_eq!(ordinals(&*log, Checkpoint::default()).await.unwrap(), (1..=15).collect::<Vec<_>>());
+    log.close().await;
+    assert_eq!(open(&path).await.id(), id);
+}
+
+#[tokio::test]
+async fn a_log_that_was_not_closed_has_everything_that_was_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, copy) = (directory.path().join("log.sqlite"), directory.path().join("copy.sqlite"));
+    let log = open(&path).await;
+    let (writer, mut records) = claim(&log).await;
+    let _writer = append(writer, &mut records, &[3]).await;
+    // What a killed process leaves behind: the file and its write-ahead log, as they are now.
+    std::fs::copy(&path, &copy).unwrap();
+    std::fs::copy(directory.path().join("log.sqlite-wal"), directory.path().join("copy.sqlite-wal")).unwrap();
+    assert_eq!(ordinals(&*open(&copy).await, Checkpoint::default()).await.unwrap(), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_closed_log_refuses_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(&directory.path().join("log.sqlite")).await;
+    let (writer, mut records) = claim(&log).await;
+    log.close().await;
+    let outcome = writer.append(records.batch(&[1])).await;
+    assert!(matches!(outcome, AppendOutcome::Aborted { .. }), "{outcome:?}");
+    let claim = log.claim(AT, Owner { id: "late".into(), address: String::new() }).await;
+    assert!(matches!(claim, Err(ClaimError::Unavailable(_))), "{claim:?}");
+    assert!(matches!(log.end(AT).await, Err(ReadError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn another_instance_sees_what_is_written_and_is_woken() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.sqlite");
+    let serving = open(&path).await;
+    let looking = SqliteLog::open_read_only(&path, &[CONTEXT]).await.unwrap();
+    assert_eq!(looking.id(), serving.id());
+    let claimed = looking.claim(AT, Owner { id: "reader".into(), address: String::new() }).await;
+    assert!(matches!(claimed, Err(ClaimError::Unavailable(_))), "{claimed:?}");
+    let (mut writer, mut records) = claim(&serving).await;
+    let reading = tokio::spawn(async move {
+        let mut reader = CheckedReader::open(&*looking, AT, Checkpoint::default()).await.unwrap();
+        let mut seen = 0;
+        while seen < 20 {
+            match reader.next().await.unwrap() {
+                Some(batch) => seen += batch.records.len(),
+                None => reader.wait().await.unwrap(),
+            }
+        }
+    });
+    for _ in 0..20 {
+        writer = append(writer, &mut records, &[1]).await;
+    }
+    reading.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_context_is_added_and_a_changed_partition_count_refused() {
+    const OTHER: ContextId = ContextId { number: 10, name: "others" };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.sqlite");
+    let options = |count| SqliteOptions { partitions: Some(count), ..SqliteOptions::default() };
+    SqliteLog::open(&path, &[CONTEXT], options(3)).await.unwrap().close().await;
+    let error = SqliteLog::open(&path, &[CONTEXT], options(5)).await.unwrap_err();
+    assert!(matches!(error, OpenError::PartitionCount { found: 3, wanted: 5, .. }), "{error}");
+    let error = SqliteLog::open_read_only(&path, &[OTHER]).await.unwrap_err();
+    assert!(matches!(error, OpenError::UnknownContext(_)), "{error}");
+    let log = SqliteLog::open(&path, &[CONTEXT, OTHER], SqliteOptions::default()).await.unwrap();
+    assert_eq!((log.partitions(CONTEXT), log.partitions(OTHER)), (3, 4));
+    log.close().await;
+    let renamed = ContextId { number: 10, name: "renamed" };
+    let error = SqliteLog::open(&path, &[renamed], SqliteOptions::default()).await.unwrap_err();
+    assert!(matches!(error, OpenError::ContextRenamed { .. }), "{error}");
+    for count in [0, 4_097] {
+        let error = SqliteLog::open(&path, &[CONTEXT], options(count)).await.unwrap_err();
+        assert!(matches!(error, OpenError::InvalidPartitionCount(_)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_position_of_a_longer_history_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.sqlite");
+    written(&path, 2).await;
+    let from = Checkpoint { offset: Offset(1_000), ..Checkpoint::default() };
+    assert!(matches!(ordinals(&*open(&path).await, from).await, Err(ReadError::BeyondEnd { .. })));
+}
