@@ -63,6 +63,8 @@ impl Types<'_> {
 
     fn read(&self, ty: &Type) -> String {
         match ty {
+            Type::Nullable(inner) => format!("reader.option({})?", self.reading(inner)),
+            Type::Enum(_) => format!("{}(reader)?", self.reading(ty)),
             Type::Boolean => "reader.bool()?".to_owned(),
             Type::Int => "reader.int()?".to_owned(),
             Type::Long => "reader.long()?".to_owned(),
@@ -70,8 +72,20 @@ impl Types<'_> {
             Type::String => "reader.str()?.to_owned()".to_owned(),
             Type::Timestamp => "::annals_model::time::Timestamp(reader.long()?)".to_owned(),
             Type::Uuid(newtype) => format!("::annals_model::ids::{newtype}::from_bytes(*reader.fixed()?)"),
-            Type::Enum(enumeration) => format!("{}::read(reader)?", self.enums.path(self.module, enumeration)),
-            Type::Nullable(inner) => format!("reader.option(|reader| Ok({}))?", self.read(inner)),
+        }
+    }
+
+    /// A function that reads a value, as what is in a nullable is read.
+    fn reading(&self, ty: &Type) -> String {
+        match ty {
+            Type::Boolean => "::annals_model::avro::Reader::bool".to_owned(),
+            Type::Int => "::annals_model::avro::Reader::int".to_owned(),
+            Type::Long => "::annals_model::avro::Reader::long".to_owned(),
+            Type::Double => "::annals_model::avro::Reader::double".to_owned(),
+            Type::Enum(enumeration) => format!("{}::read", self.enums.path(self.module, enumeration)),
+            Type::String | Type::Timestamp | Type::Uuid(_) | Type::Nullable(_) => {
+                format!("|reader| Ok({})", self.read(ty))
+            }
         }
     }
 }

@@ -10,4 +10,5 @@ mod hostile;
 mod lint;
 mod oracle;
 mod released;
+mod size;
 mod values;
