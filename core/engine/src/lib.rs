@@ -2,6 +2,7 @@
 //! It knows no HTTP and no domain word.
 
 pub mod command;
+pub mod engine;
 pub mod limits;
 pub mod log;
 pub mod sink;

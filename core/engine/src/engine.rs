@@ -1,0 +1,382 @@
+//! The engine: one owner per (context, partition), and the handle through which commands and reads reach it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use annals_model::context::BoundedContext;
+use annals_model::event::SchemaCatalogue;
+use annals_model::ids::{AggregateId, ContextId, OperationId, Scope, Slot, TenantId};
+use annals_model::position::{ContextPartition, PositionVector, Sequence};
+use annals_model::time::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::command::{
+    AggregateView, AnsweredEvent, CommandAnswer, CommandError, CommandRequest, HistoryEvent, ReadFailure,
+};
+use crate::limits;
+use crate::log::{EventLog, Owner};
+
+mod batch;
+mod decide;
+mod history;
+mod owner;
+mod replay;
+mod state;
+
+pub use state::{
+    AggregateEntry, AggregateKey, Changes, LedgerEntry, MemoryStateStore, Peek, ReferenceKey, StateStore, UniqueKey,
+};
+
+use owner::{Input, Owning, ReadAnswer, ReadQuery, Recorded};
+
+/// Where decision time comes from.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// How an owner's memory is made, one per partition.
+pub type StateStores = Arc<dyn Fn(ContextPartition) -> Box<dyn StateStore> + Send + Sync>;
+
+/// What an engine needs to know of its surroundings.
+#[derive(Clone)]
+pub struct EngineOptions {
+    /// Named in every claim.
+    pub owner: Owner,
+    /// The wall clock; tests bring their own.
+    pub clock: Clock,
+    /// Memory of the owners.
+    pub state_stores: StateStores,
+}
+
+impl EngineOptions {
+    /// The system's clock, and states in memory.
+    pub fn new(owner: Owner) -> Self {
+        Self {
+            owner,
+            clock: Arc::new(system_now),
+            state_stores: Arc::new(|_| Box::new(MemoryStateStore::default())),
+        }
+    }
+}
+
+impl fmt::Debug for EngineOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineOptions").field("owner", &self.owner).finish_non_exhaustive()
+    }
+}
+
+/// The system's wall clock.
+pub fn system_now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Whether this process serves a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartitionState {
+    /// Taking ownership and folding the log.
+    Claiming,
+    /// Owner, with current state.
+    Serving,
+    /// Another process claimed it.
+    NotOwner,
+    /// Its log is damaged; nothing is served from it until an operator has looked.
+    Stopped {
+        /// Why.
+        cause: String,
+    },
+}
+
+impl PartitionState {
+    fn command_error(&self, at: ContextPartition) -> CommandError {
+        match self {
+            Self::Stopped { cause } => CommandError::Stopped { at, cause: cause.clone() },
+            Self::Claiming | Self::Serving | Self::NotOwner => CommandError::NotOwner(at),
+        }
+    }
+    fn read_failure(&self, at: ContextPartition) -> ReadFailure {
+        match self {
+            Self::Stopped { cause } => ReadFailure::Stopped { at, cause: cause.clone() },
+            Self::Claiming | Self::Serving | Self::NotOwner => ReadFailure::NotOwner(at),
+        }
+    }
+}
+
+/// One partition and whether this process serves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionStatus {
+    /// The partition.
+    pub at: ContextPartition,
+    /// Its state.
+    pub state: PartitionState,
+}
+
+/// The owners of this process. Dropping it without [`Engine::shutdown`] ends them where they stand, which is safe:
+/// nothing is answered that is not durable.
+#[derive(Debug)]
+pub struct Engine {
+    handle: EngineHandle,
+    owners: JoinSet<()>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Engine {
+    /// Starts an owner for every partition of every context; each claims its partition on its own.
+    pub fn start(
+        log: Arc<dyn EventLog>,
+        contexts: Vec<BoundedContext>,
+        catalogue: SchemaCatalogue,
+        options: &EngineOptions,
+    ) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let mut owners = JoinSet::new();
+        let mut mailboxes = BTreeMap::new();
+        let contexts: Vec<Arc<BoundedContext>> = contexts.into_iter().map(Arc::new).collect();
+        for context in &contexts {
+            for partition in 0..log.partitions(context.id()) {
+                let at = ContextPartition { context: context.id(), partition: annals_model::ids::Partition(partition) };
+                let (sender, inputs) = mpsc::channel(limits::OWNER_QUEUE_INPUTS_MAX);
+                let (state_sender, state) = watch::channel(PartitionState::Claiming);
+                owners.spawn(
+                    Owning {
+                        at,
+                        log: Arc::clone(&log),
+                        context: Arc::clone(context),
+                        owner: options.owner.clone(),
+                        clock: Arc::clone(&options.clock),
+                        store: (options.state_stores)(at),
+                        inputs,
+                        state: state_sender,
+                        stopping: stopping.clone(),
+                    }
+                    .run(),
+                );
+                mailboxes.insert(at, Mailbox { sender, state });
+            }
+        }
+        Self { handle: EngineHandle { shared: Arc::new(Shared { log, contexts, catalogue, mailboxes }) }, owners, stopping: stop }
+    }
+
+    /// The handle through which it is used.
+    pub fn handle(&self) -> EngineHandle {
+        self.handle.clone()
+    }
+
+    /// Answers what is queued, refuses what comes later, and stops.
+    pub async fn shutdown(self) {
+        let Self { mut owners, stopping, .. } = self;
+        stopping.send_replace(true);
+        while let Some(ended) = owners.join_next().await {
+            if let Err(failure) = ended {
+                tracing::error!(%failure, "an owner ended by a panic");
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    log: Arc<dyn EventLog>,
+    contexts: Vec<Arc<BoundedContext>>,
+    catalogue: SchemaCatalogue,
+    mailboxes: BTreeMap<ContextPartition, Mailbox>,
+}
+
+#[derive(Debug)]
+struct Mailbox {
+    sender: mpsc::Sender<Input>,
+    state: watch::Receiver<PartitionState>,
+}
+
+/// Where an aggregate is to be found.
+#[derive(Clone, Copy, Debug)]
+pub struct AggregateAddress<'a> {
+    /// The context that owns it.
+    pub context: ContextId,
+    /// Wire name of its type.
+    pub aggregate_type: &'a str,
+    /// Its consistency boundary: workspace nil for tenant-level aggregates.
+    pub scope: Scope,
+    /// Its id.
+    pub id: AggregateId,
+}
+
+/// A cheap way to the owners.
+#[derive(Clone, Debug)]
+pub struct EngineHandle {
+    shared: Arc<Shared>,
+}
+
+impl EngineHandle {
+    /// The context with this name.
+    pub fn context(&self, name: &str) -> Option<&BoundedContext> {
+        self.contexts().find(|context| context.id().name == name)
+    }
+
+    /// All contexts.
+    pub fn contexts(&self) -> impl Iterator<Item = &BoundedContext> {
+        self.shared.contexts.iter().map(|context| &**context)
+    }
+
+    /// The log that the engine appends to.
+    pub fn log(&self) -> &Arc<dyn EventLog> {
+        &self.shared.log
+    }
+
+    /// Every partition and whether this process serves it.
+    pub fn partitions(&self) -> Vec<PartitionStatus> {
+        let status = |(at, mailbox): (&ContextPartition, &Mailbox)| PartitionStatus {
+            at: *at,
+            state: mailbox.state.borrow().clone(),
+        };
+        self.shared.mailboxes.iter().map(status).collect()
+    }
+
+    /// Waits until no partition is being claimed.
+    pub async fn settled(&self) {
+        for mailbox in self.shared.mailboxes.values() {
+            let mut state = mailbox.state.clone();
+            // An owner that ended by a panic drops its sender: settled, for what it is worth.
+            drop(state.wait_for(|state| *state != PartitionState::Claiming).await);
+        }
+    }
+
+    /// Decides a command and makes its events durable.
+    pub async fn execute(&self, request: CommandRequest, deadline: Instant) -> Result<CommandAnswer, CommandError> {
+        let at = self.partition_of(request.context, request.scope.slot());
+        let mailbox = self.mailbox(at).ok_or(CommandError::NotOwner(at))?;
+        let (reply, answer) = oneshot::channel();
+        let input = Input::Command { request: Box::new(request), deadline, reply };
+        mailbox.sender.try_send(input).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => CommandError::Busy { retry_after: batch::RETRY_AFTER },
+            mpsc::error::TrySendError::Closed(_) => CommandError::NotOwner(at),
+        })?;
+        let recorded = match timeout_at(deadline, answer).await {
+            Ok(Ok(answer)) => answer?,
+            Ok(Err(_)) | Err(_) => return Err(CommandError::Unanswered),
+        };
+        self.command_answer(at, recorded, deadline).await.map_err(|failure| match failure {
+            ReadFailure::Stopped { at, cause } => CommandError::Stopped { at, cause },
+            ReadFailure::Busy { .. } | ReadFailure::Deadline | ReadFailure::NotOwner(_) => CommandError::Unanswered,
+        })
+    }
+
+    /// An aggregate's state at its owner; nothing if it does not exist.
+    pub async fn aggregate(
+        &self,
+        of: AggregateAddress<'_>,
+        deadline: Instant,
+    ) -> Result<Option<AggregateView>, ReadFailure> {
+        let Some(key) = self.key(of) else { return Ok(None) };
+        let at = self.partition_of(of.context, of.scope.slot());
+        match self.read(at, ReadQuery::Aggregate(key), deadline).await? {
+            ReadAnswer::Aggregate(view) => Ok(view),
+            ReadAnswer::History(_) | ReadAnswer::Operation(_) => unreachable!("answers match their queries"),
+        }
+    }
+
+    /// An aggregate's events behind `after`, at most `limit` (≤ [`limits::HISTORY_EVENTS_MAX`]); nothing if it does
+    /// not exist.
+    pub async fn history(
+        &self,
+        of: AggregateAddress<'_>,
+        after: Sequence,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Option<Vec<HistoryEvent>>, ReadFailure> {
+        let Some(key) = self.key(of) else { return Ok(None) };
+        let at = self.partition_of(of.context, of.scope.slot());
+        let query = ReadQuery::History { key, after, limit: limit.min(limits::HISTORY_EVENTS_MAX) };
+        match self.read(at, query, deadline).await? {
+            ReadAnswer::History(None) => Ok(None),
+            ReadAnswer::History(Some(offsets)) => self.events_at(at, &offsets, deadline).await.map(Some),
+            ReadAnswer::Aggregate(_) | ReadAnswer::Operation(_) => unreachable!("answers match their queries"),
+        }
+    }
+
+    /// An accepted command of this tenant; nothing if there is none with this id.
+    pub async fn operation(
+        &self,
+        tenant: TenantId,
+        id: OperationId,
+        deadline: Instant,
+    ) -> Result<Option<CommandAnswer>, ReadFailure> {
+        let Some(context) = self.contexts().map(BoundedContext::id).find(|c| c.number == id.context_number()) else {
+            return Ok(None);
+        };
+        if !id.is_well_formed() {
+            return Ok(None);
+        }
+        let at = self.partition_of(context, id.slot());
+        match self.read(at, ReadQuery::Operation { tenant, id }, deadline).await? {
+            ReadAnswer::Operation(None) => Ok(None),
+            ReadAnswer::Operation(Some(entry)) => {
+                let recorded = Recorded { operation: id, entry, replayed: true, fresh: None };
+                self.command_answer(at, recorded, deadline).await.map(Some)
+            }
+            ReadAnswer::Aggregate(_) | ReadAnswer::History(_) => unreachable!("answers match their queries"),
+        }
+    }
+
+    fn partition_of(&self, context: ContextId, slot: Slot) -> ContextPartition {
+        ContextPartition { context, partition: slot.partition(self.shared.log.partitions(context).max(1)) }
+    }
+
+    fn mailbox(&self, at: ContextPartition) -> Option<&Mailbox> {
+        self.shared.mailboxes.get(&at)
+    }
+
+    /// The owner's key; nothing if the context has no such aggregate type.
+    fn key(&self, of: AggregateAddress<'_>) -> Option<AggregateKey> {
+        let context = self.contexts().find(|known| known.id() == of.context)?;
+        let aggregate_type = context.aggregate(of.aggregate_type)?.aggregate_type();
+        Some(AggregateKey { scope: of.scope, aggregate_type, id: of.id })
+    }
+
+    async fn read(&self, at: ContextPartition, query: ReadQuery, deadline: Instant) -> Result<ReadAnswer, ReadFailure> {
+        let mailbox = self.mailbox(at).ok_or(ReadFailure::NotOwner(at))?;
+        let (reply, answer) = oneshot::channel();
+        mailbox.sender.try_send(Input::Read { query, reply }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => ReadFailure::Busy { retry_after: batch::RETRY_AFTER },
+            mpsc::error::TrySendError::Closed(_) => ReadFailure::NotOwner(at),
+        })?;
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(ReadFailure::NotOwner(at)),
+            Err(_) => Err(ReadFailure::Deadline),
+        }
+    }
+
+    async fn command_answer(
+        &self,
+        at: ContextPartition,
+        recorded: Recorded,
+        deadline: Instant,
+    ) -> Result<CommandAnswer, ReadFailure> {
+        let Recorded { operation, entry, replayed, fresh } = recorded;
+        let events = match fresh {
+            Some(fresh) => (0u16..)
+                .zip(fresh)
+                .map(|(index, event)| AnsweredEvent {
+                    event_id: operation.event(annals_model::ids::CommitIndex(index)),
+                    event_type: event.event_type.to_owned(),
+                    offset: event.offset,
+                    data: event.json,
+                })
+                .collect(),
+            None => self.events_of(at, &entry, deadline).await?,
+        };
+        Ok(CommandAnswer {
+            operation_id: operation,
+            replayed,
+            created: entry.events > 0 && entry.version.0 == u64::from(entry.events),
+            context: at.context,
+            aggregate_type: entry.aggregate.aggregate_type,
+            aggregate_id: entry.aggregate.id,
+            version: entry.version,
+            events,
+            position: PositionVector::of(at, entry.end),
+        })
+    }
+}

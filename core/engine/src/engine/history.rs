@@ -1,0 +1,100 @@
+//! Recorded events, read back from the log for answers and histories.
+
+use annals_model::envelope::Record;
+use annals_model::position::{ContextPartition, RecordOffset};
+use tokio::time::{Instant, timeout_at};
+
+use super::EngineHandle;
+use super::state::LedgerEntry;
+use crate::command::{AnsweredEvent, HistoryEvent, ReadFailure};
+use crate::log::{RawBatch, ReadError};
+
+impl EngineHandle {
+    /// The events of an accepted command, as the log has them.
+    pub(super) async fn events_of(
+        &self,
+        at: ContextPartition,
+        entry: &LedgerEntry,
+        deadline: Instant,
+    ) -> Result<Vec<AnsweredEvent>, ReadFailure> {
+        if entry.events == 0 {
+            return Ok(Vec::new());
+        }
+        // A commit lies in one append, so its records follow each other.
+        let batch = self.records(at, deadline, self.shared.log.read_run(at, entry.first, entry.events.into())).await?;
+        let mut events = Vec::with_capacity(batch.len());
+        for (offset, bytes) in batch.iter() {
+            let record = decode(at, offset, bytes)?;
+            events.push(AnsweredEvent {
+                event_id: record.envelope.event_id,
+                event_type: record.envelope.event_type.to_owned(),
+                offset,
+                data: self.payload_json(at, &record)?,
+            });
+        }
+        Ok(events)
+    }
+
+    /// The events at these offsets, with their envelopes.
+    pub(super) async fn events_at(
+        &self,
+        at: ContextPartition,
+        offsets: &[RecordOffset],
+        deadline: Instant,
+    ) -> Result<Vec<HistoryEvent>, ReadFailure> {
+        let batch = self.records(at, deadline, self.shared.log.read_each(at, offsets)).await?;
+        let mut events = Vec::with_capacity(batch.len());
+        for (offset, bytes) in batch.iter() {
+            let record = decode(at, offset, bytes)?;
+            let data = self.payload_json(at, &record)?;
+            let envelope = record.envelope;
+            events.push(HistoryEvent {
+                offset,
+                event_id: envelope.event_id,
+                event_type: envelope.event_type.to_owned(),
+                event_version: envelope.event_version,
+                sequence: envelope.sequence,
+                occurred_at: envelope.occurred_at,
+                emitted_at: envelope.emitted_at,
+                actor: envelope.actor_id.to_owned(),
+                correlation_id: envelope.correlation_id,
+                causation_id: envelope.causation_id,
+                client_request_id: envelope.request.map(|request| request.client_request_id.to_owned()),
+                policy_decision: envelope.policy_decision.to_owned(),
+                reason: envelope.reason.map(str::to_owned),
+                adr_id: envelope.adr_id.map(str::to_owned),
+                data,
+            });
+        }
+        Ok(events)
+    }
+
+    async fn records(
+        &self,
+        at: ContextPartition,
+        deadline: Instant,
+        read: impl Future<Output = Result<RawBatch, ReadError>>,
+    ) -> Result<RawBatch, ReadFailure> {
+        match timeout_at(deadline, read).await {
+            Ok(Ok(batch)) => Ok(batch),
+            Ok(Err(error)) => Err(ReadFailure::Stopped { at, cause: error.to_string() }),
+            Err(_) => Err(ReadFailure::Deadline),
+        }
+    }
+
+    fn payload_json(&self, at: ContextPartition, record: &Record<'_>) -> Result<serde_json::Value, ReadFailure> {
+        let stopped = |cause: String| ReadFailure::Stopped { at, cause };
+        let schema = self.shared.catalogue.get(record.schema).ok_or_else(|| {
+            stopped(format!("offset {}: schema {} is unknown to this build; upgrade it", record.offset, record.schema.0))
+        })?;
+        (schema.payload_json)(record.payload)
+            .map_err(|error| stopped(format!("offset {}: {error}; run `annals log verify`", record.offset)))
+    }
+}
+
+fn decode(at: ContextPartition, offset: RecordOffset, bytes: &[u8]) -> Result<Record<'_>, ReadFailure> {
+    Record::decode(offset, bytes).map_err(|error| ReadFailure::Stopped {
+        at,
+        cause: format!("offset {offset}: {error}; run `annals log verify`"),
+    })
+}

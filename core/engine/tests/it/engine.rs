@@ -1,0 +1,265 @@
+//! What a client is promised for one command, without faults.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_engine::command::{CommandAnswer, CommandError};
+use annals_engine::engine::{
+    AggregateKey, Changes, Engine, EngineHandle, EngineOptions, LedgerEntry, MemoryStateStore, Peek, ReferenceKey,
+    StateStore, UniqueKey,
+};
+use annals_engine::log::memory::MemoryLog;
+use annals_engine::log::{BoxFuture, EventLog, Owner};
+use annals_model::ids::{OperationId, TenantId};
+use annals_model::position::{Checkpoint, RecordOffset, Sequence};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::accounts::{BANK, account, address, catalogue, contexts, request, request_in, scope};
+
+pub(crate) fn owner(name: &str) -> Owner {
+    Owner { id: name.to_owned(), address: String::new() }
+}
+
+pub(crate) fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+pub(crate) fn start(log: &Arc<dyn EventLog>) -> Engine {
+    Engine::start(Arc::clone(log), contexts(), catalogue(), &EngineOptions::new(owner("one")))
+}
+
+fn log() -> Arc<dyn EventLog> {
+    MemoryLog::new(&[BANK])
+}
+
+pub(crate) async fn send(
+    engine: &EngineHandle,
+    request_id: &str,
+    id: u128,
+    name: &str,
+    payload: Value,
+) -> Result<CommandAnswer, CommandError> {
+    engine.execute(request(request_id, id, name, payload), deadline()).await
+}
+
+async fn open(engine: &EngineHandle, id: u128, name: &str) -> CommandAnswer {
+    send(engine, &format!("open-{id}"), id, "open", json!({"name": name})).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_accepted_command_is_answered_with_its_events_and_a_retry_with_the_same() {
+    let log = log();
+    let running = start(&log);
+    let engine = running.handle();
+    let first = open(&engine, 1, "a").await;
+    assert!(first.created && !first.replayed);
+    assert_eq!((first.version, first.events.len()), (Sequence(1), 1));
+    assert_eq!(first.events[0].event_type, "account.opened");
+    let split = send(&engine, "s", 1, "split", json!({"parts": 3})).await.unwrap();
+    assert_eq!((split.version, split.events.len(), split.created), (Sequence(4), 3, false));
+
+    for (answer, id, name, payload) in
+        [(first, "open-1", "open", json!({"name": "a"})), (split, "s", "split", json!({"parts": 3}))]
+    {
+        let again = send(&engine, id, 1, name, payload).await.unwrap();
+        assert!(again.replayed);
+        assert_eq!(CommandAnswer { replayed: false, ..again }, answer);
+    }
+}
+
+#[tokio::test]
+async fn the_ledger_and_the_states_survive_the_loss_of_everything_but_the_log() {
+    let log = log();
+    let engine = start(&log);
+    let handle = engine.handle();
+    open(&handle, 1, "a").await;
+    let deposit = send(&handle, "d", 1, "deposit", json!({"amount": 5})).await.unwrap();
+    let nothing = send(&handle, "n", 1, "deposit", json!({"amount": 0})).await.unwrap();
+    assert!(nothing.events.is_empty());
+    let view = handle.aggregate(address(scope(1), 1), deadline()).await.unwrap();
+    engine.shutdown().await;
+    let late = send(&handle, "late", 1, "deposit", json!({"amount": 5})).await.unwrap_err();
+    assert!(matches!(late, CommandError::NotOwner(_)), "{late:?}");
+
+    let running = start(&log);
+    let engine = running.handle();
+    let again = engine.aggregate(address(scope(1), 1), deadline()).await.unwrap();
+    // The position moved on over the second claim; nothing else did.
+    assert_eq!(again.map(|found| (found.version, found.state)), view.map(|found| (found.version, found.state)));
+    for (id, amount, before) in [("d", 5, deposit), ("n", 0, nothing)] {
+        let again = send(&engine, id, 1, "deposit", json!({"amount": amount})).await.unwrap();
+        assert_eq!(again, CommandAnswer { replayed: true, ..before });
+    }
+    let taken = send(&engine, "o2", 2, "open", json!({"name": "a"})).await.unwrap_err();
+    assert_eq!(taken, CommandError::UniqueKeyTaken { key: "account.name", holder: account(1) });
+}
+
+#[tokio::test]
+async fn a_request_id_names_one_command_for_ever() {
+    let running = start(&log());
+    let engine = running.handle();
+    let first = open(&engine, 1, "a").await;
+    let other = send(&engine, "open-1", 1, "open", json!({"name": "b"})).await.unwrap_err();
+    assert_eq!(other, CommandError::FingerprintMismatch { operation: first.operation_id });
+    // The same id in another scope is another request.
+    let elsewhere = request_in(scope(2), "open-1", 1, "open", json!({"name": "a"}));
+    assert!(!engine.execute(elsewhere, deadline()).await.unwrap().replayed);
+}
+
+#[tokio::test]
+async fn existence_and_versions_are_checked_by_the_engine() {
+    let running = start(&log());
+    let engine = running.handle();
+    let absent = send(&engine, "d", 1, "deposit", json!({"amount": 1})).await.unwrap_err();
+    assert_eq!(absent, CommandError::NotFound { aggregate_type: "account", id: account(1) });
+    open(&engine, 1, "a").await;
+    let again = send(&engine, "x", 1, "open", json!({"name": "b"})).await.unwrap_err();
+    assert_eq!(again, CommandError::AlreadyExists { aggregate_type: "account", id: account(1), version: Sequence(1) });
+    let mut stale = request("v", 1, "deposit", json!({"amount": 1}));
+    stale.expected_version = Some(Sequence(3));
+    assert_eq!(
+        engine.execute(stale.clone(), deadline()).await.unwrap_err(),
+        CommandError::VersionConflict { expected: Sequence(3), actual: Sequence(1) }
+    );
+    stale.expected_version = Some(Sequence(1));
+    assert_eq!(engine.execute(stale, deadline()).await.unwrap().version, Sequence(2));
+    let mut nameless = request("w", 1, "deposit", json!({"amount": 1}));
+    nameless.aggregate_id = None;
+    assert_eq!(
+        engine.execute(nameless, deadline()).await.unwrap_err(),
+        CommandError::AggregateIdMissing { created_by: &["open"] }
+    );
+}
+
+#[tokio::test]
+async fn a_new_aggregates_id_derives_from_its_request() {
+    let running = start(&log());
+    let engine = running.handle();
+    let mut create = request("c", 1, "open", json!({"name": "a"}));
+    create.aggregate_id = None;
+    let first = engine.execute(create.clone(), deadline()).await.unwrap();
+    let again = engine.execute(create, deadline()).await.unwrap();
+    assert_eq!((again.aggregate_id, again.replayed), (first.aggregate_id, true));
+}
+
+#[tokio::test]
+async fn unique_keys_and_references_follow_the_states() {
+    let running = start(&log());
+    let engine = running.handle();
+    open(&engine, 1, "a").await;
+    let child = json!({"name": "child", "parent": account(1)});
+    send(&engine, "c", 2, "open", child).await.unwrap();
+    let held = send(&engine, "x1", 1, "close", json!({})).await.unwrap_err();
+    assert!(matches!(held, CommandError::Rejected(refusal) if refusal.code == "still_needed" && refusal.details == 1));
+    send(&engine, "x2", 2, "close", json!({})).await.unwrap();
+    send(&engine, "x3", 1, "close", json!({})).await.unwrap();
+    // The name is free again, and a closed parent is none.
+    open(&engine, 3, "a").await;
+    let orphan = json!({"name": "orphan", "parent": account(1)});
+    let refused = send(&engine, "o", 4, "open", orphan).await.unwrap_err();
+    assert!(matches!(refused, CommandError::Rejected(refusal) if refusal.code == "no_such_account"));
+}
+
+#[tokio::test]
+async fn commands_of_one_batch_see_each_others_effects() {
+    let running = start(&log());
+    let engine = running.handle();
+    // Sent without waiting: they queue while the first append runs, and are decided in one batch.
+    let sends = (0..40u128).map(|n| {
+        let engine = engine.clone();
+        async move { send(&engine, &format!("o{n}"), n, "open", json!({"name": format!("name-{}", n % 20)})).await }
+    });
+    let answers = futures_util::future::join_all(sends).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 20);
+    assert!(answers.iter().skip(20).all(|a| matches!(a, Err(CommandError::UniqueKeyTaken { .. }))));
+    // Duplicates in flight together: one append, one answer.
+    let sends = (0..30).map(|_| send(&engine, "dup", 1, "deposit", json!({"amount": 1})));
+    let answers = futures_util::future::join_all(sends).await;
+    assert_eq!(answers.iter().filter(|answer| !answer.as_ref().unwrap().replayed).count(), 1);
+    assert!(answers.iter().all(|answer| answer.as_ref().unwrap().version == Sequence(2)));
+}
+
+#[tokio::test]
+async fn histories_are_paged_by_sequence_and_operations_found_by_id() {
+    let running = start(&log());
+    let engine = running.handle();
+    let opened = open(&engine, 1, "a").await;
+    send(&engine, "s", 1, "split", json!({"parts": 5})).await.unwrap();
+    let page = |after, limit| engine.history(address(scope(1), 1), Sequence(after), limit, deadline());
+    let sequences =
+        |events: &[annals_engine::command::HistoryEvent]| events.iter().map(|e| e.sequence.0).collect::<Vec<_>>();
+    assert_eq!(sequences(&page(0, 4).await.unwrap().unwrap()), [1, 2, 3, 4]);
+    let rest = page(4, 4).await.unwrap().unwrap();
+    assert_eq!(sequences(&rest), [5, 6]);
+    assert_eq!(rest[1].data, json!({"amount": 4}));
+    assert_eq!(page(6, 4).await.unwrap(), Some(vec![]));
+    assert_eq!(engine.history(address(scope(2), 1), Sequence(0), 4, deadline()).await.unwrap(), None);
+    let tenant = scope(1).tenant;
+    let found = engine.operation(tenant, opened.operation_id, deadline()).await.unwrap().unwrap();
+    assert_eq!(found, CommandAnswer { replayed: true, ..opened.clone() });
+    let stranger = TenantId(Uuid::from_u128(8));
+    assert_eq!(engine.operation(stranger, opened.operation_id, deadline()).await.unwrap(), None);
+    assert_eq!(engine.operation(tenant, OperationId(Uuid::from_u128(3)), deadline()).await.unwrap(), None);
+}
+
+/// A store that forgets every state behind each batch, as one on disk does under memory pressure.
+#[derive(Debug, Default)]
+struct ColdStore {
+    inner: MemoryStateStore,
+    loaded: Vec<AggregateKey>,
+    /// False while the log is folded: a fold loads its own.
+    cold: bool,
+}
+
+impl StateStore for ColdStore {
+    fn position(&self) -> Checkpoint {
+        self.inner.position()
+    }
+    fn peek(&self, key: &AggregateKey) -> Peek<'_> {
+        match self.inner.peek(key) {
+            Peek::Loaded(_) if self.cold && !self.loaded.contains(key) => Peek::NotLoaded,
+            found => found,
+        }
+    }
+    fn load<'a>(&'a mut self, keys: &'a [AggregateKey]) -> BoxFuture<'a, ()> {
+        self.loaded.extend_from_slice(keys);
+        Box::pin(std::future::ready(()))
+    }
+    fn ledger(&self, operation: OperationId) -> Option<LedgerEntry> {
+        self.inner.ledger(operation)
+    }
+    fn holder(&self, key: &UniqueKey) -> Option<AggregateKey> {
+        self.inner.holder(key)
+    }
+    fn references(&self, key: &ReferenceKey) -> i64 {
+        self.inner.references(key)
+    }
+    fn history(&self, key: &AggregateKey, after: Sequence, limit: usize) -> Vec<RecordOffset> {
+        self.inner.history(key, after, limit)
+    }
+    fn apply(&mut self, changes: Changes, position: Checkpoint) {
+        self.inner.apply(changes, position);
+        self.loaded.clear();
+        self.cold = true;
+    }
+    fn clear(&mut self) {
+        self.inner.clear();
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_is_not_in_memory_is_loaded_and_the_decision_made_again() {
+    let options = EngineOptions {
+        state_stores: Arc::new(|_| Box::new(ColdStore::default())),
+        ..EngineOptions::new(owner("cold"))
+    };
+    let running = Engine::start(log(), contexts(), catalogue(), &options);
+    let engine = running.handle();
+    open(&engine, 1, "a").await;
+    send(&engine, "d", 1, "deposit", json!({"amount": 41})).await.unwrap();
+    open(&engine, 2, "b").await;
+    let mirrored = send(&engine, "m", 2, "mirror", json!({"other": account(1)})).await.unwrap();
+    assert_eq!(mirrored.events[0].data, json!({"amount": 41}));
+}

@@ -1,0 +1,194 @@
+//! The engine while its log aborts, forgets to answer, loses appends and fences.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use annals_engine::command::CommandError;
+use annals_engine::engine::{Engine, PartitionState};
+use annals_engine::log::EventLog;
+use annals_engine::log::checked::CheckedReader;
+use annals_engine::log::memory::{Fault, Faults, MemoryLog, MemoryOptions};
+use annals_model::ids::Partition;
+use annals_model::position::{Checkpoint, ContextPartition};
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::accounts::{BANK, address, request, scope};
+use crate::engine::{deadline, send, start};
+
+/// Where workspace 1 lies.
+fn partition(log: &dyn EventLog) -> ContextPartition {
+    ContextPartition { context: BANK, partition: scope(1).slot().partition(log.partitions(BANK)) }
+}
+
+fn scripted(faults: impl IntoIterator<Item = Option<Fault>>) -> (Arc<MemoryLog>, Engine) {
+    let log =
+        MemoryLog::with_options(&[BANK], MemoryOptions { faults: Faults::scripted(faults), ..Default::default() });
+    let shared: Arc<dyn EventLog> = log.clone();
+    let engine = start(&shared);
+    (log, engine)
+}
+
+#[tokio::test]
+async fn an_aborted_append_wrote_nothing_and_may_be_sent_again() {
+    let (_log, running) = scripted([Some(Fault::Abort)]);
+    let engine = running.handle();
+    let failed = send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap_err();
+    assert!(matches!(failed, CommandError::Aborted { .. }));
+    let answer = send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap();
+    assert!(!answer.replayed && answer.created);
+}
+
+#[tokio::test]
+async fn an_append_of_unknown_outcome_is_answered_from_the_log() {
+    for fault in [Fault::UnknownCommitted, Fault::UnknownLate] {
+        let (_log, running) = scripted([Some(fault)]);
+        let engine = running.handle();
+        let answer = send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap();
+        assert!(answer.created && !answer.replayed, "{fault:?}");
+        assert_eq!(answer.events.len(), 1);
+        assert!(send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap().replayed);
+    }
+    let (_log, running) = scripted([Some(Fault::UnknownLost)]);
+    let engine = running.handle();
+    let lost = send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap_err();
+    assert!(matches!(lost, CommandError::Aborted { .. }));
+    assert!(!send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap().replayed);
+}
+
+#[tokio::test]
+async fn a_fenced_owner_forgets_and_refuses() {
+    let (log, engine) = scripted([None]);
+    let handle = engine.handle();
+    send(&handle, "o", 1, "open", json!({"name": "a"})).await.unwrap();
+    let at = partition(&*log);
+    log.claim_by_rival(at);
+    let fenced = send(&handle, "d", 1, "deposit", json!({"amount": 1})).await.unwrap_err();
+    assert_eq!(fenced, CommandError::NotOwner(at));
+    assert!(handle.aggregate(address(scope(1), 1), deadline()).await.is_err());
+    assert!(handle.partitions().iter().any(|status| status.at == at && status.state == PartitionState::NotOwner));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_with_nothing_to_append_proves_ownership_before_it_answers() {
+    let (log, engine) = scripted([None]);
+    let handle = engine.handle();
+    send(&handle, "o", 1, "open", json!({"name": "a"})).await.unwrap();
+    log.claim_by_rival(partition(&*log));
+    tokio::time::advance(std::time::Duration::from_secs(2)).await;
+    // A replay, a refusal and a read would all be answered from memory, and all might be stale.
+    let replay = send(&handle, "o", 1, "open", json!({"name": "a"})).await;
+    assert!(matches!(replay, Err(CommandError::NotOwner(_))), "{replay:?}");
+    assert!(handle.aggregate(address(scope(1), 1), deadline()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_damaged_partition_stops_and_says_where() {
+    let log = MemoryLog::new(&[BANK]);
+    let shared: Arc<dyn EventLog> = log.clone();
+    let at = partition(&*shared);
+    log.push_unchecked(at, b"not a record");
+    let engine = start(&shared);
+    let handle = engine.handle();
+    handle.settled().await;
+    let stopped = send(&handle, "o", 1, "open", json!({"name": "a"})).await.unwrap_err();
+    assert!(matches!(stopped, CommandError::Stopped { at: stopped_at, .. } if stopped_at == at), "{stopped:?}");
+}
+
+/// What the log holds, by request: number of events that carry it.
+async fn recorded(log: &dyn EventLog) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    for partition in 0..log.partitions(BANK) {
+        let at = ContextPartition { context: BANK, partition: Partition(partition) };
+        let end = log.end(at).await.unwrap();
+        let mut reader = CheckedReader::open(log, at, Checkpoint::default()).await.unwrap();
+        while reader.checkpoint().offset < end {
+            let Some(batch) = reader.next().await.unwrap() else { break };
+            for record in &batch.records {
+                if let Some(request) = record.envelope.request {
+                    *found.entry(request.client_request_id.to_owned()).or_default() += 1;
+                }
+            }
+        }
+        assert_eq!(reader.voided(), 0, "a record of a fenced writer became visible");
+    }
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    /// Many clients with retries over a log that fails in every way: what was acknowledged is in the log, once; and
+    /// the owner's memory equals a fresh fold.
+    #[test]
+    fn acknowledged_commands_are_in_the_log_exactly_once(seed: u64, per_mille in 0u64..300) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let log = MemoryLog::with_options(
+                &[BANK],
+                MemoryOptions { faults: Faults::seeded(seed, per_mille), holes_seed: Some(seed), ..Default::default() },
+            );
+            let shared: Arc<dyn EventLog> = log.clone();
+            let acknowledged = run_clients(&shared).await;
+            log.set_faults(Faults::none());
+            let found = recorded(&*shared).await;
+            for id in &acknowledged {
+                prop_assert_eq!(found.get(id), Some(&1), "request {}", id);
+            }
+            prop_assert!(found.values().all(|count| *count == 1));
+            Ok(())
+        })?;
+    }
+}
+
+/// Ten clients open accounts and deposit; each retries under the same id. A fenced engine is replaced.
+async fn run_clients(log: &Arc<dyn EventLog>) -> BTreeSet<String> {
+    let mut acknowledged = BTreeSet::new();
+    let mut waiting: Vec<(String, u128, &str, serde_json::Value)> = Vec::new();
+    for n in 0..10u128 {
+        waiting.push((format!("open-{n}"), n, "open", json!({"name": format!("n{n}")})));
+        waiting.push((format!("deposit-{n}"), n, "deposit", json!({"amount": 1})));
+        waiting.push((format!("nothing-{n}"), n, "deposit", json!({"amount": 0})));
+        waiting.push((format!("split-{n}"), n, "split", json!({"parts": 3})));
+    }
+    for _life in 0..60 {
+        let engine = start(log);
+        let handle = engine.handle();
+        for _try in 0..3 {
+            let sends = waiting.iter().map(|(id, n, name, payload)| send(&handle, id, *n, name, payload.clone()));
+            let answers = futures_util::future::join_all(sends).await;
+            let mut rest = Vec::new();
+            for (command, answer) in waiting.drain(..).zip(answers) {
+                match answer {
+                    Ok(answer) => {
+                        assert_eq!(
+                            answer.operation_id,
+                            request("x", 0, "close", json!({})).operation_id_of(&command.0)
+                        );
+                        acknowledged.insert(command.0);
+                    }
+                    Err(_) => rest.push(command),
+                }
+            }
+            waiting = rest;
+        }
+        engine.shutdown().await;
+        if waiting.is_empty() {
+            break;
+        }
+    }
+    assert!(waiting.is_empty(), "still refused: {waiting:?}");
+    acknowledged
+}
+
+/// The operation id of the same scope's request with another id.
+trait OperationOf {
+    fn operation_id_of(self, request_id: &str) -> annals_model::ids::OperationId;
+}
+
+impl OperationOf for annals_engine::command::CommandRequest {
+    fn operation_id_of(mut self, request_id: &str) -> annals_model::ids::OperationId {
+        self.client_request_id = annals_model::ids::ClientRequestId::new(request_id).unwrap();
+        self.operation_id()
+    }
+}

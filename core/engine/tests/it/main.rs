@@ -1,0 +1,7 @@
+//! The engine against the test log and its faults.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod accounts;
+mod engine;
+mod faults;
