@@ -1,0 +1,116 @@
+//! Dependencies point one way, and the domain sees nothing that could do I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
+
+/// Package → what it may depend on among ours; for tests as well, but for the packages named in `FOR_TESTS`.
+const ARROWS: [(&str, &[&str]); 9] = [
+    ("annals-model", &[]),
+    ("annals-schemas", &["annals-model"]),
+    ("annals-aggregates", &["annals-model", "annals-schemas"]),
+    ("annals-engine", &["annals-model"]),
+    ("annals-projectors", &["annals-model", "annals-engine", "annals-schemas"]),
+    (
+        "annals-api",
+        &["annals-model", "annals-engine", "annals-schemas", "annals-aggregates", "annals-projectors"],
+    ),
+    (
+        "annals-cli",
+        &["annals-model", "annals-engine", "annals-schemas", "annals-aggregates", "annals-projectors", "annals-api"],
+    ),
+    (
+        "annals-tests",
+        &["annals-model", "annals-engine", "annals-schemas", "annals-aggregates", "annals-projectors", "annals-api"],
+    ),
+    ("annals-bench", &["annals-model", "annals-engine", "annals-schemas", "annals-aggregates", "annals-projectors"]),
+];
+
+/// Arrows that tests may use besides.
+const FOR_TESTS: [(&str, &str); 1] = [("annals-projectors", "annals-aggregates")];
+
+/// Packages whose purity is the point, and what they must not reach by any path.
+const PURE: [&str; 3] = ["annals-model", "annals-schemas", "annals-aggregates"];
+const IMPURE: [&str; 9] = ["tokio", "sqlx", "sqlx-core", "axum", "hyper", "reqwest", "rdkafka", "mio", "socket2"];
+
+fn metadata() -> Metadata {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    MetadataCommand::new().manifest_path(manifest).other_options(["--offline".to_owned()]).exec().unwrap()
+}
+
+/// Arrows that are not allowed, as `from → to`.
+fn forbidden(arrows: &BTreeSet<(String, String, bool)>) -> Vec<String> {
+    let allowed: BTreeMap<_, _> = ARROWS.into_iter().collect();
+    arrows
+        .iter()
+        .filter(|(from, to, for_tests)| {
+            let listed = allowed.get(from.as_str()).is_some_and(|to_list| to_list.contains(&to.as_str()));
+            !listed && !(*for_tests && FOR_TESTS.contains(&(from.as_str(), to.as_str()))) && from != to
+        })
+        .map(|(from, to, _)| format!("{from} → {to}"))
+        .collect()
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let metadata = metadata();
+    let ours: BTreeSet<_> = metadata.workspace_packages().iter().map(|package| package.name.to_string()).collect();
+    assert_eq!(ours, ARROWS.iter().map(|(name, _)| (*name).to_owned()).collect(), "a package without its arrows");
+    let arrows = metadata
+        .workspace_packages()
+        .iter()
+        .flat_map(|package| package.dependencies.iter().map(|to| (package.name.to_string(), to)))
+        .filter(|(_, to)| ours.contains(&to.name))
+        .map(|(from, to)| (from, to.name.clone(), to.kind == DependencyKind::Development))
+        .collect();
+    assert_eq!(forbidden(&arrows), Vec::<String>::new());
+}
+
+#[test]
+fn an_arrow_against_the_direction_is_caught() {
+    let seeded = BTreeSet::from([
+        ("annals-engine".to_owned(), "annals-schemas".to_owned(), false),
+        ("annals-aggregates".to_owned(), "annals-engine".to_owned(), true),
+        ("annals-projectors".to_owned(), "annals-aggregates".to_owned(), false),
+        ("annals-projectors".to_owned(), "annals-aggregates".to_owned(), true),
+    ]);
+    let named = ["annals-aggregates → annals-engine", "annals-engine → annals-schemas", "annals-projectors → annals-aggregates"];
+    assert_eq!(forbidden(&seeded), named);
+}
+
+#[test]
+fn the_domain_reaches_nothing_that_does_io() {
+    let metadata = metadata();
+    let names: BTreeMap<&PackageId, &str> = metadata.packages.iter().map(|p| (&p.id, p.name.as_str())).collect();
+    let graph: BTreeMap<&PackageId, Vec<&PackageId>> = metadata
+        .resolve
+        .as_ref()
+        .unwrap()
+        .nodes
+        .iter()
+        .map(|node| {
+            let normal = node
+                .deps
+                .iter()
+                .filter(|dep| dep.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal))
+                .map(|dep| &dep.pkg);
+            (&node.id, normal.collect())
+        })
+        .collect();
+    let reached = |root: &str| {
+        let mut seen = BTreeSet::new();
+        let mut next: Vec<_> = names.iter().filter(|(_, name)| **name == root).map(|(id, _)| *id).collect();
+        while let Some(id) = next.pop() {
+            if seen.insert(id) {
+                next.extend(&graph[id]);
+            }
+        }
+        seen.into_iter().map(|id| names[id]).collect::<BTreeSet<_>>()
+    };
+    for root in PURE {
+        let impure: Vec<_> = reached(root).into_iter().filter(|name| IMPURE.contains(name)).collect();
+        assert_eq!(impure, Vec::<&str>::new(), "{root} must stay pure");
+    }
+    // The check sees what it looks for where it is allowed.
+    assert!(reached("annals-engine").contains("tokio"));
+}
