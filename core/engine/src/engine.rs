@@ -52,11 +52,7 @@ pub struct EngineOptions {
 impl EngineOptions {
     /// The system's clock, and states in memory.
     pub fn new(owner: Owner) -> Self {
-        Self {
-            owner,
-            clock: Arc::new(system_now),
-            state_stores: Arc::new(|_| Box::new(MemoryStateStore::default())),
-        }
+        Self { owner, clock: Arc::new(system_now), state_stores: Arc::new(|_| Box::new(MemoryStateStore::default())) }
     }
 }
 
@@ -155,7 +151,11 @@ impl Engine {
                 mailboxes.insert(at, Mailbox { sender, state });
             }
         }
-        Self { handle: EngineHandle { shared: Arc::new(Shared { log, contexts, catalogue, mailboxes }) }, owners, stopping: stop }
+        Self {
+            handle: EngineHandle { shared: Arc::new(Shared { log, contexts, catalogue, mailboxes }) },
+            owners,
+            stopping: stop,
+        }
     }
 
     /// The handle through which it is used.

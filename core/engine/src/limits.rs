@@ -44,3 +44,25 @@ pub const META_KEY_BYTES_MAX: usize = 256;
 pub const META_VALUE_BYTES_MAX: usize = 1 << 20;
 /// Most records that a checked reader delivers at once, unless one command has more.
 pub const CHECKED_BATCH_RECORDS_MAX: usize = 4_096;
+/// Most inputs that wait for one partition's owner; beyond it callers are answered 503 at once.
+pub const OWNER_QUEUE_INPUTS_MAX: usize = 1_024;
+/// Most inputs that an owner takes into one round.
+pub const OWNER_BATCH_INPUTS_MAX: usize = 512;
+/// An append is closed to further commands at this size, bytes; with one command more it stays below an append's limit.
+pub const OWNER_BATCH_BYTES_MAX: usize = 1 << 20;
+/// Most payload bytes of one command's events.
+pub const COMMAND_BYTES_MAX: usize = 1 << 20;
+/// Most events of one command.
+pub const COMMAND_EVENTS_MAX: usize = annals_model::limits::COMMAND_EVENTS_MAX;
+/// Most rounds of loading states and deciding again for one command.
+pub const DECIDE_ROUNDS_MAX: usize = 8;
+/// How long an owner may answer without having proved that no newer claim exists, milliseconds.
+pub const OWNERSHIP_PROOF_MS_MAX: u64 = 1_000;
+/// First and longest pause between two tries to claim, milliseconds.
+pub const CLAIM_BACKOFF_MS_MIN: u64 = 50;
+/// See [`CLAIM_BACKOFF_MS_MIN`].
+pub const CLAIM_BACKOFF_MS_MAX: u64 = 5_000;
+/// What a caller is told to wait after a refusal for load, milliseconds.
+pub const RETRY_AFTER_MS: u64 = 100;
+/// Most events of one page of a history.
+pub const HISTORY_EVENTS_MAX: usize = 500;

@@ -52,6 +52,47 @@ pub trait EventLog: Send + Sync + fmt::Debug {
     /// this was called.
     fn end(&self, at: ContextPartition) -> BoxFuture<'_, Result<Offset, ReadError>>;
 
+    /// `count` records that follow each other from `first` on, `$claim`s left out: the events of one command.
+    fn read_run(
+        &self,
+        at: ContextPartition,
+        first: RecordOffset,
+        count: usize,
+    ) -> BoxFuture<'_, Result<RawBatch, ReadError>> {
+        Box::pin(async move {
+            let mut reader = self.reader(at, first.at()).await?;
+            let (mut found, mut batch) = (RawBatch::default(), RawBatch::default());
+            while found.len() < count {
+                reader.next(&mut batch).await?;
+                if batch.is_empty() {
+                    return Err(missing(at, first));
+                }
+                let events = batch.iter().filter(|(_, bytes)| !is_claim(bytes));
+                events.take(count - found.len()).for_each(|(offset, bytes)| found.push(offset, bytes));
+            }
+            Ok(found)
+        })
+    }
+
+    /// The records at these offsets, in the order given.
+    fn read_each<'a>(
+        &'a self,
+        at: ContextPartition,
+        offsets: &'a [RecordOffset],
+    ) -> BoxFuture<'a, Result<RawBatch, ReadError>> {
+        Box::pin(async move {
+            let mut found = RawBatch::default();
+            for offset in offsets {
+                let one = self.read_run(at, *offset, 1).await?;
+                match one.iter().next() {
+                    Some((at_offset, bytes)) if at_offset == *offset => found.push(at_offset, bytes),
+                    _ => return Err(missing(at, *offset)),
+                }
+            }
+            Ok(found)
+        })
+    }
+
     /// Reads a `meta` value.
     fn meta_get(&self, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, ReadError>>;
 
@@ -301,3 +342,13 @@ pub enum ReadError {
 #[derive(Debug, thiserror::Error)]
 #[error("the log's meta cannot be written: {0}")]
 pub struct MetaError(pub String);
+
+/// A record that the owner knows of is not in the log.
+pub(crate) fn missing(at: ContextPartition, offset: RecordOffset) -> ReadError {
+    ReadError::Corrupt { at, offset, cause: "the record is not there".to_owned() }
+}
+
+fn is_claim(bytes: &[u8]) -> bool {
+    annals_model::envelope::read_frame(bytes)
+        .is_ok_and(|(schema, _)| schema == annals_model::engine_record::CLAIM_SCHEMA)
+}

@@ -199,11 +199,9 @@ fn check_existence(
         Some(entry) if entry.workspace != request.workspace && !creates => {
             Err(CommandError::NotFound { aggregate_type: key.aggregate_type, id: key.id })
         }
-        Some(entry) if creates => Err(CommandError::AlreadyExists {
-            aggregate_type: key.aggregate_type,
-            id: key.id,
-            version: entry.version,
-        }),
+        Some(entry) if creates => {
+            Err(CommandError::AlreadyExists { aggregate_type: key.aggregate_type, id: key.id, version: entry.version })
+        }
         None if !creates => Err(CommandError::NotFound { aggregate_type: key.aggregate_type, id: key.id }),
         Some(_) | None => Ok(()),
     }

@@ -85,7 +85,10 @@ impl EngineHandle {
     fn payload_json(&self, at: ContextPartition, record: &Record<'_>) -> Result<serde_json::Value, ReadFailure> {
         let stopped = |cause: String| ReadFailure::Stopped { at, cause };
         let schema = self.shared.catalogue.get(record.schema).ok_or_else(|| {
-            stopped(format!("offset {}: schema {} is unknown to this build; upgrade it", record.offset, record.schema.0))
+            stopped(format!(
+                "offset {}: schema {} is unknown to this build; upgrade it",
+                record.offset, record.schema.0
+            ))
         })?;
         (schema.payload_json)(record.payload)
             .map_err(|error| stopped(format!("offset {}: {error}; run `annals log verify`", record.offset)))

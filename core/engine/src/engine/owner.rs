@@ -219,7 +219,9 @@ impl Owning {
                 return self.answered(Proven { writer, at: proven_at }, batch, Settled::Nothing);
             }
             return match writer.prove().await {
-                ProofOutcome::Owner { writer } => self.answered(Proven { writer, at: started }, batch, Settled::Nothing),
+                ProofOutcome::Owner { writer } => {
+                    self.answered(Proven { writer, at: started }, batch, Settled::Nothing)
+                }
                 ProofOutcome::Fenced => {
                     batch.refuse_all(|| CommandError::NotOwner(self.at));
                     After::Lost
@@ -301,4 +303,3 @@ pub(super) fn answer_read(store: &dyn StateStore, at: ContextPartition, query: &
         }
     }
 }
-

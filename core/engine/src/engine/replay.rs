@@ -2,11 +2,11 @@
 
 use std::collections::hash_map::Entry;
 
+use annals_model::aggregate::ScopeKind;
 use annals_model::context::{BoundedContext, ErasedAggregate};
 use annals_model::engine_record::ACCEPTED_TYPE;
 use annals_model::envelope::{Record, RequestRef};
 use annals_model::ids::{Scope, WorkspaceId};
-use annals_model::aggregate::ScopeKind;
 use annals_model::position::{Checkpoint, ContextPartition, Offset, RecordOffset, Sequence};
 
 use super::state::{AggregateEntry, AggregateKey, Changes, LedgerEntry, Peek, ReferenceKey, StateStore, UniqueKey};
