@@ -1,4 +1,22 @@
 //! The HTTP surface: commands, operations, aggregates, queries, read models, health.
+//!
+//! A request passes: connection cap ([`serve`]) → trace and deadline → load shedding → token → its route. Whatever is
+//! wrong with it is answered by a problem document; nothing that a client sends makes a 500.
 
 pub mod auth;
+mod batch;
+mod command;
+mod fields;
+mod gate;
 pub mod limits;
+pub mod problem;
+mod routes;
+mod server;
+mod shared;
+mod trace;
+
+pub use server::{ServeError, serve};
+pub use shared::{Api, ApiOptions};
+
+/// Version of the HTTP contract: in every body, and in the header `Contract-Version`.
+pub const CONTRACT_VERSION: &str = "1.0";

@@ -18,7 +18,6 @@ use crate::command::{
 };
 use crate::limits;
 use crate::log::{EventLog, Owner};
-use crate::published::{SchemaError, publish};
 
 mod batch;
 mod decide;
@@ -119,15 +118,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Publishes the build's schemas in the log, then starts an owner for every partition of every context; each claims
-    /// its partition on its own ([`EngineHandle::settled`] waits for that).
-    pub async fn start(
+    /// Starts an owner for every partition of every context; each claims its partition on its own.
+    pub fn start(
         log: Arc<dyn EventLog>,
         contexts: Vec<BoundedContext>,
         catalogue: SchemaCatalogue,
         options: &EngineOptions,
-    ) -> Result<Self, SchemaError> {
-        publish(&*log, &catalogue).await?;
+    ) -> Self {
         let (stop, stopping) = watch::channel(false);
         let mut owners = JoinSet::new();
         let mut mailboxes = BTreeMap::new();
@@ -154,8 +151,11 @@ impl Engine {
                 mailboxes.insert(at, Mailbox { sender, state });
             }
         }
-        let handle = EngineHandle { shared: Arc::new(Shared { log, contexts, catalogue, mailboxes }) };
-        Ok(Self { handle, owners, stopping: stop })
+        Self {
+            handle: EngineHandle { shared: Arc::new(Shared { log, contexts, catalogue, mailboxes }) },
+            owners,
+            stopping: stop,
+        }
     }
 
     /// The handle through which it is used.

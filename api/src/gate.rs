@@ -1,0 +1,174 @@
+//! Does the workspace exist, and is it active? Asked of the access context's owner, remembered for a short while, and
+//! forgotten when the workspace's events pass by.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use annals_aggregates::access::workspace::Workspace;
+use annals_engine::command::ReadFailure;
+use annals_engine::engine::{AggregateAddress, EngineHandle};
+use annals_engine::log::{RawBatch, ReadError};
+use annals_model::aggregate::Aggregate as _;
+use annals_model::avro::DecodeError;
+use annals_model::envelope::Record;
+use annals_model::ids::{AggregateId, Partition, Scope, TenantId, WorkspaceId};
+use annals_model::position::ContextPartition;
+use annals_schemas::contexts::ACCESS;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::limits;
+use crate::problem::{Code, Problem};
+
+/// Whether a workspace may be worked in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WorkspaceState {
+    /// It exists and is not archived.
+    Active,
+    /// It is closed for good: its things can be read, and nothing changes.
+    Archived,
+}
+
+/// Knows the state of workspaces.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    engine: EngineHandle,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    workspaces: HashMap<(TenantId, WorkspaceId), (WorkspaceState, Instant)>,
+    /// Counts what was forgotten: what was read before something was forgotten is not remembered.
+    forgotten: u64,
+    /// Partitions whose events are not seen now. While there is one, nothing is remembered.
+    unseen: BTreeSet<Partition>,
+}
+
+impl Gate {
+    /// Remembers nothing until [`Gate::follow`] sees the events of every partition.
+    pub(crate) fn new(engine: EngineHandle) -> Self {
+        let unseen = (0..engine.log().partitions(ACCESS)).map(Partition).collect();
+        Self { engine, known: Mutex::new(Known { unseen, ..Known::default() }) }
+    }
+
+    /// The state of a tenant's workspace; a problem if the tenant has no such workspace.
+    pub(crate) async fn state(
+        &self,
+        tenant: TenantId,
+        workspace: WorkspaceId,
+        deadline: Instant,
+    ) -> Result<WorkspaceState, Problem> {
+        let forgotten = {
+            let known = self.known();
+            match known.workspaces.get(&(tenant, workspace)) {
+                Some((state, until)) if *until > Instant::now() => return Ok(*state),
+                Some(_) | None => known.forgotten,
+            }
+        };
+        let state = self.ask(tenant, workspace, deadline).await?.ok_or_else(|| {
+            let detail =
+                format!("there is no workspace {workspace}; create it first, or check the id and your token's tenant");
+            Problem::at(Code::WorkspaceNotFound, "workspace_id", detail)
+        })?;
+        self.known().remember((tenant, workspace), state, forgotten);
+        Ok(state)
+    }
+
+    async fn ask(
+        &self,
+        tenant: TenantId,
+        workspace: WorkspaceId,
+        deadline: Instant,
+    ) -> Result<Option<WorkspaceState>, ReadFailure> {
+        let (scope, id) = (Scope::of_tenant(tenant), AggregateId(workspace.0));
+        let address = AggregateAddress { context: ACCESS, aggregate_type: Workspace::TYPE, scope, id };
+        let Some(view) = self.engine.aggregate(address, deadline).await? else { return Ok(None) };
+        // A state that does not say whether it is archived is none to work in.
+        let archived = view.state.get("archived").and_then(serde_json::Value::as_bool).unwrap_or(true);
+        Ok(Some(if archived { WorkspaceState::Archived } else { WorkspaceState::Active }))
+    }
+
+    /// Forgets a workspace, because it changes.
+    pub(crate) fn forget(&self, tenant: TenantId, workspace: WorkspaceId) {
+        let mut known = self.known();
+        known.forgotten += 1;
+        known.workspaces.remove(&(tenant, workspace));
+    }
+
+    /// Forgets workspaces as their events pass by, until told to stop. One task per partition of the access context.
+    pub(crate) async fn follow(&self, partition: Partition, stop: CancellationToken) {
+        let at = ContextPartition { context: ACCESS, partition };
+        loop {
+            let Some(failure) = stop.run_until_cancelled(self.follow_once(at)).await else { return };
+            let Err(failure) = failure;
+            tracing::warn!(%at, error = %failure, "workspaces are not remembered until their events can be read");
+            self.known().lose_sight_of(partition);
+            let pause = Duration::from_millis(limits::FOLLOW_RETRY_MS);
+            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Raw records are enough: a void or repeated one makes a workspace be asked about once more, and no harm.
+    async fn follow_once(&self, at: ContextPartition) -> Result<std::convert::Infallible, FollowError> {
+        let log = self.engine.log();
+        let mut reader = log.reader(at, log.end(at).await?).await?;
+        self.known().unseen.remove(&at.partition);
+        let mut batch = RawBatch::default();
+        loop {
+            reader.next(&mut batch).await?;
+            for (offset, bytes) in batch.iter() {
+                let envelope = Record::decode(offset, bytes)?.envelope;
+                if envelope.aggregate_type == Workspace::TYPE {
+                    self.forget(envelope.tenant_id, WorkspaceId(envelope.aggregate_id.0));
+                }
+            }
+            if batch.is_empty() {
+                reader.wait().await?;
+            }
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Nothing between lock and unlock leaves the map half changed.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn remember(&mut self, workspace: (TenantId, WorkspaceId), state: WorkspaceState, forgotten: u64) {
+        if self.forgotten != forgotten || !self.unseen.is_empty() {
+            return;
+        }
+        if self.workspaces.len() >= limits::WORKSPACES_CACHED_MAX {
+            let now = Instant::now();
+            self.workspaces.retain(|_, (_, until)| *until > now);
+        }
+        if self.workspaces.len() >= limits::WORKSPACES_CACHED_MAX {
+            self.workspaces.clear();
+        }
+        let until = Instant::now() + Duration::from_millis(limits::WORKSPACE_CACHED_MS);
+        self.workspaces.insert(workspace, (state, until));
+    }
+
+    fn lose_sight_of(&mut self, partition: Partition) {
+        self.unseen.insert(partition);
+        self.forgotten += 1;
+        self.workspaces.clear();
+    }
+}
+
+/// Why the access context's events cannot be followed now: try again.
+#[derive(Debug, thiserror::Error)]
+enum FollowError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("a record cannot be decoded: {0}")]
+    Decode(#[from] DecodeError),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! Which address is answered by what.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::Response;
+use axum::middleware::{self, Next};
+use axum::response::IntoResponse as _;
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::problem::{Code, Problem};
+use crate::shared::Shared;
+use crate::trace;
+
+mod aggregate;
+mod body;
+mod command;
+mod health;
+mod parameters;
+
+/// The whole HTTP surface.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    let work = Router::new()
+        .route("/v1/commands", post(command::batch))
+        .route("/v1/commands/{type}", post(command::single))
+        .route("/v1/operations/{operation_id}", get(command::operation))
+        .route("/v1/aggregates/{type}/{id}", get(aggregate::state))
+        .route("/v1/aggregates/{type}/{id}/events", get(aggregate::history))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), shed));
+    // Health is answered under any load: whoever asks decides over the process's life.
+    let health = Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/startupz", get(health::started));
+    work.merge(health)
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(unknown_route)
+        .with_state(shared)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(trace::middleware))
+}
+
+/// Refuses a request before any work is done for it if there are too many already.
+async fn shed(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response<Body> {
+    match shared.requests.try_acquire() {
+        Ok(_permit) => next.run(request).await,
+        Err(_) => Problem::new(Code::Overloaded, "too many requests at a time; nothing was done, send it again")
+            .into_response(),
+    }
+}
+
+async fn unknown_route() -> Problem {
+    Problem::new(
+        Code::UnknownRoute,
+        "no such address; there are /v1/commands, /v1/operations, /v1/aggregates, /v1/queries and /v1/read-models",
+    )
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(
+        Code::MethodNotAllowed,
+        "the address exists, but not for this method; the header Allow names those it takes",
+    )
+}
+
+fn panicked(cause: Box<dyn Any + Send>) -> Response<Body> {
+    let cause = cause
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| cause.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    tracing::error!(cause, "a request panicked");
+    Problem::new(Code::Internal, "the server made a mistake; its log has the cause").into_response()
+}
+
+/// The parts of the path, decoded.
+fn path<T>(parts: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
+    parts.map(|Path(parts)| parts).map_err(|error| {
+        Problem::at(Code::InvalidParameter, "path", format!("the address cannot be decoded: {}", error.body_text()))
+    })
+}

@@ -1,0 +1,91 @@
+//! Commands and operations.
+
+use std::sync::Arc;
+
+use annals_model::command_json::parse_strict;
+use annals_model::ids::OperationId;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse as _, Response};
+
+use super::body;
+use super::parameters::Parameters;
+use super::path;
+use crate::auth::Caller;
+use crate::batch;
+use crate::command::{CommandHeaders, CommandKind, answer, prepare};
+use crate::fields::{Fields, uuid};
+use crate::problem::{Code, Problem};
+use crate::shared::Shared;
+use crate::trace::Meta;
+
+/// What a batch's body may say it is.
+const NDJSON: &[&str] = &["application/x-ndjson", "application/ndjson", "application/jsonl"];
+
+/// `POST /v1/commands/{type}`
+pub(super) async fn single(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    meta: Meta,
+    command_type: Result<Path<String>, PathRejection>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let command_type = path(command_type)?;
+    let kind = CommandKind::find(&shared.engine, &command_type)?;
+    parameters.finish()?;
+    body::require_type(&headers, &["application/json"])?;
+    let given = CommandHeaders::read(&headers)?;
+    let bytes = body::read(&headers, body).await?;
+    let fields = Fields::of(parse_strict(&bytes)?)?;
+    let request = prepare(kind, fields, given, &caller, meta.correlation_id)?;
+    let (deadline, workspace) = (meta.deadline(), request.scope.workspace);
+    shared.admit(&request, deadline).await?;
+    let answer = shared.execute(request, deadline).await?;
+    Ok(answer::respond(&answer, &**shared.engine.log(), Some(workspace)))
+}
+
+/// `POST /v1/commands`
+pub(super) async fn batch(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    meta: Meta,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    parameters.finish()?;
+    body::require_type(&headers, NDJSON)?;
+    CommandHeaders::refuse(&headers)?;
+    let permit = Arc::clone(&shared.batches)
+        .try_acquire_owned()
+        .map_err(|_| Problem::new(Code::Overloaded, "too many batches at a time; nothing was done, send it again"))?;
+    let lines = batch::answer_lines(shared, caller, meta, body, permit);
+    let mut response = Body::from_stream(lines).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(NDJSON[0]));
+    Ok(response)
+}
+
+/// `GET /v1/operations/{operation_id}`
+pub(super) async fn operation(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    meta: Meta,
+    id: Result<Path<String>, PathRejection>,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    let id = path(id)?;
+    parameters.finish()?;
+    let id = uuid(&id)
+        .map_err(|message| Problem::at(Code::InvalidParameter, "operation_id", format!("operation_id {message}")))?;
+    let answer = shared.engine.operation(caller.tenant, OperationId(id), meta.deadline()).await?.ok_or_else(|| {
+        let detail =
+            format!("there is no operation {id}: the command was not accepted, or the id is not your tenant's");
+        Problem::at(Code::NotFound, "operation_id", detail)
+    })?;
+    Ok(answer::respond(&answer, &**shared.engine.log(), None))
+}

@@ -1,0 +1,94 @@
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::server::{Server, header, new_id, rename, send};
+
+#[tokio::test]
+async fn an_aggregate_shows_its_state_and_its_version_as_etag() {
+    let server = Server::start().await;
+    let workspace = server.workspace().await;
+    let project = server.project(workspace, "Billing").await;
+    let path = format!("/v1/aggregates/portfolio.project/{project}?workspace_id={workspace}");
+    let answer = server.get(&path).await.expect(200);
+    assert_eq!(answer.header("etag"), "\"1\"");
+    assert_eq!(answer.json()["state"], json!({ "name": "Billing", "archived": false }));
+    assert_eq!(answer.json()["workspace_id"], workspace.to_string());
+    let unchanged = server.request(Method::GET, &path).headers(header("if-none-match", "\"1\""));
+    assert_eq!(send(unchanged).await.expect(304).text, "");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_history_comes_in_pages_and_in_order() {
+    let server = Server::start().await;
+    let workspace = server.workspace().await;
+    let project = server.project(workspace, "n1").await;
+    for n in 2..=7 {
+        let body = rename(workspace, project, &format!("n{n}"));
+        server.command("portfolio.project.rename", &body).await.expect(200);
+    }
+    let mut seen: Vec<Value> = Vec::new();
+    let mut after = json!(0);
+    while !after.is_null() {
+        let path =
+            format!("/v1/aggregates/portfolio.project/{project}/events?workspace_id={workspace}&after={after}&limit=3");
+        let page = server.get(&path).await.expect(200).json();
+        let events = page["events"].as_array().unwrap().clone();
+        assert!((1..=3).contains(&events.len()));
+        seen.extend(events);
+        after = page["next_after"].clone();
+    }
+    let names: Vec<_> = seen.iter().map(|event| event["data"]["name"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(names, ["n1", "n2", "n3", "n4", "n5", "n6", "n7"]);
+    for (index, event) in seen.iter().enumerate() {
+        assert_eq!(event["sequence"], index + 1);
+        for attribute in ["specversion", "id", "type", "source", "subject", "time"] {
+            assert!(event[attribute].is_string(), "{attribute} of {event}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_404_and_what_is_no_address_says_why() {
+    let server = Server::start().await;
+    let workspace = server.workspace().await;
+    let other = server.workspace().await;
+    let project = server.project(workspace, "Billing").await;
+    let cases: [(String, u16, &str); 12] = [
+        (format!("portfolio.project/{}?workspace_id={workspace}", Uuid::new_v4()), 404, "not-found"),
+        (format!("portfolio.project/{project}?workspace_id={other}"), 404, "not-found"),
+        (format!("portfolio.project/{project}/events?workspace_id={other}"), 404, "not-found"),
+        (format!("portfolio.project/{project}?workspace_id={}", Uuid::new_v4()), 404, "workspace-not-found"),
+        (format!("portfolio.nothing/{project}?workspace_id={workspace}"), 404, "unknown-aggregate-type"),
+        (format!("project/{project}?workspace_id={workspace}"), 404, "unknown-aggregate-type"),
+        (format!("portfolio.project/{project}"), 400, "invalid-parameter"),
+        (format!("portfolio.project/no-uuid?workspace_id={workspace}"), 400, "invalid-parameter"),
+        (format!("portfolio.project/{project}?workspace_id=x"), 400, "invalid-parameter"),
+        (format!("access.workspace/{workspace}?workspace_id={workspace}"), 400, "invalid-parameter"),
+        (format!("portfolio.project/{project}/events?workspace_id={workspace}&limit=0"), 400, "invalid-parameter"),
+        (format!("portfolio.project/{project}/events?workspace_id={workspace}&after=-1"), 400, "invalid-parameter"),
+    ];
+    for (path, status, problem) in cases {
+        let answer = server.get(&format!("/v1/aggregates/{path}")).await.expect(status);
+        assert_eq!(answer.problem(), problem, "{path}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_tenants_thing_about_a_workspace_is_found_with_and_without_naming_it() {
+    let server = Server::start().await;
+    let workspace = server.workspace().await;
+    let body = json!({
+        "client_request_id": new_id(), "workspace_id": workspace, "payload": { "user_id": Uuid::new_v4(), "role": "owner" },
+    });
+    let answer = server.command("access.membership.add", &body).await.expect(201);
+    let path = answer.header("location").to_owned();
+    server.get(&path).await.expect(200);
+    server.get(&format!("{path}?workspace_id={workspace}")).await.expect(200);
+    server.get(&format!("{path}?workspace_id={}", Uuid::new_v4())).await.expect(404);
+    server.get(&format!("{path}/events?workspace_id={}", Uuid::new_v4())).await.expect(404);
+    server.stop().await;
+}

@@ -1,0 +1,7 @@
+//! The HTTP surface over real connections, with the real engine and domain behind it.
+#![expect(clippy::unwrap_used, reason = "what fails in a test's own tools fails the test")]
+
+mod aggregates;
+mod batches;
+mod commands;
+mod server;

@@ -1,0 +1,184 @@
+//! A server for one test, and the requests that tests send.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_api::auth::SigningKey;
+use annals_api::{Api, ApiOptions, ServeError};
+use annals_engine::engine::{Engine, EngineOptions};
+use annals_engine::log::memory::MemoryLog;
+use annals_engine::log::{EventLog, Owner};
+use annals_model::ids::{Actor, ContextId, Partition, TenantId, UserId};
+use annals_model::position::{ContextPartition, Offset};
+use annals_schemas::contexts::{ACCESS, PORTFOLIO};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+pub(crate) const CONTEXTS: [ContextId; 2] = [ACCESS, PORTFOLIO];
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) key: SigningKey,
+    pub(crate) log: Arc<dyn EventLog>,
+    http: reqwest::Client,
+    token: String,
+    shutdown: oneshot::Sender<()>,
+    served: JoinHandle<Result<(), ServeError>>,
+    engine: Engine,
+    _dir: tempfile::TempDir,
+}
+
+/// A response, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.headers)).to_str().unwrap()
+    }
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        self.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+    /// The last part of the problem's type.
+    pub(crate) fn problem(&self) -> String {
+        let kind = self.json()["type"].as_str().unwrap_or_default().to_owned();
+        kind.strip_prefix("urn:annals:problem:").unwrap_or_else(|| panic!("no problem: {}", self.text)).to_owned()
+    }
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self
+    }
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let log: Arc<dyn EventLog> = MemoryLog::new(&CONTEXTS);
+        let options = EngineOptions::new(Owner { id: "test".to_owned(), address: String::new() });
+        let engine =
+            Engine::start(Arc::clone(&log), annals_aggregates::contexts(), annals_schemas::CATALOGUE, &options);
+        engine.handle().settled().await;
+        let key = SigningKey::open_or_create(&dir.path().join("signing-key.pk8")).unwrap();
+        let api = Api::new(ApiOptions { engine: engine.handle(), key: key.clone() });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (shutdown, asked) = oneshot::channel::<()>();
+        let served = tokio::spawn(annals_api::serve(listener, api, async {
+            let _ = asked.await;
+        }));
+        let token = mint(&key, tenant());
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { url, key, log, http, token, shutdown, served, engine, _dir: dir }
+    }
+
+    /// Stops in the order in which a process does.
+    pub(crate) async fn stop(self) {
+        let Self { shutdown, served, engine, .. } = self;
+        let _ = shutdown.send(());
+        served.await.unwrap().unwrap();
+        engine.shutdown().await;
+    }
+
+    /// A request with a good token.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.anonymous(method, path).bearer_auth(&self.token)
+    }
+
+    /// A request without a token.
+    pub(crate) fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url)).timeout(Duration::from_secs(20))
+    }
+
+    /// A request of another tenant.
+    pub(crate) fn stranger(&self, method: Method, path: &str) -> RequestBuilder {
+        self.anonymous(method, path).bearer_auth(mint(&self.key, TenantId(Uuid::from_u128(0x5712))))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        send(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn command(&self, command_type: &str, body: &Value) -> Answer {
+        send(self.request(Method::POST, &format!("/v1/commands/{command_type}")).json(body)).await
+    }
+
+    pub(crate) async fn batch(&self, body: impl Into<reqwest::Body>) -> Answer {
+        let request = self.request(Method::POST, "/v1/commands").header("content-type", "application/x-ndjson");
+        send(request.body(body)).await
+    }
+
+    /// A new workspace's id.
+    pub(crate) async fn workspace(&self) -> Uuid {
+        let id = Uuid::new_v4();
+        let slug = format!("w-{}", id.simple());
+        let body =
+            json!({ "client_request_id": new_id(), "aggregate_id": id, "payload": { "name": "W", "slug": slug } });
+        self.command("access.workspace.create", &body).await.expect(201);
+        id
+    }
+
+    /// A new project's id.
+    pub(crate) async fn project(&self, workspace: Uuid, name: &str) -> Uuid {
+        let body = json!({ "client_request_id": new_id(), "workspace_id": workspace, "payload": { "name": name } });
+        let answer = self.command("portfolio.project.create", &body).await.expect(201).json();
+        answer["aggregate"]["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Where every partition ends: equal before and after means that nothing was written.
+    pub(crate) async fn ends(&self) -> Vec<Offset> {
+        let mut ends = Vec::new();
+        for context in CONTEXTS {
+            for partition in (0..self.log.partitions(context)).map(Partition) {
+                ends.push(self.log.end(ContextPartition { context, partition }).await.unwrap());
+            }
+        }
+        ends
+    }
+}
+
+pub(crate) async fn send(request: RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    assert_eq!(headers.get("contract-version"), Some(&HeaderValue::from_static("1.0")));
+    Answer { status, headers, text: response.text().await.unwrap() }
+}
+
+pub(crate) fn header(name: &'static str, value: &str) -> HeaderMap {
+    HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())])
+}
+
+pub(crate) fn tenant() -> TenantId {
+    TenantId(Uuid::from_u128(0x7e4a47))
+}
+
+pub(crate) fn user() -> UserId {
+    UserId(Uuid::from_u128(0x05e4))
+}
+
+fn mint(key: &SigningKey, tenant: TenantId) -> String {
+    key.mint(tenant, &Actor::User(user()), &["operator"], Duration::from_secs(600)).unwrap()
+}
+
+pub(crate) fn new_id() -> String {
+    Uuid::new_v4().to_string()
+}
+
+/// A command that renames a project.
+pub(crate) fn rename(workspace: Uuid, project: Uuid, name: &str) -> Value {
+    json!({
+        "client_request_id": new_id(), "workspace_id": workspace, "aggregate_id": project, "payload": { "name": name },
+    })
+}
