@@ -68,8 +68,8 @@ impl Server {
         let dir = tempfile::tempdir().unwrap();
         let log: Arc<dyn EventLog> = MemoryLog::new(&CONTEXTS);
         let options = EngineOptions::new(Owner { id: "test".to_owned(), address: String::new() });
-        let engine =
-            Engine::start(Arc::clone(&log), annals_aggregates::contexts(), annals_schemas::CATALOGUE, &options);
+        let contexts = annals_aggregates::contexts();
+        let engine = Engine::start(Arc::clone(&log), contexts, annals_schemas::CATALOGUE, &options).await.unwrap();
         engine.handle().settled().await;
         let key = SigningKey::open_or_create(&dir.path().join("signing-key.pk8")).unwrap();
         let api = Api::new(ApiOptions { engine: engine.handle(), key: key.clone() });

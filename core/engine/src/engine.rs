@@ -18,6 +18,7 @@ use crate::command::{
 };
 use crate::limits;
 use crate::log::{EventLog, Owner};
+use crate::published::{SchemaError, publish};
 
 mod batch;
 mod decide;
@@ -118,13 +119,15 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts an owner for every partition of every context; each claims its partition on its own.
-    pub fn start(
+    /// Publishes the build's schemas in the log, then starts an owner for every partition of every context; each claims
+    /// its partition on its own ([`EngineHandle::settled`] waits for that).
+    pub async fn start(
         log: Arc<dyn EventLog>,
         contexts: Vec<BoundedContext>,
         catalogue: SchemaCatalogue,
         options: &EngineOptions,
-    ) -> Self {
+    ) -> Result<Self, SchemaError> {
+        publish(&*log, &catalogue).await?;
         let (stop, stopping) = watch::channel(false);
         let mut owners = JoinSet::new();
         let mut mailboxes = BTreeMap::new();
@@ -151,11 +154,8 @@ impl Engine {
                 mailboxes.insert(at, Mailbox { sender, state });
             }
         }
-        Self {
-            handle: EngineHandle { shared: Arc::new(Shared { log, contexts, catalogue, mailboxes }) },
-            owners,
-            stopping: stop,
-        }
+        let handle = EngineHandle { shared: Arc::new(Shared { log, contexts, catalogue, mailboxes }) };
+        Ok(Self { handle, owners, stopping: stop })
     }
 
     /// The handle through which it is used.

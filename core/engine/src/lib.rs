@@ -5,4 +5,5 @@ pub mod command;
 pub mod engine;
 pub mod limits;
 pub mod log;
+pub mod published;
 pub mod sink;

@@ -66,3 +66,5 @@ pub const CLAIM_BACKOFF_MS_MAX: u64 = 5_000;
 pub const RETRY_AFTER_MS: u64 = 100;
 /// Most events of one page of a history.
 pub const HISTORY_EVENTS_MAX: usize = 500;
+/// Most findings that a verification of a log lists per partition; more are counted.
+pub const VERIFY_FINDINGS_PER_PARTITION_MAX: usize = 16;

@@ -10,6 +10,9 @@ pub mod contract;
 pub(crate) mod holes;
 pub mod memory;
 pub mod sqlite;
+pub mod stats;
+pub mod verify;
+mod walk;
 
 use std::fmt;
 use std::future::Future;

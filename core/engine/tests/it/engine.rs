@@ -10,6 +10,7 @@ use annals_engine::engine::{
 };
 use annals_engine::log::memory::MemoryLog;
 use annals_engine::log::{BoxFuture, EventLog, Owner};
+use annals_engine::published::SchemaError;
 use annals_model::ids::{OperationId, TenantId};
 use annals_model::position::{Checkpoint, RecordOffset, Sequence};
 use serde_json::{Value, json};
@@ -26,8 +27,8 @@ pub(crate) fn deadline() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }
 
-pub(crate) fn start(log: &Arc<dyn EventLog>) -> Engine {
-    Engine::start(Arc::clone(log), contexts(), catalogue(), &EngineOptions::new(owner("one")))
+pub(crate) async fn start(log: &Arc<dyn EventLog>) -> Engine {
+    Engine::start(Arc::clone(log), contexts(), catalogue(), &EngineOptions::new(owner("one"))).await.unwrap()
 }
 
 fn log() -> Arc<dyn EventLog> {
@@ -51,7 +52,7 @@ async fn open(engine: &EngineHandle, id: u128, name: &str) -> CommandAnswer {
 #[tokio::test]
 async fn an_accepted_command_is_answered_with_its_events_and_a_retry_with_the_same() {
     let log = log();
-    let running = start(&log);
+    let running = start(&log).await;
     let engine = running.handle();
     let first = open(&engine, 1, "a").await;
     assert!(first.created && !first.replayed);
@@ -72,7 +73,7 @@ async fn an_accepted_command_is_answered_with_its_events_and_a_retry_with_the_sa
 #[tokio::test]
 async fn the_ledger_and_the_states_survive_the_loss_of_everything_but_the_log() {
     let log = log();
-    let engine = start(&log);
+    let engine = start(&log).await;
     let handle = engine.handle();
     open(&handle, 1, "a").await;
     let deposit = send(&handle, "d", 1, "deposit", json!({"amount": 5})).await.unwrap();
@@ -83,7 +84,7 @@ async fn the_ledger_and_the_states_survive_the_loss_of_everything_but_the_log() 
     let late = send(&handle, "late", 1, "deposit", json!({"amount": 5})).await.unwrap_err();
     assert!(matches!(late, CommandError::NotOwner(_)), "{late:?}");
 
-    let running = start(&log);
+    let running = start(&log).await;
     let engine = running.handle();
     let again = engine.aggregate(address(scope(1), 1), deadline()).await.unwrap();
     // The position moved on over the second claim; nothing else did.
@@ -98,7 +99,7 @@ async fn the_ledger_and_the_states_survive_the_loss_of_everything_but_the_log() 
 
 #[tokio::test]
 async fn a_request_id_names_one_command_for_ever() {
-    let running = start(&log());
+    let running = start(&log()).await;
     let engine = running.handle();
     let first = open(&engine, 1, "a").await;
     let other = send(&engine, "open-1", 1, "open", json!({"name": "b"})).await.unwrap_err();
@@ -110,7 +111,7 @@ async fn a_request_id_names_one_command_for_ever() {
 
 #[tokio::test]
 async fn existence_and_versions_are_checked_by_the_engine() {
-    let running = start(&log());
+    let running = start(&log()).await;
     let engine = running.handle();
     let absent = send(&engine, "d", 1, "deposit", json!({"amount": 1})).await.unwrap_err();
     assert_eq!(absent, CommandError::NotFound { aggregate_type: "account", id: account(1) });
@@ -135,7 +136,7 @@ async fn existence_and_versions_are_checked_by_the_engine() {
 
 #[tokio::test]
 async fn a_new_aggregates_id_derives_from_its_request() {
-    let running = start(&log());
+    let running = start(&log()).await;
     let engine = running.handle();
     let mut create = request("c", 1, "open", json!({"name": "a"}));
     create.aggregate_id = None;
@@ -146,7 +147,7 @@ async fn a_new_aggregates_id_derives_from_its_request() {
 
 #[tokio::test]
 async fn unique_keys_and_references_follow_the_states() {
-    let running = start(&log());
+    let running = start(&log()).await;
     let engine = running.handle();
     open(&engine, 1, "a").await;
     let child = json!({"name": "child", "parent": account(1)});
@@ -164,7 +165,7 @@ async fn unique_keys_and_references_follow_the_states() {
 
 #[tokio::test]
 async fn commands_of_one_batch_see_each_others_effects() {
-    let running = start(&log());
+    let running = start(&log()).await;
     let engine = running.handle();
     // Sent without waiting: they queue while the first append runs, and are decided in one batch.
     let sends = (0..40u128).map(|n| {
@@ -183,7 +184,7 @@ async fn commands_of_one_batch_see_each_others_effects() {
 
 #[tokio::test]
 async fn histories_are_paged_by_sequence_and_operations_found_by_id() {
-    let running = start(&log());
+    let running = start(&log()).await;
     let engine = running.handle();
     let opened = open(&engine, 1, "a").await;
     send(&engine, "s", 1, "split", json!({"parts": 5})).await.unwrap();
@@ -255,11 +256,22 @@ async fn a_state_that_is_not_in_memory_is_loaded_and_the_decision_made_again() {
         state_stores: Arc::new(|_| Box::new(ColdStore::default())),
         ..EngineOptions::new(owner("cold"))
     };
-    let running = Engine::start(log(), contexts(), catalogue(), &options);
+    let running = Engine::start(log(), contexts(), catalogue(), &options).await.unwrap();
     let engine = running.handle();
     open(&engine, 1, "a").await;
     send(&engine, "d", 1, "deposit", json!({"amount": 41})).await.unwrap();
     open(&engine, 2, "b").await;
     let mirrored = send(&engine, "m", 2, "mirror", json!({"other": account(1)})).await.unwrap();
     assert_eq!(mirrored.events[0].data, json!({"amount": 41}));
+}
+
+#[tokio::test]
+async fn the_log_describes_its_schemas_and_refuses_a_build_that_is_too_old() {
+    let log = log();
+    start(&log).await.shutdown().await;
+    assert_eq!(log.meta_list("schema/").await.unwrap().len(), catalogue().iter().count());
+    let newer = json!({"event_type": "account.frozen", "version": 1, "revision": 0, "schema": "{}"});
+    log.meta_put("schema/77", newer.to_string().as_bytes()).await.unwrap();
+    let refused = Engine::start(Arc::clone(&log), contexts(), catalogue(), &EngineOptions::new(owner("old"))).await;
+    assert!(matches!(refused, Err(SchemaError::Unknown { id: 77, .. })));
 }

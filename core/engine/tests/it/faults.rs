@@ -21,17 +21,17 @@ fn partition(log: &dyn EventLog) -> ContextPartition {
     ContextPartition { context: BANK, partition: scope(1).slot().partition(log.partitions(BANK)) }
 }
 
-fn scripted(faults: impl IntoIterator<Item = Option<Fault>>) -> (Arc<MemoryLog>, Engine) {
+async fn scripted(faults: impl IntoIterator<Item = Option<Fault>>) -> (Arc<MemoryLog>, Engine) {
     let log =
         MemoryLog::with_options(&[BANK], MemoryOptions { faults: Faults::scripted(faults), ..Default::default() });
     let shared: Arc<dyn EventLog> = log.clone();
-    let engine = start(&shared);
+    let engine = start(&shared).await;
     (log, engine)
 }
 
 #[tokio::test]
 async fn an_aborted_append_wrote_nothing_and_may_be_sent_again() {
-    let (_log, running) = scripted([Some(Fault::Abort)]);
+    let (_log, running) = scripted([Some(Fault::Abort)]).await;
     let engine = running.handle();
     let failed = send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap_err();
     assert!(matches!(failed, CommandError::Aborted { .. }));
@@ -42,14 +42,14 @@ async fn an_aborted_append_wrote_nothing_and_may_be_sent_again() {
 #[tokio::test]
 async fn an_append_of_unknown_outcome_is_answered_from_the_log() {
     for fault in [Fault::UnknownCommitted, Fault::UnknownLate] {
-        let (_log, running) = scripted([Some(fault)]);
+        let (_log, running) = scripted([Some(fault)]).await;
         let engine = running.handle();
         let answer = send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap();
         assert!(answer.created && !answer.replayed, "{fault:?}");
         assert_eq!(answer.events.len(), 1);
         assert!(send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap().replayed);
     }
-    let (_log, running) = scripted([Some(Fault::UnknownLost)]);
+    let (_log, running) = scripted([Some(Fault::UnknownLost)]).await;
     let engine = running.handle();
     let lost = send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap_err();
     assert!(matches!(lost, CommandError::Aborted { .. }));
@@ -58,7 +58,7 @@ async fn an_append_of_unknown_outcome_is_answered_from_the_log() {
 
 #[tokio::test]
 async fn a_fenced_owner_forgets_and_refuses() {
-    let (log, engine) = scripted([None]);
+    let (log, engine) = scripted([None]).await;
     let handle = engine.handle();
     send(&handle, "o", 1, "open", json!({"name": "a"})).await.unwrap();
     let at = partition(&*log);
@@ -71,7 +71,7 @@ async fn a_fenced_owner_forgets_and_refuses() {
 
 #[tokio::test(start_paused = true)]
 async fn an_owner_with_nothing_to_append_proves_ownership_before_it_answers() {
-    let (log, engine) = scripted([None]);
+    let (log, engine) = scripted([None]).await;
     let handle = engine.handle();
     send(&handle, "o", 1, "open", json!({"name": "a"})).await.unwrap();
     log.claim_by_rival(partition(&*log));
@@ -88,7 +88,7 @@ async fn a_damaged_partition_stops_and_says_where() {
     let shared: Arc<dyn EventLog> = log.clone();
     let at = partition(&*shared);
     log.push_unchecked(at, b"not a record");
-    let engine = start(&shared);
+    let engine = start(&shared).await;
     let handle = engine.handle();
     handle.settled().await;
     let stopped = send(&handle, "o", 1, "open", json!({"name": "a"})).await.unwrap_err();
@@ -152,7 +152,7 @@ async fn run_clients(log: &Arc<dyn EventLog>) -> BTreeSet<String> {
         waiting.push((format!("split-{n}"), n, "split", json!({"parts": 3})));
     }
     for _life in 0..60 {
-        let engine = start(log);
+        let engine = start(log).await;
         let handle = engine.handle();
         for _try in 0..3 {
             let sends = waiting.iter().map(|(id, n, name, payload)| send(&handle, id, *n, name, payload.clone()));
