@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a test's own tools fails the test")]
 
 mod aggregates;
+mod bad_input;
 mod batches;
 mod commands;
+mod connections;
 mod server;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use annals_api::auth::SigningKey;
 use annals_api::{Api, ApiOptions, ServeError};
-use annals_engine::engine::{Engine, EngineOptions};
+use annals_engine::engine::{Engine, EngineHandle, EngineOptions};
 use annals_engine::log::memory::MemoryLog;
 use annals_engine::log::{EventLog, Owner};
 use annals_model::ids::{Actor, ContextId, Partition, TenantId, UserId};
@@ -82,6 +82,14 @@ impl Server {
         let token = mint(&key, tenant());
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { url, key, log, http, token, shutdown, served, engine, _dir: dir }
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub(crate) fn engine(&self) -> EngineHandle {
+        self.engine.handle()
     }
 
     /// Stops in the order in which a process does.

@@ -1,0 +1,431 @@
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::server::{Server, header, new_id, rename, send};
+
+const RENAME: &str = "portfolio.project.rename";
+
+/// A body as text, so that it can say what a JSON library would not: what it is, status, problem, field.
+type Case = (&'static str, String, u16, &'static str, Option<&'static str>);
+
+fn body_cases(workspace: Uuid, project: Uuid) -> Vec<Case> {
+    let good = rename(workspace, project, "Payroll");
+    let with = |field: &str, value: Value| {
+        let mut body = good.clone();
+        body[field] = value;
+        body.to_string()
+    };
+    let without = |field: &str| {
+        let mut body = good.clone();
+        body.as_object_mut().unwrap().remove(field);
+        body.to_string()
+    };
+    let text = good.to_string();
+    let raw = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    };
+    let nested = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+    vec![
+        ("no body", String::new(), 400, "malformed-json", None),
+        ("no JSON", "hello".to_owned(), 400, "malformed-json", None),
+        ("half a document", text[..text.len() - 1].to_owned(), 400, "malformed-json", None),
+        ("two documents", format!("{text}{text}"), 400, "malformed-json", None),
+        ("an array", "[]".to_owned(), 400, "malformed-json", None),
+        ("null", "null".to_owned(), 400, "malformed-json", None),
+        ("an unknown field", with("colour", json!("red")), 400, "invalid-field", Some("colour")),
+        ("tenant in the body", with("tenant_id", json!(new_id())), 400, "invalid-field", Some("tenant_id")),
+        (
+            "a repeated field",
+            raw("{\"aggregate_id\"", "{\"payload\":{},\"aggregate_id\""),
+            400,
+            "invalid-field",
+            Some("payload"),
+        ),
+        (
+            "a repeated payload field",
+            raw("{\"name\":\"Payroll\"}", "{\"name\":\"a\",\"name\":\"b\"}"),
+            400,
+            "invalid-field",
+            Some("payload.name"),
+        ),
+        (
+            "an unknown payload field",
+            with("payload", json!({ "name": "x", "colour": 1 })),
+            400,
+            "invalid-field",
+            Some("payload.colour"),
+        ),
+        ("a missing payload field", with("payload", json!({})), 400, "invalid-field", Some("payload.name")),
+        (
+            "a payload field of the wrong type",
+            with("payload", json!({ "name": 1 })),
+            400,
+            "invalid-field",
+            Some("payload.name"),
+        ),
+        (
+            "a payload field that is null",
+            with("payload", json!({ "name": null })),
+            400,
+            "invalid-field",
+            Some("payload.name"),
+        ),
+        ("an empty name", with("payload", json!({ "name": "  " })), 400, "invalid-field", Some("payload.name")),
+        (
+            "a name that is too long",
+            with("payload", json!({ "name": "x".repeat(201) })),
+            400,
+            "invalid-field",
+            Some("payload.name"),
+        ),
+        (
+            "a control character in a name",
+            with("payload", json!({ "name": "a\u{7}b" })),
+            400,
+            "invalid-field",
+            Some("payload.name"),
+        ),
+        ("NUL in a value", raw("Payroll", "Pay\\u0000roll"), 400, "invalid-field", Some("payload.name")),
+        ("NUL in a field's name", raw("\"name\":", "\"na\\u0000me\":"), 400, "invalid-field", Some("payload")),
+        ("a payload that is no object", with("payload", json!([])), 400, "invalid-field", Some("payload")),
+        ("no payload", without("payload"), 400, "invalid-field", Some("payload")),
+        ("no client_request_id", without("client_request_id"), 400, "invalid-field", Some("client_request_id")),
+        (
+            "an empty client_request_id",
+            with("client_request_id", json!("")),
+            400,
+            "invalid-field",
+            Some("client_request_id"),
+        ),
+        (
+            "a client_request_id that is too long",
+            with("client_request_id", json!("x".repeat(129))),
+            400,
+            "invalid-field",
+            Some("client_request_id"),
+        ),
+        (
+            "a line break in client_request_id",
+            with("client_request_id", json!("a\nb")),
+            400,
+            "invalid-field",
+            Some("client_request_id"),
+        ),
+        (
+            "a number as client_request_id",
+            with("client_request_id", json!(1)),
+            400,
+            "invalid-field",
+            Some("client_request_id"),
+        ),
+        ("no workspace_id", without("workspace_id"), 400, "invalid-field", Some("workspace_id")),
+        (
+            "a workspace_id that is no uuid",
+            with("workspace_id", json!("here")),
+            400,
+            "invalid-field",
+            Some("workspace_id"),
+        ),
+        ("the nil workspace", with("workspace_id", json!(Uuid::nil())), 400, "invalid-field", Some("workspace_id")),
+        (
+            "a workspace that is not there",
+            with("workspace_id", json!(new_id())),
+            404,
+            "workspace-not-found",
+            Some("workspace_id"),
+        ),
+        ("an aggregate_id that is no uuid", with("aggregate_id", json!(7)), 400, "invalid-field", Some("aggregate_id")),
+        (
+            "an aggregate that is not there",
+            with("aggregate_id", json!(new_id())),
+            404,
+            "not-found",
+            Some("aggregate_id"),
+        ),
+        (
+            "a correlation_id that is no uuid",
+            with("correlation_id", json!("x")),
+            400,
+            "invalid-field",
+            Some("correlation_id"),
+        ),
+        ("a version as text", with("expected_version", json!("1")), 400, "invalid-field", Some("expected_version")),
+        ("a negative version", with("expected_version", json!(-1)), 400, "invalid-field", Some("expected_version")),
+        ("a broken version", with("expected_version", json!(1.5)), 400, "invalid-field", Some("expected_version")),
+        (
+            "a version outside i64",
+            raw("{\"aggregate_id\"", "{\"expected_version\":9223372036854775808,\"aggregate_id\""),
+            400,
+            "invalid-field",
+            Some("expected_version"),
+        ),
+        (
+            "a number outside i64",
+            raw("\"Payroll\"", "-9223372036854775809"),
+            400,
+            "invalid-field",
+            Some("payload.name"),
+        ),
+        ("a number without a double", raw("\"Payroll\"", "1e999"), 400, "invalid-field", Some("payload.name")),
+        ("a reason that is too long", with("reason", json!("x".repeat(2_001))), 400, "invalid-field", Some("reason")),
+        ("a reason that is no text", with("reason", json!({})), 400, "invalid-field", Some("reason")),
+        ("an adr_id that is too long", with("adr_id", json!("x".repeat(257))), 400, "invalid-field", Some("adr_id")),
+        ("too deep", raw("\"Payroll\"", &nested(40)), 400, "invalid-field", None),
+        ("very deep", nested(100_000), 400, "invalid-field", None),
+        ("too many items", raw("\"Payroll\"", &json!(vec![0; 20_000]).to_string()), 400, "invalid-field", None),
+        ("too large", with("reason", json!("x".repeat(300_000))), 413, "too-large", None),
+    ]
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_with_a_body_is_named_and_nothing_is_written() {
+    let server = Server::start().await;
+    let workspace = server.workspace().await;
+    let project = server.project(workspace, "Billing").await;
+    let ends = server.ends().await;
+    for (what, body, status, problem, field) in body_cases(workspace, project) {
+        let post = server.request(Method::POST, &format!("/v1/commands/{RENAME}"));
+        let answer = send(post.header("content-type", "application/json").body(body.clone())).await;
+        assert_eq!(answer.status, status, "{what}: {}", answer.text);
+        assert_eq!(answer.problem(), problem, "{what}: {}", answer.text);
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        let json = answer.json();
+        assert_eq!((&json["status"], &json["contract_version"]), (&json!(status), &json!("1.0")), "{what}");
+        assert!(json["title"].is_string() && json["detail"].is_string(), "{what}");
+        if let Some(field) = field {
+            assert_eq!(json["field"], field, "{what}: {}", answer.text);
+        }
+        // The same as a line of a batch: the same problem, in the line's place.
+        let line = match body.strip_prefix('{') {
+            Some(rest) => format!("{{\"type\":\"{RENAME}\",{rest}\n"),
+            None => format!("{body}\n"),
+        };
+        for answer in server.batch(line).await.expect(200).lines() {
+            assert_eq!((&answer["status"], &answer["type"]), (&json["status"], &json["type"]), "{what}: {answer}");
+        }
+    }
+    assert_eq!(server.ends().await, ends);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_with_address_method_type_or_headers_is_named() {
+    let server = Server::start().await;
+    let workspace = server.workspace().await;
+    let project = server.project(workspace, "Billing").await;
+    let good = rename(workspace, project, "Payroll").to_string();
+    let ends = server.ends().await;
+    let rename = format!("/v1/commands/{RENAME}");
+    let json = || header("content-type", "application/json");
+    let and = |name: &'static str, value: &str| {
+        let mut headers = json();
+        headers.extend(header(name, value));
+        headers
+    };
+    let twice = || {
+        let mut headers = json();
+        headers.append(HeaderName::from_static("if-match"), HeaderValue::from_static("\"1\""));
+        headers.append(HeaderName::from_static("if-match"), HeaderValue::from_static("\"2\""));
+        headers
+    };
+    let cases: Vec<(Method, &str, HeaderMap, u16, &str, Option<&str>)> = vec![
+        (Method::POST, "/v1/commands/portfolio.project.vanish", json(), 404, "unknown-command", Some("type")),
+        (Method::POST, "/v1/commands/portfolio.nothing.rename", json(), 404, "unknown-command", Some("type")),
+        (Method::POST, "/v1/commands/nowhere.project.rename", json(), 404, "unknown-command", Some("type")),
+        (Method::POST, "/v1/commands/rename", json(), 404, "unknown-command", Some("type")),
+        (Method::POST, "/v1/commands/portfolio.project.rename.x", json(), 404, "unknown-command", Some("type")),
+        (Method::POST, "/v1/commands/portfolio..", json(), 404, "unknown-command", Some("type")),
+        (Method::POST, "/v1/commands/%00", json(), 404, "unknown-command", Some("type")),
+        (Method::POST, "/v1/commands/%ff", json(), 400, "invalid-parameter", Some("path")),
+        (Method::POST, "/v1/commands/portfolio.project.rename?x=1", json(), 400, "invalid-parameter", Some("x")),
+        (Method::GET, &rename, json(), 405, "method-not-allowed", None),
+        (Method::DELETE, "/v1/commands", json(), 405, "method-not-allowed", None),
+        (Method::POST, "/livez", json(), 405, "method-not-allowed", None),
+        (Method::POST, "/v1/nothing", json(), 404, "unknown-route", None),
+        (Method::GET, "/", json(), 404, "unknown-route", None),
+        (Method::GET, "/v1/commands/a/b/c", json(), 404, "unknown-route", None),
+        (Method::GET, "/v1/operations/no-uuid", json(), 400, "invalid-parameter", Some("operation_id")),
+        (Method::GET, "/v1/operations/0190a5d2-7e5c-7cc3-98c4-dc0c0c07398f", json(), 404, "not-found", None),
+        (Method::POST, &rename, HeaderMap::new(), 415, "unsupported-media-type", Some("Content-Type")),
+        (Method::POST, &rename, header("content-type", "text/json"), 415, "unsupported-media-type", None),
+        (
+            Method::POST,
+            &rename,
+            header("content-type", "application/json; charset=latin1"),
+            415,
+            "unsupported-media-type",
+            None,
+        ),
+        (Method::POST, &rename, and("if-match", "*"), 400, "invalid-header", Some("If-Match")),
+        (Method::POST, &rename, and("if-match", "W/\"1\""), 400, "invalid-header", Some("If-Match")),
+        (Method::POST, &rename, and("if-match", "\"99999999999999999999\""), 400, "invalid-header", Some("If-Match")),
+        (Method::POST, &rename, and("if-match", ""), 400, "invalid-header", Some("If-Match")),
+        (Method::POST, &rename, twice(), 400, "invalid-header", Some("if-match")),
+        (Method::POST, &rename, and("idempotency-key", ""), 400, "invalid-header", Some("Idempotency-Key")),
+        (Method::POST, &rename, and("x-request-timeout", "soon"), 400, "invalid-header", Some("X-Request-Timeout")),
+    ];
+    for (method, path, headers, status, problem, field) in cases {
+        let what = format!("{method} {path} {headers:?}");
+        let answer = send(server.request(method, path).headers(headers).body(good.clone())).await;
+        assert_eq!(answer.status, status, "{what}: {}", answer.text);
+        assert_eq!(answer.problem(), problem, "{what}");
+        if let Some(field) = field {
+            assert_eq!(answer.json()["field"], field, "{what}");
+        }
+        assert_eq!(status == 405, answer.headers.contains_key("allow"), "{what}");
+    }
+    assert_eq!(server.ends().await, ends);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_gets_past_without_a_token_of_this_server() {
+    let server = Server::start().await;
+    let workspace = server.workspace().await;
+    let ends = server.ends().await;
+    let other = Server::start().await;
+    let foreign = other.token().to_owned();
+    let good = format!("Bearer {}", server.token());
+    let paths = [
+        (Method::POST, "/v1/commands"),
+        (Method::POST, "/v1/commands/access.workspace.create"),
+        (Method::GET, "/v1/operations/0190a5d2-7e5c-7cc3-98c4-dc0c0c07398f"),
+        (Method::GET, "/v1/aggregates/access.workspace/0190a5d2-7e5c-7cc3-98c4-dc0c0c07398f"),
+        (Method::GET, "/v1/aggregates/access.workspace/0190a5d2-7e5c-7cc3-98c4-dc0c0c07398f/events"),
+    ];
+    for (method, path) in paths {
+        let tokens = ["", "Bearer", "Bearer x", "Basic eDp4", &format!("Bearer {foreign}"), &good[..good.len() - 2]];
+        for token in tokens.map(Some).into_iter().chain([None]) {
+            let mut request = server.anonymous(method.clone(), path);
+            if let Some(token) = token {
+                request = request.header("authorization", token);
+            }
+            let answer = send(request.json(&json!({ "workspace_id": workspace }))).await.expect(401);
+            assert_eq!(answer.problem(), "unauthenticated");
+            assert!(answer.header("www-authenticate").starts_with("Bearer"));
+        }
+    }
+    assert_eq!(server.ends().await, ends);
+    other.stop().await;
+    server.stop().await;
+}
+
+/// Any JSON, with the words of a real command strewn in.
+fn any_json() -> impl Strategy<Value = Value> {
+    let word = prop_oneof![
+        "\\PC{0,8}",
+        prop::sample::select(vec![
+            "name",
+            "payload",
+            "workspace_id",
+            "aggregate_id",
+            "client_request_id",
+            "type",
+            RENAME
+        ])
+        .prop_map(str::to_owned),
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        word.clone().prop_map(Value::from),
+        Just(Value::from(Uuid::from_u128(1).to_string())),
+    ];
+    leaf.prop_recursive(4, 24, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::vec((word.clone(), inner), 0..6).prop_map(|fields| Value::Object(Map::from_iter(fields))),
+        ]
+    })
+}
+
+/// A change to a good command's text.
+#[derive(Clone, Debug)]
+enum Mutation {
+    Bytes(Vec<u8>),
+    Json(Value),
+    Field(&'static str, Value),
+    Payload(Value),
+    Splice(prop::sample::Index, usize, Vec<u8>),
+}
+
+fn any_mutation() -> impl Strategy<Value = Mutation> {
+    let fields =
+        vec!["client_request_id", "workspace_id", "aggregate_id", "expected_version", "reason", "adr_id", "other"];
+    let bytes = || prop::collection::vec(any::<u8>(), 0..16);
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..200).prop_map(Mutation::Bytes),
+        any_json().prop_map(Mutation::Json),
+        (prop::sample::select(fields), any_json()).prop_map(|(field, value)| Mutation::Field(field, value)),
+        any_json().prop_map(Mutation::Payload),
+        (any::<prop::sample::Index>(), 0..8usize, bytes())
+            .prop_map(|(at, cut, bytes)| Mutation::Splice(at, cut, bytes)),
+    ]
+}
+
+impl Mutation {
+    fn apply(self, mut good: Value) -> Vec<u8> {
+        match self {
+            Self::Bytes(bytes) => return bytes,
+            Self::Json(value) => return value.to_string().into_bytes(),
+            Self::Field(field, value) => good[field] = value,
+            Self::Payload(value) => good["payload"] = value,
+            Self::Splice(at, cut, bytes) => {
+                let mut text = good.to_string().into_bytes();
+                let at = at.index(text.len());
+                text.splice(at..(at + cut).min(text.len()), bytes);
+                return text;
+            }
+        }
+        good.to_string().into_bytes()
+    }
+}
+
+#[test]
+fn no_bytes_that_a_client_sends_make_a_mistake_of_the_server() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (server, workspace, project) = runtime.block_on(async {
+        let server = Server::start().await;
+        let workspace = server.workspace().await;
+        let project = server.project(workspace, "Billing").await;
+        (server, workspace, project)
+    });
+    let kinds = vec![
+        RENAME,
+        "portfolio.application.register",
+        "portfolio.application.assess_risk",
+        "portfolio.dependency.declare",
+        "access.workspace.create",
+        "access.membership.add",
+    ];
+    let input = (prop::sample::select(kinds), any_mutation());
+    let outcome = TestRunner::new(Config::with_cases(400)).run(&input, |(kind, mutation)| {
+        let body = mutation.apply(rename(workspace, project, "Payroll"));
+        runtime.block_on(async {
+            let before = server.ends().await;
+            let post = server.request(Method::POST, &format!("/v1/commands/{kind}"));
+            let answer = send(post.header("content-type", "application/json").body(body.clone())).await;
+            prop_assert!(answer.status.as_u16() < 500, "{}: {}", answer.status, answer.text);
+            if answer.status.is_client_error() {
+                prop_assert!(answer.json()["type"].is_string());
+                prop_assert_eq!(server.ends().await, before);
+            }
+            for line in server.batch(body).await.lines() {
+                prop_assert!(line["status"].as_u64().is_some_and(|status| status < 500), "{}", line);
+            }
+            Ok(())
+        })
+    });
+    runtime.block_on(server.stop());
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+}
