@@ -1,2 +1,54 @@
 //! `annals`: the operator's and auditor's tool.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+mod cli;
+mod client;
+mod data_dir;
+mod endpoint;
+mod exit;
+mod import;
+mod limits;
+mod log_tools;
+mod output;
+mod progress;
+mod talk;
+mod token;
+mod up;
+
+use cli::{Cli, Command, ImportSource, LogCommand, SendCommand, TokenCommand};
+use exit::{Exit, report};
+use output::Output;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&anyhow::Error::from(error)).into(),
+    };
+    runtime.block_on(run(cli)).unwrap_or_else(|error| report(&error)).into()
+}
+
+async fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let global = &cli.global;
+    let output = Output::new(global.output);
+    match &cli.command {
+        Command::Import { source: ImportSource::CargoLock(args) } => {
+            talk::import_cargo_lock(global, output, args).await
+        }
+        Command::Import { source: ImportSource::Ndjson(args) } => talk::import_ndjson(global, output, args).await,
+        Command::Send { command: SendCommand::Send(args) } => talk::send(global, output, args).await,
+        Command::Query(args) => talk::query::run(global, output, args).await,
+        Command::History(args) => talk::history(global, output, args).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "annals", &mut std::io::stdout());
+            Ok(Exit::Ok)
+        }
+        Command::Up(args) => up::run(global, args).await,
+        Command::Token { command: TokenCommand::Mint(args) } => token::mint(global, output, args),
+        Command::Log { command: LogCommand::Verify } => log_tools::verify_log(global, output).await,
+        Command::Log { command: LogCommand::Stats } => log_tools::log_stats(global, output).await,
+    }
+}

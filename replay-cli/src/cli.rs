@@ -1,0 +1,253 @@
+//! The command line as types; the help texts are written here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+
+use crate::output::Format;
+
+const EXAMPLES: &str = "\
+Examples:
+  annals up &                                        start everything on ./annals-data
+  annals import cargo-lock Cargo.lock                a real inventory as commands
+  annals query portfolio.applications                read it back
+  annals log verify                                  check every record of the log
+
+Exit codes: 0 ok, 1 failed, 2 usage or environment, 3 mismatch or corruption found,
+4 conflict or already running, 5 partial, 6 timeout, 130 interrupted.";
+
+/// Event-sourced record keeping with read models that can be rebuilt and proved.
+#[derive(Debug, Parser)]
+#[command(name = "annals", version, about, after_help = EXAMPLES, max_term_width = 100, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Data directory; the running server of this directory is found by it alone
+    #[arg(long, global = true, value_name = "DIR", default_value = "./annals-data", env = "ANNALS_DATA",
+          value_hint = ValueHint::DirPath, help_heading = "Global options")]
+    pub(crate) data: PathBuf,
+    /// How results are written to stdout
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, help_heading = "Global options")]
+    pub(crate) output: Format,
+    /// Talk to this server instead of the one of the data directory
+    #[arg(long, global = true, value_name = "URL", env = "ANNALS_URL", help_heading = "Global options")]
+    pub(crate) url: Option<String>,
+    /// Bearer token to send instead of the data directory's own
+    #[arg(
+        long,
+        global = true,
+        value_name = "JWT",
+        env = "ANNALS_TOKEN",
+        hide_env_values = true,
+        help_heading = "Global options"
+    )]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in one process: log, engine, read models, HTTP
+    Up(UpArgs),
+    /// Send a real inventory as commands; safe to interrupt and to run again
+    Import {
+        #[command(subcommand)]
+        source: ImportSource,
+    },
+    /// Make development tokens
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Send commands
+    #[command(name = "command")]
+    Send {
+        #[command(subcommand)]
+        command: SendCommand,
+    },
+    /// Ask a named query of a read model
+    Query(QueryArgs),
+    /// Show what happened to one aggregate, event by event
+    History(HistoryArgs),
+    /// Look at the event log itself
+    Log {
+        #[command(subcommand)]
+        command: LogCommand,
+    },
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  annals completions bash > ~/.local/share/bash-completion/completions/annals")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  annals up\n  annals up --data ./d --listen 127.0.0.1:8080")]
+pub(crate) struct UpArgs {
+    /// Loopback address to listen on, `127.0.0.1:PORT`, or a port alone; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) listen: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImportSource {
+    /// A Cargo.lock: packages become applications, versions releases, dependencies edges
+    #[command(after_help = "Example:\n  annals import cargo-lock Cargo.lock --workspace-slug my-service")]
+    CargoLock(CargoLockArgs),
+    /// A file of commands, one JSON object per line, each with `type` and the fields of a command
+    #[command(after_help = "A line: {\"type\": \"portfolio.application.register\", \"workspace_id\": \"…\", \
+\"payload\": {\"name\": \"billing\"}}\nA line without client_request_id gets one from the file's hash and its number, \
+so that the same file can be\nsent again: what was accepted is answered, not repeated.")]
+    Ndjson(NdjsonArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CargoLockArgs {
+    /// The lock file
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) workspace: TargetWorkspace,
+}
+
+/// Where an import goes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TargetWorkspace {
+    /// Into this existing workspace, by id
+    #[arg(long, value_name = "ID", conflicts_with = "workspace_slug")]
+    pub(crate) workspace: Option<uuid::Uuid>,
+    /// Into the workspace with this slug, created when missing
+    #[arg(long, value_name = "SLUG", default_value = "inventory")]
+    pub(crate) workspace_slug: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NdjsonArgs {
+    /// The file; `-` reads stdin
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token for a tenant and an actor, signed with the data directory's development key
+    #[command(after_help = "Examples:\n  annals token mint\n  annals token mint --tenant \
+3f2b8c1e-4e1a-4b6e-9d53-1d1c43f1a9b7 --actor service:importer --role operator")]
+    Mint(MintArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MintArgs {
+    /// The tenant; the data directory's development tenant unless given
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: Option<uuid::Uuid>,
+    /// Who acts: a person's id or `service:NAME`; the development user unless given
+    #[arg(long, value_name = "ID|service:NAME")]
+    pub(crate) actor: Option<String>,
+    /// A role that the token carries; repeat for more
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) role: Vec<String>,
+    /// How long it is good for, hours
+    #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=8760))]
+    pub(crate) valid_hours: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SendCommand {
+    /// Send one command and show its answer
+    #[command(after_help = "Examples:
+  annals command send access.workspace.create --payload '{\"name\": \"Home\", \"slug\": \"home\"}'
+  annals command send portfolio.application.register --workspace home --payload @application.json
+  annals command send portfolio.application.release_version --workspace home --id ID \\
+      --payload '{\"number\": \"1.2.0\"}' --expected-version 1 --reason 'release day'")]
+    Send(SendArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SendArgs {
+    /// context.aggregate.command
+    #[arg(value_name = "TYPE")]
+    pub(crate) command_type: String,
+    /// The payload: JSON, `@FILE`, or `-` for stdin
+    #[arg(short, long, value_name = "JSON|@FILE|-", default_value = "{}")]
+    pub(crate) payload: String,
+    /// The workspace, by id or slug
+    #[arg(short, long, value_name = "ID|SLUG")]
+    pub(crate) workspace: Option<String>,
+    /// The aggregate; a new one gets an id from the request when none is given
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<uuid::Uuid>,
+    /// Refuse unless the aggregate has this version
+    #[arg(long, value_name = "N")]
+    pub(crate) expected_version: Option<u64>,
+    /// Name of this request: sent again under the same name it is answered, not repeated; random unless given
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) request_id: Option<String>,
+    /// Why, in words
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// The decision record that it follows
+    #[arg(long, value_name = "ID")]
+    pub(crate) adr: Option<String>,
+    /// Groups everything that one request sets in motion
+    #[arg(long, value_name = "ID")]
+    pub(crate) correlation: Option<uuid::Uuid>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  annals query                                            the queries there are
+  annals query portfolio.applications --workspace home --limit 20
+  annals query portfolio.dependents --workspace home --param application_id=ID -o jsonl --all")]
+pub(crate) struct QueryArgs {
+    /// Its name; without one, all queries are listed
+    pub(crate) name: Option<String>,
+    /// A parameter; repeat for more
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub(crate) param: Vec<String>,
+    /// The workspace, by id or slug
+    #[arg(short, long, value_name = "ID|SLUG")]
+    pub(crate) workspace: Option<String>,
+    /// Follow the pages to the end
+    #[arg(long, conflicts_with_all = ["limit", "cursor"])]
+    pub(crate) all: bool,
+    /// Rows of the page, at most 500
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) limit: Option<u32>,
+    /// Where the page before ended
+    #[arg(long)]
+    pub(crate) cursor: Option<String>,
+    /// Wait until the read model shows what this token stands for
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) consistency_token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  annals history portfolio.application ID --workspace home")]
+pub(crate) struct HistoryArgs {
+    /// context.aggregate
+    #[arg(value_name = "TYPE")]
+    pub(crate) aggregate_type: String,
+    /// The aggregate
+    #[arg(value_name = "ID")]
+    pub(crate) id: uuid::Uuid,
+    /// The workspace, by id or slug
+    #[arg(short, long, value_name = "ID|SLUG")]
+    pub(crate) workspace: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Check every record: bytes, order, whole commits, sequences; exit 3 names the first damage
+    Verify,
+    /// Count events by context and type
+    Stats,
+}

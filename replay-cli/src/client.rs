@@ -1,0 +1,208 @@
+//! The HTTP interface as the command line uses it.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
+use serde_json::Value;
+
+use crate::cli::Global;
+use crate::endpoint::Endpoint;
+use crate::exit::{Exit, Failure};
+use crate::limits;
+
+pub(crate) mod answer;
+pub(crate) mod lines;
+pub(crate) mod problem;
+pub(crate) mod workspace;
+
+use answer::Answer;
+use problem::Problem;
+
+/// A server and the token to speak to it with.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// Nobody listens, or the connection broke: whether a command was written is open; send it again under its id.
+    #[error("no connection to {base}: {cause}")]
+    Unreachable {
+        /// The server asked.
+        base: String,
+        /// What the connection said.
+        cause: String,
+    },
+    /// No answer in time: whether a command was written is open; send it again under its id.
+    #[error("no answer from {base} within {} s", limits::ANSWER_TIMEOUT_SECS)]
+    Timeout {
+        /// The server asked.
+        base: String,
+    },
+    /// The server refuses; its words.
+    #[error(transparent)]
+    Refused(#[from] Box<Problem>),
+    /// Not the answer of such a server.
+    #[error("{base} does not answer as annals does: {cause}")]
+    Foreign {
+        /// The server asked.
+        base: String,
+        /// What is wrong with the answer.
+        cause: String,
+    },
+}
+
+impl CallError {
+    /// True if asking again, under the same id, may help.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Timeout { .. } => true,
+            Self::Refused(problem) => problem.is_passing(),
+            Self::Foreign { .. } => false,
+        }
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        let message = error.to_string();
+        match error {
+            CallError::Unreachable { .. } => {
+                Self::usage(message).remedy("is it running? start it with `annals up --data DIR`")
+            }
+            CallError::Timeout { .. } => Self::new(Exit::Timeout, message),
+            CallError::Refused(problem) => Self::new(problem.exit(), message),
+            CallError::Foreign { .. } => Self::usage(message).remedy("check --url"),
+        }
+    }
+}
+
+impl Client {
+    /// The server that `--url` names, else the one of the data directory.
+    pub(crate) fn find(global: &Global) -> anyhow::Result<Self> {
+        let known = Endpoint::read(&global.data)
+            .with_context(|| format!("{} cannot be read", crate::endpoint::path(&global.data).display()))
+            .map_err(|error| Failure::usage(format!("{error:#}")));
+        let (base, token) = match (&global.url, &global.token) {
+            (Some(url), Some(token)) => (url.clone(), token.clone()),
+            (url, token) => {
+                let known = known?.ok_or_else(|| {
+                    Failure::usage(format!("no server has started on {} yet", global.data.display()))
+                        .remedy("start one with `annals up`, or name another directory with --data, or a server with --url and --token")
+                })?;
+                (url.clone().unwrap_or(known.url), token.clone().unwrap_or(known.token))
+            }
+        };
+        Self::new(&base, &token)
+    }
+
+    /// A server at `base`.
+    pub(crate) fn new(base: &str, token: &str) -> anyhow::Result<Self> {
+        let base = base.trim_end_matches('/').to_owned();
+        if !base.starts_with("http://") {
+            return Err(Failure::usage(format!("{base} is no http:// address"))
+                .remedy("this server speaks plain HTTP on loopback only")
+                .into());
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(limits::CONNECT_TIMEOUT_SECS))
+            .no_proxy()
+            .build()
+            .context("the HTTP client cannot be made")?;
+        Ok(Self { http, base, token: token.to_owned() })
+    }
+
+    /// GET, answered as JSON.
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, CallError> {
+        self.json(|| self.request(Method::GET, path).query(query)).await
+    }
+
+    /// GET under a consistency token: the answer covers what the token stands for.
+    pub(crate) async fn get_at(&self, path: &str, query: &[(&str, String)], token: &str) -> Result<Value, CallError> {
+        self.json(|| self.request(Method::GET, path).query(query).header("Consistency-Token", token)).await
+    }
+
+    /// One command. Safe to repeat: it carries its request id.
+    pub(crate) async fn command(&self, command_type: &str, body: &Value) -> Result<Answer, CallError> {
+        let path = format!("/v1/commands/{command_type}");
+        let document = self.json(|| self.request(Method::POST, &path).json(body)).await?;
+        Answer::read(document).map_err(|cause| self.foreign(cause))
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token)
+    }
+
+    /// Sends, and sends again where the server asks for patience.
+    async fn json(&self, request: impl Fn() -> RequestBuilder) -> Result<Value, CallError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let timeout = Duration::from_secs(limits::ANSWER_TIMEOUT_SECS);
+            let outcome = match request().timeout(timeout).send().await {
+                Ok(response) => self.read(response).await,
+                Err(error) => Err(self.broken(&error)),
+            };
+            match outcome {
+                Err(CallError::Refused(problem)) if problem.is_passing() && attempt < limits::ATTEMPTS_MAX => {
+                    tokio::time::sleep(pause(attempt, problem.retry_after)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn read(&self, response: Response) -> Result<Value, CallError> {
+        let status = response.status();
+        let retry_after = retry_after(&response);
+        let bytes = response.bytes().await.map_err(|error| self.broken(&error))?;
+        let document = serde_json::from_slice(&bytes);
+        if status.is_success() {
+            return document.map_err(|error| self.foreign(error.to_string()));
+        }
+        Err(Box::new(Problem::read(status.as_u16(), retry_after, document.unwrap_or_default())).into())
+    }
+
+    fn broken(&self, error: &reqwest::Error) -> CallError {
+        let base = self.base.clone();
+        if error.is_timeout() && !error.is_connect() {
+            return CallError::Timeout { base };
+        }
+        let mut cause = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(inner) = source {
+            cause = inner.to_string();
+            source = inner.source();
+        }
+        CallError::Unreachable { base, cause }
+    }
+
+    /// The answers ended before the lines did: the server stopped, or died.
+    pub(crate) fn cut_short(&self, answered: usize, lines: usize) -> CallError {
+        let cause = format!("the connection ended after {answered} of {lines} answers");
+        CallError::Unreachable { base: self.base.clone(), cause }
+    }
+
+    fn foreign(&self, cause: String) -> CallError {
+        CallError::Foreign { base: self.base.clone(), cause }
+    }
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    if !matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        return None;
+    }
+    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// How long to wait before the attempt after this one: what the server asked for, else doubling, never above the bound.
+pub(crate) fn pause(attempt: u32, asked: Option<Duration>) -> Duration {
+    let doubled = limits::RETRY_PAUSE_FIRST_MS.saturating_mul(1 << attempt.saturating_sub(1).min(16));
+    asked.unwrap_or_else(|| Duration::from_millis(doubled)).min(Duration::from_millis(limits::RETRY_PAUSE_MAX_MS))
+}

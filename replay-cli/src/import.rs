@@ -1,0 +1,289 @@
+//! Inventories as commands: sent in bounded requests, counted by their answers, safe to interrupt and to run again.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::client::lines::LineAnswer;
+use crate::client::problem::Problem;
+use crate::client::{CallError, Client, pause};
+use crate::exit::{Exit, Failure};
+use crate::limits;
+use crate::output::cell::count;
+use crate::output::{Output, columns, render, render_pairs};
+use crate::progress::Progress;
+
+pub(crate) mod cargo_lock;
+pub(crate) mod ids;
+pub(crate) mod ndjson;
+pub(crate) mod target;
+
+/// One command, ready to be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CommandLine {
+    /// What people call it in a report: where it stands in the input.
+    pub(crate) label: String,
+    /// The line as it goes over the wire, without its end; carries `type` and `client_request_id`.
+    pub(crate) line: String,
+}
+
+/// How an import went.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Tally {
+    /// Accepted now.
+    pub(crate) accepted: u64,
+    /// Accepted before: answered, not repeated.
+    pub(crate) replayed: u64,
+    /// Refused; nothing was written for them.
+    pub(crate) refused: u64,
+    /// Events appended now.
+    pub(crate) events: u64,
+    /// The refused lines, the first [`limits::REFUSALS_SHOWN_MAX`].
+    pub(crate) refusals: Vec<(String, Problem)>,
+    /// Covers everything accepted so far.
+    pub(crate) consistency_token: Option<String>,
+}
+
+impl Tally {
+    /// Lines that have their final answer.
+    pub(crate) fn answered(&self) -> u64 {
+        self.accepted + self.replayed + self.refused
+    }
+
+    fn count(&mut self, line: &CommandLine, answer: &LineAnswer, accepted_before_resend: bool) {
+        match answer {
+            LineAnswer::Accepted(answer) => {
+                // A line that was sent again only because one before it was put off was accepted by this very run.
+                if answer.replayed && !accepted_before_resend {
+                    self.replayed += 1;
+                } else {
+                    self.accepted += 1;
+                    self.events += answer.events.len() as u64;
+                }
+                self.consistency_token = Some(answer.consistency_token.clone());
+            }
+            LineAnswer::Refused(problem) => {
+                self.refused += 1;
+                if self.refusals.len() < limits::REFUSALS_SHOWN_MAX {
+                    self.refusals.push((line.label.clone(), (**problem).clone()));
+                }
+            }
+        }
+    }
+}
+
+/// Why an import stopped. Everything answered before stays; running it again repeats nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImportError {
+    /// The server or the connection failed, or put a line off too often.
+    #[error("after {answered} answered lines: {cause}")]
+    Call {
+        /// Lines that had their final answer.
+        answered: u64,
+        /// What happened.
+        cause: CallError,
+    },
+    /// The input cannot be read.
+    #[error("after {answered} answered lines: {cause:#}")]
+    Input {
+        /// Lines that had their final answer.
+        answered: u64,
+        /// What happened.
+        cause: anyhow::Error,
+    },
+}
+
+/// Who is told about each final answer, in order.
+pub(crate) type OnAnswer<'a> = &'a mut (dyn FnMut(&CommandLine, &LineAnswer) + Send);
+
+/// Sends all lines in order, request by request; the tally holds also after an error what was answered before it.
+pub(crate) async fn send_all(
+    client: &Client,
+    lines: &mut (dyn Iterator<Item = anyhow::Result<CommandLine>> + Send),
+    tally: &mut Tally,
+    on_answer: OnAnswer<'_>,
+) -> Result<(), ImportError> {
+    let mut held = None;
+    loop {
+        let chunk =
+            next_chunk(lines, &mut held).map_err(|cause| ImportError::Input { answered: tally.answered(), cause })?;
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        send_chunk(client, &chunk, tally, on_answer)
+            .await
+            .map_err(|cause| ImportError::Call { answered: tally.answered(), cause })?;
+    }
+}
+
+/// The next lines that fit one request; a line that does not fit any more is held for the next.
+fn next_chunk(
+    lines: &mut (dyn Iterator<Item = anyhow::Result<CommandLine>> + Send),
+    held: &mut Option<CommandLine>,
+) -> anyhow::Result<Vec<CommandLine>> {
+    let mut chunk = Vec::new();
+    let mut bytes = 0;
+    while chunk.len() < limits::IMPORT_CHUNK_LINES {
+        let Some(line) = held.take().map(Ok).or_else(|| lines.next()).transpose()? else { break };
+        bytes += line.line.len() + 1;
+        if bytes > limits::IMPORT_CHUNK_BYTES && !chunk.is_empty() {
+            *held = Some(line);
+            break;
+        }
+        chunk.push(line);
+    }
+    Ok(chunk)
+}
+
+/// Sends one request's lines. Where the server puts a line off, that line and all behind it are sent again, for those
+/// behind it may rest on it.
+async fn send_chunk(
+    client: &Client,
+    chunk: &[CommandLine],
+    tally: &mut Tally,
+    on_answer: OnAnswer<'_>,
+) -> Result<(), CallError> {
+    let mut done = 0;
+    let mut attempt = 0;
+    let mut accepted = vec![false; chunk.len()];
+    while done < chunk.len() {
+        attempt += 1;
+        let before = done;
+        match send_from(client, chunk, &mut done, &mut accepted, tally, on_answer).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(problem)) if attempt < limits::ATTEMPTS_MAX => {
+                if done > before {
+                    attempt = 1;
+                }
+                tokio::time::sleep(pause(attempt, problem.retry_after)).await;
+            }
+            Ok(Some(problem)) => return Err(Box::new(problem).into()),
+            Err(CallError::Refused(problem)) if problem.is_passing() && attempt < limits::ATTEMPTS_MAX => {
+                tokio::time::sleep(pause(attempt, problem.retry_after)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// One request with the lines from `done` on. Gives the problem of the first line that was put off.
+async fn send_from(
+    client: &Client,
+    chunk: &[CommandLine],
+    done: &mut usize,
+    accepted: &mut [bool],
+    tally: &mut Tally,
+    on_answer: OnAnswer<'_>,
+) -> Result<Option<Problem>, CallError> {
+    let rest = &chunk[*done..];
+    let mut body = String::with_capacity(rest.iter().map(|line| line.line.len() + 1).sum());
+    for line in rest {
+        body.push_str(&line.line);
+        body.push('\n');
+    }
+    let mut answers = client.commands(body).await?;
+    let mut put_off: Option<Problem> = None;
+    for index in *done..chunk.len() {
+        let Some(answer) = answers.next().await? else {
+            // A server that shuts down says so in the place of the first line that it did not read, and ends.
+            return if put_off.is_some() { Ok(put_off) } else { Err(client.cut_short(index, chunk.len())) };
+        };
+        match (&answer, &put_off) {
+            (LineAnswer::Refused(problem), None) if problem.is_passing() => put_off = Some((**problem).clone()),
+            (LineAnswer::Accepted(answer), Some(_)) => accepted[index] |= !answer.replayed,
+            (LineAnswer::Refused(_), Some(_)) => {}
+            (_, None) => {
+                tally.count(&chunk[index], &answer, accepted[index]);
+                on_answer(&chunk[index], &answer);
+                *done = index + 1;
+            }
+        }
+    }
+    Ok(put_off)
+}
+
+/// Runs an import with a progress bar until done or interrupted, and reports it.
+pub(crate) async fn run(
+    client: &Client,
+    output: Output,
+    title: &str,
+    total: Option<u64>,
+    lines: &mut (dyn Iterator<Item = anyhow::Result<CommandLine>> + Send),
+    extra: &[(&'static str, u64)],
+) -> anyhow::Result<Exit> {
+    let progress = Progress::start(title, "commands", total);
+    let mut tally = Tally::default();
+    let mut answered = 0;
+    let mut on_answer = |_: &CommandLine, _: &LineAnswer| {
+        answered += 1;
+        progress.set(answered);
+    };
+    let sent = tokio::select! {
+        sent = send_all(client, lines, &mut tally, &mut on_answer) => Some(sent),
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    let took = progress.finish();
+    report(output, &tally, took, extra)?;
+    match sent {
+        None => Err(Failure::new(
+            Exit::Interrupted,
+            format!("interrupted after {} answered lines", count(tally.answered())),
+        )
+        .remedy("run the same command again: what was accepted is answered, not repeated")
+        .into()),
+        Some(Err(ImportError::Call { cause, .. })) => {
+            let failure = Failure::from(cause);
+            Err(Failure {
+                remedy: "run the same command again: what was accepted is answered, not repeated".into(),
+                ..failure
+            }
+            .into())
+        }
+        Some(Err(ImportError::Input { cause, .. })) => Err(cause),
+        Some(Ok(())) if tally.refused > 0 => Ok(Exit::Partial),
+        Some(Ok(())) => Ok(Exit::Ok),
+    }
+}
+
+fn report(output: Output, tally: &Tally, took: Duration, extra: &[(&'static str, u64)]) -> anyhow::Result<()> {
+    if !tally.refusals.is_empty() {
+        let refused: Vec<Value> = tally
+            .refusals
+            .iter()
+            .map(|(label, problem)| serde_json::json!({"line": label, "status": problem.status, "why": problem.to_string()}))
+            .collect();
+        eprintln!("{}", render(&refused, &columns(&[("refused", "/line"), ("why", "/why")]), false));
+        if tally.refused > refused.len() as u64 {
+            eprintln!("… and {} more", count(tally.refused - refused.len() as u64));
+        }
+    }
+    let mut document = serde_json::json!({
+        "accepted": tally.accepted,
+        "replayed": tally.replayed,
+        "refused": tally.refused,
+        "events": tally.events,
+        "seconds": took.as_secs_f64(),
+        "consistency_token": tally.consistency_token,
+        "refusals": tally.refusals.iter().map(|(label, problem)| serde_json::json!({"line": label, "problem": problem.document})).collect::<Vec<_>>(),
+    });
+    for (name, value) in extra {
+        document[*name] = (*value).into();
+    }
+    output
+        .document(&document, || {
+            let mut pairs = vec![
+                ("accepted", count(tally.accepted)),
+                ("replayed", count(tally.replayed)),
+                ("refused", count(tally.refused)),
+                ("events", count(tally.events)),
+            ];
+            pairs.extend(extra.iter().map(|(name, value)| (*name, count(*value))));
+            render_pairs(&pairs)
+        })
+        .context("stdout cannot be written")
+}
+
+#[cfg(test)]
+mod tests;

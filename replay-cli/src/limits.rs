@@ -1,0 +1,44 @@
+//! Every bound of this crate, with its unit in its name.
+
+/// Longest wait for a connection to the server, seconds.
+pub(crate) const CONNECT_TIMEOUT_SECS: u64 = 5;
+/// Longest wait for one answer, seconds: above the server's own cap.
+pub(crate) const ANSWER_TIMEOUT_SECS: u64 = 40;
+/// Most attempts of one request that the server put off (429, 503).
+pub(crate) const ATTEMPTS_MAX: u32 = 8;
+/// First pause between attempts when the server names none, milliseconds; doubles each time.
+pub(crate) const RETRY_PAUSE_FIRST_MS: u64 = 100;
+/// Longest pause between attempts, milliseconds.
+pub(crate) const RETRY_PAUSE_MAX_MS: u64 = 3_000;
+/// Most command lines of one request of an import.
+pub(crate) const IMPORT_CHUNK_LINES: usize = 256;
+/// Most bytes of one request of an import.
+pub(crate) const IMPORT_CHUNK_BYTES: usize = 1 << 20;
+/// Longest line of an NDJSON file or answer, bytes: above the server's bound on one command, so that the server's words are heard.
+pub(crate) const LINE_BYTES_MAX: usize = 2 << 20;
+/// Largest `Cargo.lock` that is read, bytes.
+pub(crate) const LOCKFILE_BYTES_MAX: u64 = 64 << 20;
+/// Largest command payload that is read from a file or stdin, bytes.
+pub(crate) const PAYLOAD_BYTES_MAX: u64 = 1 << 20;
+/// Most refused lines that a report names one by one.
+pub(crate) const REFUSALS_SHOWN_MAX: usize = 20;
+/// Rows of one page when a query is asked for all.
+pub(crate) const PAGE_ROWS: u32 = 500;
+/// Rows of a query's first page when nobody says how many.
+pub(crate) const PAGE_ROWS_DEFAULT: u32 = 50;
+/// Pause between two progress lines when stderr is no terminal, milliseconds.
+pub(crate) const PROGRESS_LINE_MS: u64 = 1_000;
+/// Longest start of the demo's server, seconds.
+pub(crate) const SERVER_START_SECS: u64 = 30;
+/// Longest stop of the demo's server, seconds: above the time that it gives open requests.
+pub(crate) const SERVER_STOP_SECS: u64 = 20;
+/// Pause between two looks whether the demo's server is ready, milliseconds.
+pub(crate) const SERVER_POLL_MS: u64 = 10;
+/// Longest wait for queries to be served from another generation after a promotion, seconds.
+pub(crate) const SWITCH_SECS: u64 = 10;
+/// Pause between two commands of the demo's background writer, milliseconds.
+pub(crate) const WRITER_PAUSE_MS: u64 = 4;
+/// Operations that the demo looks up at a time.
+pub(crate) const LOOKUPS_AT_A_TIME: usize = 16;
+/// Life of the token in endpoint.json, seconds: thirty days; each start makes a new one.
+pub(crate) const TOKEN_LIFE_SECS: u64 = 30 * 24 * 3_600;

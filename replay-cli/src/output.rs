@@ -1,0 +1,145 @@
+//! Results on stdout: an aligned table for people, JSON for programs.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::ValueEnum;
+use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
+use serde_json::Value;
+
+pub(crate) mod cell;
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns for people
+    Table,
+    /// One JSON document
+    Json,
+    /// One JSON record per line
+    Jsonl,
+}
+
+/// One column of a table: its heading and where its value lies in a record, as a JSON pointer.
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    heading: String,
+    pointer: String,
+}
+
+impl Column {
+    /// A column; `pointer` as in RFC 6901, `/aggregate/id`.
+    pub(crate) fn new(heading: &str, pointer: &str) -> Self {
+        Self { heading: heading.to_owned(), pointer: pointer.to_owned() }
+    }
+}
+
+/// Columns from pairs of heading and pointer.
+pub(crate) fn columns(pairs: &[(&str, &str)]) -> Vec<Column> {
+    pairs.iter().map(|(heading, pointer)| Column::new(heading, pointer)).collect()
+}
+
+/// Where results go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    format: Format,
+}
+
+impl Output {
+    /// To stdout, in this format.
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// The chosen format.
+    pub(crate) fn format(self) -> Format {
+        self.format
+    }
+
+    /// Writes a list: a table, a JSON array, or a line per record.
+    pub(crate) fn records(self, records: &[Value], columns: &[Column]) -> io::Result<()> {
+        match self.format {
+            Format::Table => print_lines(&render(records, columns, io::stdout().is_terminal())),
+            Format::Json => print_lines(&pretty(&Value::Array(records.to_vec()))),
+            Format::Jsonl => records.iter().try_for_each(|record| print_lines(&record.to_string())),
+        }
+    }
+
+    /// Writes one thing: `human` as it is, or the document.
+    pub(crate) fn document(self, document: &Value, human: impl FnOnce() -> String) -> io::Result<()> {
+        match self.format {
+            Format::Table => print_lines(&human()),
+            Format::Json => print_lines(&pretty(document)),
+            Format::Jsonl => print_lines(&document.to_string()),
+        }
+    }
+}
+
+/// A table of records as text, without the line's end.
+pub(crate) fn render(records: &[Value], columns: &[Column], styled: bool) -> String {
+    let numeric: Vec<bool> = columns
+        .iter()
+        .map(|column| {
+            let mut values =
+                records.iter().filter_map(|r| r.pointer(&column.pointer)).filter(|v| !v.is_null()).peekable();
+            values.peek().is_some() && values.all(Value::is_number)
+        })
+        .collect();
+    let mut table = bare_table(styled);
+    let align = |number: bool| if number { CellAlignment::Right } else { CellAlignment::Left };
+    table.set_header(columns.iter().zip(&numeric).map(|(column, number)| {
+        let cell = Cell::new(column.heading.to_uppercase()).set_alignment(align(*number));
+        if styled { cell.add_attribute(Attribute::Bold) } else { cell }
+    }));
+    for record in records {
+        table.add_row(columns.iter().zip(&numeric).map(|(column, number)| {
+            Cell::new(cell::human(record.pointer(&column.pointer).unwrap_or(&Value::Null)))
+                .set_alignment(align(*number))
+        }));
+    }
+    trimmed(&mut table)
+}
+
+/// Names and values, one pair per line, as text.
+pub(crate) fn render_pairs(pairs: &[(&str, String)]) -> String {
+    let mut table = bare_table(false);
+    for (name, value) in pairs {
+        table.add_row([name, value.as_str()]);
+    }
+    trimmed(&mut table)
+}
+
+fn bare_table(styled: bool) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    // A pipe has no width: lines must not be broken there.
+    let arrangement = if styled { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
+    table.set_content_arrangement(arrangement);
+    if !styled {
+        table.force_no_tty();
+    }
+    table
+}
+
+fn trimmed(table: &mut Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+fn pretty(value: &Value) -> String {
+    // Values have string keys only, so this cannot fail; the plain form would do as well.
+    serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
+}
+
+/// Prints to stdout. A reader that went away (`| head`) is no failure.
+pub(crate) fn print_lines(text: &str) -> io::Result<()> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,34 @@
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn numbers_are_right_aligned_and_their_thousands_apart() {
+    let records = [json!({"name": "serde", "releases": 1}), json!({"name": "tokio", "releases": 12345})];
+    let text = render(&records, &columns(&[("name", "/name"), ("releases", "/releases")]), false);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3);
+    assert!(lines[0].trim_start().starts_with("NAME"), "{text}");
+    assert!(lines[1].ends_with("     1"), "{text}");
+    assert!(lines[2].ends_with("12,345"), "{text}");
+    assert_eq!(lines[1].chars().count(), lines[2].chars().count());
+}
+
+#[test]
+fn cells_are_for_people() {
+    let human = |value| cell::human(&value);
+    assert_eq!(human(json!(null)), "–");
+    assert_eq!(human(json!(true)), "yes");
+    assert_eq!(human(json!(-1234567)), "-1,234,567");
+    assert_eq!(human(json!("3f2b8c1e-4e1a-4b6e-9d53-1d1c43f1a9b7")), "3f2b8c1e…");
+    assert_eq!(human(json!("2026-07-01T12:00:03.123456Z")), "2026-07-01 12:00:03");
+    assert_eq!(human(json!("a\u{1b}[2Jb")), "a [2Jb");
+    assert_eq!(human(json!(["a", 1])), "a, 1");
+}
+
+#[test]
+fn bytes_take_the_largest_fitting_unit() {
+    assert_eq!(cell::bytes(1023), "1023 B");
+    assert_eq!(cell::bytes(1536), "1.5 KiB");
+    assert_eq!(cell::bytes(5 << 20), "5.0 MiB");
+}

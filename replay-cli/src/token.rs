@@ -1,0 +1,40 @@
+//! `token mint`.
+
+use std::time::Duration;
+
+use annals_model::ids::{Actor, TenantId, UserId};
+use serde_json::json;
+
+use crate::cli::{Global, MintArgs};
+use crate::data_dir::DataDir;
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+
+/// `token mint`. The token alone on stdout, so that it can be handed on.
+pub(crate) fn mint(global: &Global, output: Output, args: &MintArgs) -> anyhow::Result<Exit> {
+    let dir = DataDir::existing(&global.data)?;
+    let identity = dir.identity()?;
+    let tenant = args.tenant.map_or(identity.tenant, TenantId);
+    let actor = match &args.actor {
+        None => identity.actor(),
+        Some(text) => actor(text)?,
+    };
+    let roles: Vec<&str> = args.role.iter().map(String::as_str).collect();
+    let life = Duration::from_secs(u64::from(args.valid_hours) * 3_600);
+    let token =
+        dir.signing_key()?.mint(tenant, &actor, &roles, life).map_err(|error| Failure::usage(error.to_string()))?;
+    let document = json!({"token": token, "tenant": tenant, "actor": actor.to_string(), "roles": roles, "valid_hours": args.valid_hours});
+    eprintln!("for tenant {tenant}, {actor}, valid for {} hours", args.valid_hours);
+    output.document(&document, || token.clone())?;
+    Ok(Exit::Ok)
+}
+
+fn actor(text: &str) -> Result<Actor, Failure> {
+    match text.strip_prefix("service:") {
+        Some(name) => Ok(Actor::Service(name.into())),
+        None => text
+            .parse::<UserId>()
+            .map(Actor::User)
+            .map_err(|_| Failure::usage(format!("--actor {text}: write a person's id (a uuid), or service:NAME"))),
+    }
+}

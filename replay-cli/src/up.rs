@@ -1,0 +1,146 @@
+//! `up`: everything in one process on a data directory: log, engine, read models, HTTP.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_api::auth::{ROLE_AUDITOR, ROLE_OPERATOR};
+use annals_api::{Api, ApiOptions};
+use annals_engine::engine::{Engine, EngineOptions};
+use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
+use annals_engine::log::{EventLog, Owner};
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Global, UpArgs};
+use crate::data_dir::{DataDir, log_failure};
+use crate::endpoint::{self, Endpoint};
+use crate::exit::{Exit, Failure};
+use crate::limits;
+use crate::output::render_pairs;
+
+/// `up`.
+pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
+    let address = loopback(&args.listen)?;
+    let dir = DataDir::create(&global.data)?;
+    // Held until the process ends.
+    let _lock = dir.lock()?;
+    // Of a server that is gone: nobody must be sent to it while this one starts.
+    remove_endpoint(&dir)?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| Failure::usage(format!("{address} cannot be listened on: {error}")))?;
+    let stop = stop_signal()?;
+
+    let log = SqliteLog::open(&dir.log_path(), annals_schemas::contexts::ALL, SqliteOptions::default())
+        .await
+        .map_err(|error| log_failure(&error))?;
+    let options = EngineOptions::new(Owner { id: uuid::Uuid::new_v4().to_string(), address: String::new() });
+    let shared: Arc<dyn EventLog> = log.clone();
+    let engine = Engine::start(shared, annals_aggregates::contexts(), annals_schemas::CATALOGUE, &options)
+        .await
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let key = dir.signing_key()?;
+    let url = format!("http://{}", listener.local_addr().context("the listener has no address")?);
+    let identity = dir.identity()?;
+    let life = Duration::from_secs(limits::TOKEN_LIFE_SECS);
+    let token = key
+        .mint(identity.tenant, &identity.actor(), &[ROLE_OPERATOR, ROLE_AUDITOR], life)
+        .context("the token for endpoint.json")?;
+    let api = Api::new(ApiOptions { engine: engine.handle(), key });
+    let stopping = stop.clone();
+    let serving = tokio::spawn(annals_api::serve(listener, api, async move { stopping.cancelled().await }));
+
+    engine.handle().settled().await;
+    Endpoint { url: url.clone(), token, pid: std::process::id() }
+        .write(dir.root())
+        .context("endpoint.json cannot be written")?;
+    banner(&dir, &url);
+
+    let served = serving.await;
+    remove_endpoint(&dir)?;
+    engine.shutdown().await;
+    log.close().await;
+    served.context("the HTTP server ended by a panic")??;
+    eprintln!("stopped; nothing is lost");
+    Ok(Exit::Ok)
+}
+
+/// The address to listen on. Anything but loopback is refused: tokens travel in clear text.
+fn loopback(text: &str) -> Result<SocketAddr, Failure> {
+    let address = match text.parse::<u16>() {
+        Ok(port) => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
+        Err(_) => text
+            .replace("localhost", "127.0.0.1")
+            .parse()
+            .map_err(|_| Failure::usage(format!("--listen {text}: write it as 127.0.0.1:PORT, or a port alone")))?,
+    };
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err(Failure::usage(format!("--listen {text} is no loopback address"))
+        .remedy("this server has no transport security; listen on 127.0.0.1 and put a proxy in front"))
+}
+
+/// Cancelled by the first SIGINT or SIGTERM; a second one ends the process at once.
+fn stop_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            if stopping.is_cancelled() {
+                eprintln!("ended at once; whatever was acknowledged is in the log");
+                std::process::exit(Exit::Interrupted as i32);
+            }
+            eprintln!("stopping: open requests may end; once more to end at once");
+            stopping.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+fn remove_endpoint(dir: &DataDir) -> anyhow::Result<()> {
+    match std::fs::remove_file(endpoint::path(dir.root())) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::usage(format!("{} cannot be removed: {error}", endpoint::path(dir.root()).display())).into())
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn banner(dir: &DataDir, url: &str) {
+    let data = dir.root().display().to_string();
+    let at = if data == "./annals-data" { String::new() } else { format!(" --data {data}") };
+    eprintln!("annals {} is ready", env!("CARGO_PKG_VERSION"));
+    eprintln!(
+        "{}",
+        render_pairs(&[
+            ("listens on", url.to_owned()),
+            ("data", data),
+            ("token", format!("in {}", endpoint::path(dir.root()).display())),
+            ("try", format!("annals{at} import cargo-lock Cargo.lock")),
+            ("", format!("annals{at} query portfolio.applications --workspace inventory")),
+            ("stop", "Ctrl-C".to_owned()),
+        ])
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_addresses_are_listened_on() {
+        assert_eq!(loopback("8080").unwrap().to_string(), "127.0.0.1:8080");
+        assert_eq!(loopback("[::1]:0").unwrap().to_string(), "[::1]:0");
+        assert_eq!(loopback("localhost:1").unwrap().to_string(), "127.0.0.1:1");
+        for refused in ["0.0.0.0:80", "192.168.0.1:80", "[::]:80", "example.org:80", "", "70000"] {
+            assert_eq!(loopback(refused).unwrap_err().exit, Exit::Usage, "{refused}");
+        }
+    }
+}
