@@ -6,4 +6,5 @@ mod bad_input;
 mod batches;
 mod commands;
 mod connections;
+mod mutations;
 mod server;
