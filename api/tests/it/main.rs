@@ -6,5 +6,6 @@ mod bad_input;
 mod batches;
 mod commands;
 mod connections;
+mod faults;
 mod mutations;
 mod server;

@@ -65,8 +65,11 @@ impl Answer {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_on(MemoryLog::new(&CONTEXTS)).await
+    }
+
+    pub(crate) async fn start_on(log: Arc<dyn EventLog>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let log: Arc<dyn EventLog> = MemoryLog::new(&CONTEXTS);
         let options = EngineOptions::new(Owner { id: "test".to_owned(), address: String::new() });
         let contexts = annals_aggregates::contexts();
         let engine = Engine::start(Arc::clone(&log), contexts, annals_schemas::CATALOGUE, &options).await.unwrap();
