@@ -338,3 +338,6 @@ impl LogReader for MemoryReader {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

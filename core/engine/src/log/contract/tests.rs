@@ -1,3 +1,5 @@
+mod seeded_bugs;
+
 use std::sync::Arc;
 
 use super::{CONTEXTS, log_contract};
@@ -43,28 +45,4 @@ async fn the_sqlite_log_keeps_the_contract_with_holes_in_offsets() {
     for seed in 1..4 {
         sqlite_contract(SqliteOptions { holes_seed: Some(seed), ..SqliteOptions::default() }).await;
     }
-}
-
-/// Runs the suite on a log with a seeded bug, up to the first check that catches it, and answers what that said.
-async fn caught(make: impl Fn() -> Arc<dyn EventLog>) -> String {
-    for (name, check) in super::CHECKS {
-        if let Err(error) = tokio::spawn(check(make())).await {
-            let panic = error.into_panic();
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            return format!("{name}: {}", text.unwrap_or_default());
-        }
-    }
-    "nothing".to_owned()
-}
-
-#[tokio::test]
-async fn the_contract_catches_a_log_that_forgets_fencing() {
-    let said = caught(|| {
-        let log = MemoryLog::new(&CONTEXTS);
-        log.forget_fencing();
-        log
-    })
-    .await;
-    assert!(said.starts_with("a_claim_fences_every_writer_before_it: a zombie's append"), "{said}");
 }

@@ -33,7 +33,8 @@ impl Head {
     /// Columns context, partition, next_offset, claim_epoch, ordinal, checksum.
     fn from_row(row: &SqliteRow) -> Result<((u8, Partition), Self), Failure> {
         let (context, partition) = (row.try_get(0)?, row.try_get(1)?);
-        let number = |index| row.try_get::<i64, _>(index).map(i64::cast_unsigned);
+        // A negative number is damage.
+        let number = |index| row.try_get::<u64, _>(index);
         let head = Self { next: Offset(number(2)?), claim_epoch: ClaimEpoch(number(3)?), ordinal: Ordinal(number(4)?) };
         if i64::from(head.checksum(context, partition)) != row.try_get::<i64, _>(5)? {
             return Err(damaged(format!("checksum of the end of partition {context}/{partition} does not match")));

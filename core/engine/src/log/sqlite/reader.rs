@@ -145,9 +145,9 @@ impl Cursor {
     }
 }
 
+/// Columns first_offset, next_offset, records. A negative offset is damage.
 pub(super) fn stored(row: &SqliteRow) -> Result<Stored<'_>, sqlx::Error> {
-    let number = |index| row.try_get::<i64, _>(index).map(|number| Offset(number.cast_unsigned()));
-    Ok(Stored { first: number(0)?, next: number(1)?, block: row.try_get(2)? })
+    Ok(Stored { first: Offset(row.try_get(0)?), next: Offset(row.try_get(1)?), block: row.try_get(2)? })
 }
 
 impl LogReader for SqliteReader {

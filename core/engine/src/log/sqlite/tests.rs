@@ -1,3 +1,5 @@
+mod damage;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -145,4 +147,127 @@ async fn a_position_of_a_longer_history_is_refused() {
     written(&path, 2).await;
     let from = Checkpoint { offset: Offset(1_000), ..Checkpoint::default() };
     assert!(matches!(ordinals(&*open(&path).await, from).await, Err(ReadError::BeyondEnd { .. })));
+}
+
+#[tokio::test]
+async fn a_fenced_writer_is_left_out_of_its_group_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(&directory.path().join("log.sqlite")).await;
+    let partitions: Vec<_> =
+        (0..4).map(|number| ContextPartition { context: CONTEXT, partition: Partition(number) }).collect();
+    for round in 0..20 {
+        // All at once, so that they meet in groups; partition 3 belongs to somebody else by then.
+        let mut appends = Vec::new();
+        for at in &partitions {
+            let owner = Owner { id: "test".into(), address: String::new() };
+            let writer = log.claim(*at, owner).await.unwrap().writer;
+            let mut records = TestRecords::new(*at, 4).claimed(writer.claim_epoch());
+            records.ordinal.0 = if at.partition.0 == 3 { 0 } else { round };
+            appends.push(writer.append(records.batch(&[1])));
+        }
+        log.claim(partitions[3], Owner { id: "newer".into(), address: String::new() }).await.unwrap();
+        let outcomes = futures_util::future::join_all(appends).await;
+        assert!(outcomes[..3].iter().all(|outcome| matches!(outcome, AppendOutcome::Durable { .. })), "{outcomes:?}");
+        assert!(matches!(outcomes[3], AppendOutcome::Fenced), "{outcomes:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_instances_on_one_file_fence_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.sqlite");
+    let (one, two) = (open(&path).await, open(&path).await);
+    let (writer, mut records) = claim(&one).await;
+    let writer = append(writer, &mut records, &[1]).await;
+    let (newer, _) = claim(&two).await;
+    let mut newer_records = records.clone().claimed(newer.claim_epoch());
+    assert!(matches!(writer.append(records.batch(&[1])).await, AppendOutcome::Fenced));
+    append(newer, &mut newer_records, &[1]).await;
+    assert_eq!(ordinals(&*one, Checkpoint::default()).await.unwrap(), [1, 2]);
+}
+
+#[tokio::test]
+async fn an_append_that_does_not_continue_the_partition_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(&directory.path().join("log.sqlite")).await;
+    let (writer, mut records) = claim(&log).await;
+    let mut ahead = records.clone();
+    ahead.ordinal.0 = 7;
+    let AppendOutcome::Aborted { writer, cause } = writer.append(ahead.batch(&[1])).await else {
+        panic!("accepted a hole in ordinals")
+    };
+    assert_eq!(cause, "append starts at ordinal 8; the partition's last is 0");
+    append(writer, &mut records, &[1]).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_aborts_appends_and_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.sqlite");
+    let options = SqliteOptions { max_page_count: Some(60), ..SqliteOptions::default() };
+    let log = SqliteLog::open(&path, &[CONTEXT], options).await.unwrap();
+    let (mut writer, mut records) = claim(&log).await;
+    let mut acknowledged = 0;
+    let cause = loop {
+        let before = records.clone();
+        let batch = records.batch(&[50]);
+        match writer.append(batch).await {
+            AppendOutcome::Durable { writer: back, .. } => writer = back,
+            AppendOutcome::Aborted { writer: back, cause } => {
+                writer = back;
+                records = before;
+                break cause;
+            }
+            other => panic!("{other:?}"),
+        }
+        acknowledged += 50;
+    };
+    assert!(acknowledged > 0 && cause.contains("full"), "{cause}");
+    // Still full: still nothing written, the writer still good, and everything acknowledged can be read.
+    let outcome = writer.append(records.clone().batch(&[50])).await;
+    assert!(matches!(outcome, AppendOutcome::Aborted { .. }), "{outcome:?}");
+    assert_eq!(ordinals(&*log, Checkpoint::default()).await.unwrap().len(), acknowledged);
+    log.close().await;
+    // Room again.
+    let log = open(&path).await;
+    let (writer, _) = claim(&log).await;
+    let mut records = records.claimed(writer.claim_epoch());
+    append(writer, &mut records, &[50]).await;
+    assert_eq!(ordinals(&*log, Checkpoint::default()).await.unwrap(), (1..=records.ordinal.0).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn many_appends_of_one_event_are_read_in_few_batches_and_the_log_is_copied_into_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.sqlite");
+    let log = open(&path).await;
+    let (mut writer, mut records) = claim(&log).await;
+    for _ in 0..12 {
+        // More than one checkpoint's worth.
+        let mut batch = crate::log::AppendBatch::default();
+        records.commit(&mut batch, 10, 100_000);
+        writer = match writer.append(batch).await {
+            AppendOutcome::Durable { writer, .. } => writer,
+            other => panic!("{other:?}"),
+        };
+    }
+    for _ in 0..300 {
+        writer = append(writer, &mut records, &[1]).await;
+    }
+    let mut reader = log.reader(AT, Offset::START).await.unwrap();
+    let (mut batch, mut batches, mut seen) = (crate::log::RawBatch::default(), 0, 0);
+    while reader.position() < log.end(AT).await.unwrap() {
+        reader.next(&mut batch).await.unwrap();
+        assert!(batch.bytes_len() <= crate::limits::READ_BATCH_BYTES_MAX);
+        batches += 1;
+        seen += batch.len();
+    }
+    assert_eq!(seen, 12 * 10 + 300 + 1);
+    assert!(batches < 40, "{batches} batches");
+    let copied = async {
+        while std::fs::metadata(&path).unwrap().len() < 4 << 20 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), copied).await.expect("the checkpointer copies");
 }
