@@ -1,7 +1,10 @@
 //! Where do rows go? Into a sink: the one writer of one generation. And which generations are there? A store knows.
 //!
 //! The one promise everything else leans on: rows and checkpoint move together or not at all, and only from the
-//! checkpoint that the caller believes in. Every implementation passes `sink_contract`.
+//! checkpoint that the caller believes in. Every implementation passes [`contract`].
+
+pub mod contract;
+pub mod memory;
 
 mod error;
 mod generation;

@@ -1,0 +1,167 @@
+//! Generations: one is live, one builder builds, and readers never go back.
+
+use std::sync::Arc;
+
+use annals_model::projection::ReadModel;
+
+use super::bulk::load;
+use super::history::{Batch, Batches};
+use super::stock::{STOCK, stock_v1, stock_v2};
+use super::{PATIENCE, consume_all, first, folded, open, stored};
+use crate::sink::{CreateError, Generation, GenerationId, GenerationState, GenerationStore, PromoteError, StoreError};
+
+async fn states(store: &dyn GenerationStore) -> Vec<(u32, u32, GenerationState)> {
+    let generations = store.list(STOCK).await.unwrap_or_else(|error| panic!("{error}"));
+    generations.iter().map(|generation| (generation.id.0, generation.version, generation.state)).collect()
+}
+
+/// A ready generation that was built from these batches.
+async fn built(store: &dyn GenerationStore, model: &ReadModel, batches: &[Batch]) -> Generation {
+    let (generation, _lock) = store.create(model, "a test").await.unwrap_or_else(|error| panic!("{error}"));
+    load(&mut *open(store, &generation).await, model, batches, 1).await;
+    store.finish(&generation, Ok(())).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub(super) async fn the_first_start_makes_one_live_generation(store: Arc<dyn GenerationStore>) {
+    let model = stock_v1();
+    assert_eq!(states(&*store).await, []);
+    let live = first(&*store, &model).await;
+    assert_eq!((live.id, live.version, live.state), (GenerationId(1), 1, GenerationState::Live));
+    // Another start, also with a newer version: the promoted generation decides.
+    assert_eq!(first(&*store, &stock_v2()).await, live);
+    assert_eq!(states(&*store).await, [(1, 1, GenerationState::Live)]);
+    let mut sink = open(&*store, &live).await;
+    assert_eq!(stored(&mut *sink, &model).await, folded(&model, &[]));
+    assert_eq!(store.live(STOCK).await, Ok(Some(live)));
+}
+
+pub(super) async fn only_one_builder_is_at_work(store: Arc<dyn GenerationStore>) {
+    let live = first(&*store, &stock_v1()).await;
+    let (generation, lock) = store.create(&stock_v2(), "one").await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((generation.id, generation.reason.as_deref()), (GenerationId(2), Some("one")));
+    for model in [stock_v1(), stock_v2()] {
+        let second = store.create(&model, "two").await.map(|_| ());
+        let read_model = STOCK.to_owned();
+        assert_eq!(second, Err(CreateError::AlreadyRunning { read_model, id: generation.id }), "a second builder");
+    }
+    store.finish(&generation, Ok(())).await.unwrap_or_else(|error| panic!("{error}"));
+    drop(lock);
+    let again = store.finish(&generation, Ok(())).await;
+    assert!(matches!(again, Err(StoreError::WrongState { .. })), "{again:?}");
+    let wanted = [(live.id.0, 1, GenerationState::Live), (2, 2, GenerationState::Ready)];
+    assert_eq!(states(&*store).await, wanted);
+}
+
+pub(super) async fn a_dead_builders_generation_is_begun_anew(store: Arc<dyn GenerationStore>) {
+    let batches = [Batches::new(12, 0, 1, 12).next(50)];
+    let (dead, lock) = store.create(&stock_v1(), "one").await.unwrap_or_else(|error| panic!("{error}"));
+    load(&mut *open(&*store, &dead).await, &stock_v1(), &batches, 1).await;
+    drop(lock);
+    let (anew, _lock) = store.create(&stock_v2(), "two").await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((anew.id, anew.version, anew.reason.as_deref()), (dead.id, 2, Some("two")));
+    assert_eq!(states(&*store).await, [(1, 2, GenerationState::Building)]);
+    load(&mut *open(&*store, &anew).await, &stock_v2(), &batches, 1).await;
+    let mut sink = open(&*store, &anew).await;
+    assert_eq!(stored(&mut *sink, &stock_v2()).await, folded(&stock_v2(), &batches));
+}
+
+pub(super) async fn a_failed_build_says_why_and_is_never_promoted(store: Arc<dyn GenerationStore>) {
+    let (generation, lock) = store.create(&stock_v1(), "one").await.unwrap_or_else(|error| panic!("{error}"));
+    let early = store.promote(STOCK, generation.id).await;
+    assert!(matches!(early, Err(PromoteError::Store(StoreError::WrongState { .. }))), "{early:?}");
+    let failed = store.finish(&generation, Err("the disk is full")).await.unwrap_or_else(|error| panic!("{error}"));
+    drop(lock);
+    assert_eq!((failed.state, failed.failure.as_deref()), (GenerationState::Failed, Some("the disk is full")));
+    let promoted = store.promote(STOCK, generation.id).await;
+    assert!(matches!(promoted, Err(PromoteError::Store(StoreError::WrongState { .. }))), "{promoted:?}");
+    let (next, _lock) = store.create(&stock_v1(), "two").await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(next.id, GenerationId(2), "numbers are not used twice");
+}
+
+pub(super) async fn a_generation_that_is_behind_is_not_promoted(store: Arc<dyn GenerationStore>) {
+    let model = stock_v1();
+    let live = first(&*store, &model).await;
+    let mut shops = [Batches::new(13, 0, 2, 12), Batches::new(13, 1, 2, 12)];
+    let batches: Vec<Batch> = (0..6).map(|round| shops[round % 2].next(10)).collect();
+    consume_all(&mut *open(&*store, &live).await, &model, &batches).await;
+    // Ahead in one partition, behind in the other: not a bit better.
+    let ahead = shops[0].next(10);
+    let mut seen = batches[..5].to_vec();
+    seen.push(ahead);
+    let target = built(&*store, &stock_v2(), &seen).await;
+    match store.promote(STOCK, target.id).await {
+        Err(PromoteError::Behind { components, .. }) => {
+            assert_eq!(components.iter().map(|component| component.at).collect::<Vec<_>>(), [batches[5].at]);
+            assert_eq!((components[0].is, components[0].needs), (batches[3].to, batches[5].to));
+        }
+        other => panic!("a generation that is behind: {other:?}"),
+    }
+    assert_eq!(store.live(STOCK).await, Ok(Some(live)));
+    consume_all(&mut *open(&*store, &target).await, &stock_v2(), &batches[5..]).await;
+    let promoted = store.promote(STOCK, target.id).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(promoted.live.id, target.id);
+}
+
+pub(super) async fn a_promotion_waits_for_the_targets_runner(store: Arc<dyn GenerationStore>) {
+    let model = stock_v1();
+    let live = first(&*store, &model).await;
+    let batches = [Batches::new(14, 0, 1, 12).next(30)];
+    consume_all(&mut *open(&*store, &live).await, &model, &batches).await;
+    let target = built(&*store, &stock_v2(), &[]).await;
+    let mut sink = open(&*store, &target).await;
+    let v2 = stock_v2();
+    let (promoted, ()) = tokio::join!(store.promote(STOCK, target.id), async {
+        tokio::task::yield_now().await;
+        consume_all(&mut *sink, &v2, &batches).await;
+    });
+    assert_eq!(promoted.map(|promoted| promoted.live.id), Ok(target.id));
+}
+
+pub(super) async fn promotion_and_rollback_change_which_is_live(store: Arc<dyn GenerationStore>) {
+    let batches = [Batches::new(15, 0, 1, 12).next(30)];
+    let nothing = store.rollback(STOCK).await;
+    assert_eq!(nothing, Err(PromoteError::NothingRetired { read_model: STOCK.to_owned() }));
+    let one = first(&*store, &stock_v1()).await;
+    let two = built(&*store, &stock_v2(), &batches).await;
+    let promoted = store.promote(STOCK, two.id).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((promoted.live.id, promoted.retired.map(|retired| retired.id)), (two.id, Some(one.id)));
+    let again = store.promote(STOCK, two.id).await;
+    assert_eq!(again, Err(PromoteError::AlreadyLive { read_model: STOCK.to_owned(), target: two.id }));
+    // The retired one must have been kept current to come back.
+    assert!(matches!(store.rollback(STOCK).await, Err(PromoteError::Behind { .. })));
+    consume_all(&mut *open(&*store, &one).await, &stock_v1(), &batches).await;
+    for live in [one.id, two.id, one.id] {
+        let promoted = store.rollback(STOCK).await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(promoted.live.id, live);
+        assert_eq!(store.live(STOCK).await.map(|live| live.map(|live| live.id)), Ok(Some(live)));
+    }
+    let wanted = [(1, 1, GenerationState::Live), (2, 2, GenerationState::Retired)];
+    assert_eq!(states(&*store).await, wanted);
+    store.record_verified(&one, "cafe").await.unwrap_or_else(|error| panic!("{error}"));
+    let verified = store.generation(STOCK, one.id).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(verified.verified_digest.as_deref(), Some("cafe"));
+}
+
+pub(super) async fn only_retired_and_failed_generations_are_removed(store: Arc<dyn GenerationStore>) {
+    let one = first(&*store, &stock_v1()).await;
+    let two = built(&*store, &stock_v1(), &[]).await;
+    for id in [one.id, two.id] {
+        let refused = store.remove(STOCK, id).await;
+        assert!(matches!(refused, Err(StoreError::WrongState { .. })), "{refused:?}");
+    }
+    store.promote(STOCK, two.id).await.unwrap_or_else(|error| panic!("{error}"));
+    store.remove(STOCK, one.id).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(states(&*store).await, [(2, 1, GenerationState::Live)]);
+    let gone = store.remove(STOCK, one.id).await;
+    assert_eq!(gone, Err(StoreError::NoSuchGeneration { read_model: STOCK.to_owned(), id: one.id }));
+    let three = built(&*store, &stock_v1(), &[]).await;
+    assert_eq!(three.id, GenerationId(3), "numbers are not used twice");
+}
+
+pub(super) async fn changes_are_told(store: Arc<dyn GenerationStore>) {
+    let mut changes = store.changes();
+    changes.mark_unchanged();
+    first(&*store, &stock_v1()).await;
+    let told = tokio::time::timeout(PATIENCE, changes.changed()).await;
+    assert!(matches!(told, Ok(Ok(()))), "nobody was told of a new generation");
+}

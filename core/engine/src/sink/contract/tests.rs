@@ -1,0 +1,57 @@
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use annals_model::ids::{ContextId, Partition};
+use annals_model::position::{Checkpoint, ContextPartition, Offset};
+use futures_util::FutureExt as _;
+
+use super::*;
+use crate::sink::memory::{Bug, MemoryStore};
+
+fn store(bug: Option<Bug>) -> Arc<dyn GenerationStore> {
+    Arc::new(MemoryStore::with(stock::read_models().map(|(model, _)| model), LOG_ID, bug))
+}
+
+#[tokio::test]
+async fn the_test_store_keeps_the_contract() {
+    sink_contract(async || store(None)).await;
+}
+
+macro_rules! finds {
+    ($($test:ident: $bug:ident => $check:literal;)+) => {$(
+        #[tokio::test]
+        async fn $test() {
+            let (_, check) = CHECKS.iter().find(|(name, _)| *name == $check).unwrap();
+            let checked = AssertUnwindSafe(check(store(Some(Bug::$bug)))).catch_unwind().await;
+            assert!(checked.is_err(), "the store with the bug passes");
+        }
+    )+};
+}
+
+finds! {
+    the_contract_finds_a_checkpoint_outside_of_the_transaction:
+        CheckpointApart => "rows_rollups_and_checkpoint_move_together_wherever_a_commit_is_dropped";
+    the_contract_finds_a_stale_commit_that_is_accepted:
+        StaleAccepted => "a_commit_from_another_checkpoint_is_stale_and_changes_nothing";
+    the_contract_finds_a_rollup_outside_of_the_transaction:
+        RollupApart => "rows_rollups_and_checkpoint_move_together_wherever_a_commit_is_dropped";
+    the_contract_finds_a_lost_tombstone:
+        TombstoneLost => "a_deleted_row_is_loaded_as_a_tombstone_and_may_come_again";
+    the_contract_finds_a_promotion_that_goes_back:
+        PromotesBehind => "a_generation_that_is_behind_is_not_promoted";
+    the_contract_finds_a_snapshot_that_moves:
+        SnapshotMoves => "a_snapshot_does_not_see_later_commits";
+    the_contract_finds_two_builders:
+        BuilderNotAlone => "only_one_builder_is_at_work";
+}
+
+#[test]
+fn only_contexts_that_are_read_are_compared() {
+    let other = ContextId { number: 204, name: "other" };
+    let at = ContextPartition { context: other, partition: Partition(0) };
+    let mut ahead = Checkpoints::start(LOG_ID);
+    ahead.set(at, Checkpoint { offset: Offset(9), ..Checkpoint::default() });
+    let here = Checkpoints::start(LOG_ID);
+    assert_eq!(here.behind(&ahead, |number| number != other.number), []);
+    assert_eq!(here.behind(&ahead, |_| true).len(), 1);
+}
