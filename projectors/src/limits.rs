@@ -1,0 +1,21 @@
+//! Every bound of this crate, with its unit in its name.
+
+/// How long a connection to a read model waits for another one's write transaction, milliseconds: above the time that a
+/// promotion may hold a live generation still.
+pub const SINK_BUSY_TIMEOUT_MS: u64 = 5_000;
+/// Prepared statements kept per connection.
+pub const SINK_STATEMENTS_MAX: usize = 512;
+/// Most rows of one upsert, insert or select by keys; a power of two.
+pub const SINK_STATEMENT_ROWS_MAX: usize = 256;
+/// Most parameters of one statement: SQLite's own default limit.
+pub const SINK_STATEMENT_PARAMETERS_MAX: usize = 32_766;
+/// Rows inserted per transaction of a bulk load.
+pub const BULK_TRANSACTION_ROWS_MAX: usize = 1 << 20;
+/// Page cache of a bulk load, KiB.
+pub const BULK_CACHE_KIB: usize = 64 << 10;
+/// Size of a read model's write-ahead log that SQLite keeps on disk after a checkpoint, bytes.
+pub const SINK_WAL_BYTES_KEPT: u64 = 64 << 20;
+/// Most connections that serve queries on one generation in one process; one more query waits.
+pub const READERS_PER_GENERATION_MAX: u32 = 8;
+/// Connections to the registry in one process.
+pub const REGISTRY_CONNECTIONS_MAX: u32 = 2;

@@ -1,0 +1,18 @@
+//! Where do read models keep their rows? In a relational store; here in SQLite, a file per generation.
+
+mod sqlite;
+
+use std::sync::Arc;
+
+use annals_model::projection::ReadModel;
+
+pub use self::sqlite::SqliteStore;
+
+/// A read model in one version, with the frozen DDL of its tables (`migrations/<read_model>/v<N>.sql`).
+#[derive(Clone, Debug)]
+pub struct ReadModelDefinition {
+    /// Its projections and rollups.
+    pub model: Arc<ReadModel>,
+    /// `CREATE TABLE` statements, each ending in `/*table options*/`; below a line `-- indexes` the indexes.
+    pub ddl: &'static str,
+}

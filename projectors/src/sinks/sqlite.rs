@@ -1,0 +1,239 @@
+//! Read models in SQLite: a file per generation, and one registry beside them. Several processes may work on the same
+//! directory: what they must agree on lies in the files.
+
+mod bulk;
+mod checkpoints;
+mod connect;
+mod ddl;
+mod files;
+mod generations;
+mod promote;
+mod readers;
+mod registry;
+mod snapshot;
+mod statements;
+mod values;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use annals_engine::log::BoxFuture;
+use annals_engine::sink::{
+    BuildLock, CreateError, Generation, GenerationId, GenerationStore, PromoteError, Promoted, Sink, StoreError,
+};
+use annals_model::ids::LogId;
+use annals_model::projection::ReadModel;
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use tokio::sync::watch;
+
+use self::files::Files;
+use self::readers::Readers;
+use self::registry::unavailable;
+use self::statements::Statements;
+use self::writer::{SqliteSink, Target};
+use super::ReadModelDefinition;
+use crate::limits;
+
+/// The name that a connection knows an attached database by.
+#[derive(Clone, Copy, Debug)]
+struct Schema(&'static str);
+
+/// The database that a connection was opened on.
+const MAIN: Schema = Schema("main");
+
+/// All generations of all read models under one data directory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    files: Files,
+    log_id: LogId,
+    models: Vec<Arc<ReadModel>>,
+    definitions: Vec<Definition>,
+    registry: SqlitePool,
+    readers: Arc<Readers>,
+    changes: watch::Sender<u64>,
+    /// Looks for other processes' changes; ends with the store.
+    poll: tokio::task::AbortHandle,
+}
+
+#[derive(Debug)]
+struct Definition {
+    model: Arc<ReadModel>,
+    statements: Arc<Statements>,
+    ddl: &'static str,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.poll.abort();
+    }
+}
+
+impl SqliteStore {
+    /// Opens the read models under `data_directory`, or makes room for them. `log_id` is the log that they are built
+    /// from. Needs a Tokio runtime; what this build knows are `definitions`.
+    pub async fn open(
+        data_directory: &Path,
+        definitions: Vec<ReadModelDefinition>,
+        log_id: LogId,
+    ) -> Result<Self, StoreError> {
+        let files = Files::new(data_directory);
+        files.create_root().map_err(unavailable)?;
+        let options = connect::registry(&files.registry());
+        let registry = SqlitePoolOptions::new()
+            .max_connections(limits::REGISTRY_CONNECTIONS_MAX)
+            .connect_with(options.clone())
+            .await
+            .map_err(unavailable)?;
+        sqlx::raw_sql(registry::TABLES).execute(&registry).await.map_err(unavailable)?;
+        let readers = Arc::new(Readers::default());
+        let changes = watch::Sender::new(0);
+        let poll = tokio::spawn(readers::follow_registry(options, changes.clone(), readers.clone())).abort_handle();
+        let definitions: Vec<Definition> = definitions
+            .into_iter()
+            .map(|definition| Definition {
+                statements: Arc::new(Statements::new(&definition.model)),
+                model: definition.model,
+                ddl: definition.ddl,
+            })
+            .collect();
+        let models = definitions.iter().map(|definition| definition.model.clone()).collect();
+        Ok(Self { inner: Arc::new(Inner { files, log_id, models, definitions, registry, readers, changes, poll }) })
+    }
+
+    /// Read-only connections to the rows of a generation, for queries; shared, bounded by
+    /// [`limits::READERS_PER_GENERATION_MAX`], and let go of when the generation is removed.
+    pub async fn readers(&self, generation: &Generation) -> Result<SqlitePool, StoreError> {
+        let target = self.inner.target(generation)?;
+        Ok(self.inner.readers.pool(generation, &target.path))
+    }
+
+    fn changed(&self) {
+        self.inner.changes.send_modify(|version| *version += 1);
+    }
+}
+
+impl Inner {
+    fn definition(&self, read_model: &str, version: u32) -> Result<&Definition, StoreError> {
+        self.definitions
+            .iter()
+            .find(|definition| definition.model.name() == read_model && definition.model.version() == version)
+            .ok_or_else(|| StoreError::UnknownVersion { read_model: read_model.to_owned(), version })
+    }
+
+    fn target(&self, generation: &Generation) -> Result<Target, StoreError> {
+        let definition = self.definition(&generation.read_model, generation.version)?;
+        Ok(Target {
+            label: generation.to_string(),
+            path: self.files.generation(&generation.read_model, generation.id),
+            model: definition.model.clone(),
+            statements: definition.statements.clone(),
+            ddl: definition.ddl,
+            generation: generation.clone(),
+        })
+    }
+}
+
+impl GenerationStore for SqliteStore {
+    fn log_id(&self) -> LogId {
+        self.inner.log_id
+    }
+
+    fn read_models(&self) -> &[Arc<ReadModel>] {
+        &self.inner.models
+    }
+
+    fn list<'a>(&'a self, read_model: &'a str) -> BoxFuture<'a, Result<Vec<Generation>, StoreError>> {
+        Box::pin(async move {
+            let mut connection = self.inner.registry.acquire().await.map_err(unavailable)?;
+            registry::list(&mut connection, read_model).await
+        })
+    }
+
+    fn ensure_live<'a>(&'a self, read_model: &'a ReadModel) -> BoxFuture<'a, Result<Option<Generation>, StoreError>> {
+        Box::pin(async move {
+            let (live, created) = self.inner.ensure_live(read_model).await?;
+            if created {
+                self.changed();
+            }
+            Ok(live)
+        })
+    }
+
+    fn create<'a>(
+        &'a self,
+        read_model: &'a ReadModel,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(Generation, BuildLock), CreateError>> {
+        Box::pin(async move {
+            let created = self.inner.create(read_model, reason).await?;
+            self.changed();
+            Ok(created)
+        })
+    }
+
+    fn open<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<Box<dyn Sink>, StoreError>> {
+        Box::pin(async move {
+            let target = self.inner.target(generation)?;
+            self.inner.check(&target).await?;
+            let sink = SqliteSink::open(target).await?;
+            Ok(Box::new(sink) as Box<dyn Sink>)
+        })
+    }
+
+    fn finish<'a>(
+        &'a self,
+        generation: &'a Generation,
+        outcome: Result<(), &'a str>,
+    ) -> BoxFuture<'a, Result<Generation, StoreError>> {
+        Box::pin(async move {
+            let finished = self.inner.finish(generation, outcome).await?;
+            self.changed();
+            Ok(finished)
+        })
+    }
+
+    fn record_verified<'a>(
+        &'a self,
+        generation: &'a Generation,
+        digest: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.inner.record_verified(generation, digest).await?;
+            self.changed();
+            Ok(())
+        })
+    }
+
+    fn promote<'a>(
+        &'a self,
+        read_model: &'a str,
+        target: GenerationId,
+    ) -> BoxFuture<'a, Result<Promoted, PromoteError>> {
+        Box::pin(async move {
+            let promoted = self.inner.promote(read_model, target).await?;
+            self.changed();
+            Ok(promoted)
+        })
+    }
+
+    fn remove<'a>(&'a self, read_model: &'a str, id: GenerationId) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.inner.remove(read_model, id).await?;
+            self.changed();
+            Ok(())
+        })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests;

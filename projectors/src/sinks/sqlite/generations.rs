@@ -1,0 +1,174 @@
+//! A generation's life in registry and file: created, checked, finished, removed.
+
+use annals_engine::sink::{BuildLock, CreateError, Generation, GenerationId, GenerationState, SinkError, StoreError};
+use annals_model::projection::ReadModel;
+use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnection;
+
+use super::registry::{self, now, unavailable};
+use super::writer::Target;
+use super::{Inner, MAIN, checkpoints, connect, ddl};
+
+impl Inner {
+    /// The live generation and whether it was created just now.
+    pub(super) async fn ensure_live(&self, model: &ReadModel) -> Result<(Option<Generation>, bool), StoreError> {
+        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
+        let generations = registry::list(&mut transaction, model.name()).await?;
+        if !generations.is_empty() {
+            return Ok((generations.into_iter().find(|generation| generation.state == GenerationState::Live), false));
+        }
+        let id = registry::next_id(&mut transaction, model.name()).await?;
+        let mut generation = begun(model, id, "first start");
+        generation.state = GenerationState::Live;
+        generation.finished_at = Some(generation.started_at);
+        // The file first: a row of the registry promises one. A file without a row is cleared by the next attempt.
+        self.make_file(&generation).await?;
+        registry::put(&mut transaction, &generation).await?;
+        transaction.commit().await.map_err(unavailable)?;
+        Ok((Some(generation), true))
+    }
+
+    pub(super) async fn create(&self, model: &ReadModel, reason: &str) -> Result<(Generation, BuildLock), CreateError> {
+        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
+        let generations = registry::list(&mut transaction, model.name()).await?;
+        let left = generations.into_iter().find(|generation| generation.state == GenerationState::Building);
+        let id = match &left {
+            Some(left) => left.id,
+            None => registry::next_id(&mut transaction, model.name()).await?,
+        };
+        let lock = self.files.try_lock(model.name(), id).map_err(unavailable)?;
+        let lock = lock.ok_or_else(|| CreateError::AlreadyRunning { read_model: model.name().to_owned(), id })?;
+        let generation = begun(model, id, reason);
+        self.make_file(&generation).await?;
+        registry::put(&mut transaction, &generation).await?;
+        transaction.commit().await.map_err(unavailable)?;
+        Ok((generation, BuildLock::new(lock)))
+    }
+
+    /// An empty file with the tables of the generation's version.
+    async fn make_file(&self, generation: &Generation) -> Result<(), StoreError> {
+        self.files.clear(&generation.read_model, generation.id).map_err(unavailable)?;
+        let target = self.target(generation)?;
+        let options = match generation.state {
+            GenerationState::Building => connect::builder(&target.path),
+            _ => connect::writer(&target.path),
+        };
+        let mut connection = target.connect(&options.create_if_missing(true)).await?;
+        let error = |error: sqlx::Error| target.error("", &error);
+        let mut transaction = connection.begin().await.map_err(error)?;
+        ddl::run(&mut transaction, ddl::OWN_TABLES.to_owned()).await.map_err(error)?;
+        ddl::run(&mut transaction, ddl::tables(target.ddl)).await.map_err(error)?;
+        let id = generation.id.to_string();
+        let version = generation.version.to_string();
+        let log_id = self.log_id.to_string();
+        let mut facts = vec![
+            (checkpoints::fact::LOG_ID, log_id.as_str()),
+            (checkpoints::fact::READ_MODEL, &generation.read_model),
+            (checkpoints::fact::VERSION, &version),
+            (checkpoints::fact::GENERATION, &id),
+        ];
+        if generation.state != GenerationState::Building {
+            ddl::run(&mut transaction, ddl::indexes(target.ddl).to_owned()).await.map_err(error)?;
+            facts.push((checkpoints::fact::LOADED, "yes"));
+        }
+        for (key, value) in facts {
+            checkpoints::put_fact(&mut transaction, key, value).await.map_err(error)?;
+        }
+        transaction.commit().await.map_err(error)?;
+        check_shape(&mut connection, &target).await?;
+        connection.close().await.map_err(error)?;
+        Ok(())
+    }
+
+    /// Refuses a generation of another log, and tables that are not the definition's.
+    pub(super) async fn check(&self, target: &Target) -> Result<(), StoreError> {
+        let mut connection = target.connect(&connect::reader(&target.path)).await?;
+        let found =
+            checkpoints::log_id(&mut connection, MAIN).await.map_err(|error| target.error("annals_meta", &error))?;
+        if found != self.log_id {
+            let generation = target.label.clone();
+            return Err(SinkError::OtherLog { generation, found, log: self.log_id }.into());
+        }
+        check_shape(&mut connection, target).await?;
+        connection.close().await.map_err(|error| target.error("", &error))?;
+        Ok(())
+    }
+
+    pub(super) async fn finish(
+        &self,
+        generation: &Generation,
+        outcome: Result<(), &str>,
+    ) -> Result<Generation, StoreError> {
+        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
+        let mut stored = registry::get(&mut transaction, &generation.read_model, generation.id).await?;
+        allow(&stored, &[GenerationState::Building], "a building one")?;
+        stored.state = if outcome.is_ok() { GenerationState::Ready } else { GenerationState::Failed };
+        stored.failure = outcome.err().map(ToOwned::to_owned);
+        stored.finished_at = Some(now());
+        registry::put(&mut transaction, &stored).await?;
+        transaction.commit().await.map_err(unavailable)?;
+        Ok(stored)
+    }
+
+    pub(super) async fn record_verified(&self, generation: &Generation, digest: &str) -> Result<(), StoreError> {
+        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
+        let mut stored = registry::get(&mut transaction, &generation.read_model, generation.id).await?;
+        stored.verified_digest = Some(digest.to_owned());
+        registry::put(&mut transaction, &stored).await?;
+        transaction.commit().await.map_err(unavailable)
+    }
+
+    pub(super) async fn remove(&self, read_model: &str, id: GenerationId) -> Result<(), StoreError> {
+        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
+        let stored = registry::get(&mut transaction, read_model, id).await?;
+        allow(&stored, &[GenerationState::Retired, GenerationState::Failed], "a retired or failed one")?;
+        registry::delete(&mut transaction, read_model, id).await?;
+        // Nothing may point to files that are gone; files that nothing points to harm nobody.
+        transaction.commit().await.map_err(unavailable)?;
+        self.files.remove(read_model, id).map_err(unavailable)
+    }
+}
+
+fn begun(model: &ReadModel, id: GenerationId, reason: &str) -> Generation {
+    Generation {
+        read_model: model.name().to_owned(),
+        version: model.version(),
+        id,
+        state: GenerationState::Building,
+        started_at: now(),
+        finished_at: None,
+        retired_at: None,
+        verified_digest: None,
+        reason: Some(reason.to_owned()),
+        failure: None,
+    }
+}
+
+/// Refuses a generation in any other state.
+pub(super) fn allow(
+    generation: &Generation,
+    states: &[GenerationState],
+    needs: &'static str,
+) -> Result<(), StoreError> {
+    if states.contains(&generation.state) {
+        return Ok(());
+    }
+    Err(StoreError::WrongState {
+        read_model: generation.read_model.clone(),
+        id: generation.id,
+        state: generation.state,
+        needs,
+    })
+}
+
+async fn check_shape(connection: &mut SqliteConnection, target: &Target) -> Result<(), SinkError> {
+    let found = ddl::difference(connection, &target.model).await.map_err(|error| target.error("", &error))?;
+    match found {
+        None => Ok(()),
+        Some(difference) => Err(SinkError::Shape {
+            read_model: target.model.name().to_owned(),
+            version: target.model.version(),
+            difference,
+        }),
+    }
+}

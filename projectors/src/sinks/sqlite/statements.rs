@@ -1,0 +1,174 @@
+//! The SQL text of one read model's tables, for every number of rows that one statement may carry: powers of two, so that
+//! a batch of any size is a handful of prepared statements.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use annals_model::projection::{ReadModel, TableKind, TableShape};
+
+use crate::limits;
+
+const KEY: [&str; 3] = ["tenant_id", "workspace_id", "id"];
+
+/// The statements of all tables of a read model.
+#[derive(Debug)]
+pub(super) struct Statements {
+    /// In the order of [`ReadModel::tables`].
+    pub(super) tables: Vec<TableStatements>,
+}
+
+impl Statements {
+    pub(super) fn new(model: &ReadModel) -> Self {
+        Self { tables: model.tables().iter().map(TableStatements::new).collect() }
+    }
+
+    /// The tables of rows, each with its index among them.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (usize, &TableStatements)> {
+        self.tables.iter().filter_map(|table| match table.shape.kind {
+            TableKind::Rows(index) => Some((index, table)),
+            TableKind::Rollup(_) => None,
+        })
+    }
+
+    /// The tables of rollups, each with its index among them.
+    pub(super) fn rollups(&self) -> impl Iterator<Item = (usize, &TableStatements)> {
+        self.tables.iter().filter_map(|table| match table.shape.kind {
+            TableKind::Rows(_) => None,
+            TableKind::Rollup(index) => Some((index, table)),
+        })
+    }
+}
+
+/// The statements of one table.
+#[derive(Debug)]
+pub(super) struct TableStatements {
+    pub(super) shape: TableShape,
+    /// Values per row.
+    pub(super) width: usize,
+    /// Text of the statement for 2^index rows.
+    insert: Vec<Arc<str>>,
+    write: Vec<Arc<str>>,
+    select: Vec<Arc<str>>,
+    delete_empty: Vec<Arc<str>>,
+    /// The next rows in key order: three values of the key behind which they lie, then the number of rows.
+    pub(super) page_after: Arc<str>,
+    /// The first rows in key order: the number of rows.
+    pub(super) page: Arc<str>,
+}
+
+impl TableStatements {
+    fn new(shape: &TableShape) -> Self {
+        let table = quoted(shape.name);
+        let columns = all_columns(shape);
+        let width = columns.len();
+        let list = joined(&columns);
+        let rows_max = limits::SINK_STATEMENT_ROWS_MAX.min(limits::SINK_STATEMENT_PARAMETERS_MAX / width);
+        let each = |text: &dyn Fn(usize) -> String| -> Vec<Arc<str>> {
+            (0..=rows_max.ilog2()).map(|power| text(1 << power).into()).collect()
+        };
+        let insert = |rows| format!("INSERT INTO {table} ({list}) VALUES {}", places(rows, width));
+        let set = conflict_assignments(shape);
+        let write = |rows| format!("{} ON CONFLICT ({}) DO UPDATE SET {set}", insert(rows), joined(&KEY));
+        let on_key = KEY.map(|name| format!("t.{name} = k.{name}")).join(" AND ");
+        let with_keys = |rows| format!("WITH k ({}) AS (VALUES {})", joined(&KEY), places(rows, KEY.len()));
+        let of_t = columns.iter().map(|name| format!("t.{}", quoted(name))).collect::<Vec<_>>().join(", ");
+        // CROSS JOIN: SQLite keeps the order, so each key is one search of the primary key.
+        let select = |rows| format!("{} SELECT {of_t} FROM k CROSS JOIN {table} AS t ON {on_key}", with_keys(rows));
+        let empty = measures(shape).map(|name| format!("{} = 0", quoted(name))).collect::<Vec<_>>().join(" AND ");
+        let delete_empty = |rows| {
+            let keys = places(rows, KEY.len());
+            format!("DELETE FROM {table} WHERE ({}) IN (VALUES {keys}) AND {empty}", joined(&KEY))
+        };
+        let page =
+            |behind: &str| format!("SELECT {list} FROM {table}{behind} ORDER BY {} LIMIT ?", joined(&KEY)).into();
+        Self {
+            width,
+            insert: each(&insert),
+            write: each(&write),
+            select: each(&select),
+            delete_empty: if is_rollup(shape) { each(&delete_empty) } else { Vec::new() },
+            page_after: page(&format!(" WHERE ({}) > (?, ?, ?)", joined(&KEY))),
+            page: page(""),
+            shape: shape.clone(),
+        }
+    }
+
+    /// Inserts as many new rows as [`Self::chunks`] gave.
+    pub(super) fn insert(&self, rows: usize) -> Arc<str> {
+        text_for(&self.insert, rows)
+    }
+
+    /// Inserts or replaces rows; of a rollup, adds to the measures.
+    pub(super) fn write(&self, rows: usize) -> Arc<str> {
+        text_for(&self.write, rows)
+    }
+
+    /// Reads the rows of as many keys.
+    pub(super) fn select(&self, rows: usize) -> Arc<str> {
+        text_for(&self.select, rows)
+    }
+
+    /// Deletes those of as many keys whose measures are all 0.
+    pub(super) fn delete_empty(&self, rows: usize) -> Arc<str> {
+        text_for(&self.delete_empty, rows)
+    }
+
+    /// Cuts rows into pieces that one statement may carry.
+    pub(super) fn chunks<'a, T>(&self, mut rows: &'a [T]) -> impl Iterator<Item = &'a [T]> {
+        let largest = 1usize << (self.write.len() - 1);
+        std::iter::from_fn(move || {
+            let power = rows.len().min(largest).checked_ilog2()?;
+            let (chunk, rest) = rows.split_at(1 << power);
+            rows = rest;
+            Some(chunk)
+        })
+    }
+}
+
+fn text_for(texts: &[Arc<str>], rows: usize) -> Arc<str> {
+    texts[rows.ilog2() as usize].clone()
+}
+
+fn is_rollup(shape: &TableShape) -> bool {
+    matches!(shape.kind, TableKind::Rollup(_))
+}
+
+fn all_columns(shape: &TableShape) -> Vec<&'static str> {
+    let own = shape.columns.iter().map(|column| column.name);
+    let deleted = (!is_rollup(shape)).then_some("deleted");
+    KEY.into_iter().chain(own).chain(deleted).collect()
+}
+
+/// The sums of a rollup: every column behind the group's.
+fn measures(shape: &TableShape) -> impl Iterator<Item = &'static str> + '_ {
+    shape.columns[shape.columns.len() - shape.measures..].iter().map(|column| column.name)
+}
+
+fn conflict_assignments(shape: &TableShape) -> String {
+    let assign = |name: &str| format!("{0} = excluded.{0}", quoted(name));
+    let add = |name: &str| format!("{0} = {0} + excluded.{0}", quoted(name));
+    let list: Vec<String> = match shape.kind {
+        TableKind::Rows(_) => all_columns(shape).into_iter().skip(KEY.len()).map(assign).collect(),
+        TableKind::Rollup(_) => measures(shape).map(add).collect(),
+    };
+    list.join(", ")
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{name}\"")
+}
+
+fn joined(names: &[&str]) -> String {
+    names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
+}
+
+/// `(?, ?), (?, ?)`
+fn places(rows: usize, width: usize) -> String {
+    let row = format!("({})", vec!["?"; width].join(", "));
+    let mut text = String::with_capacity(rows * (row.len() + 2));
+    for index in 0..rows {
+        let separator = if index == 0 { "" } else { ", " };
+        let _ = write!(text, "{separator}{row}");
+    }
+    text
+}
