@@ -6,4 +6,6 @@ pub mod engine;
 pub mod limits;
 pub mod log;
 pub mod published;
+pub mod rebuild;
 pub mod sink;
+pub mod verify;

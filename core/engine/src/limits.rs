@@ -68,3 +68,21 @@ pub const RETRY_AFTER_MS: u64 = 100;
 pub const HISTORY_EVENTS_MAX: usize = 500;
 /// Most findings that a verification of a log lists per partition; more are counted.
 pub const VERIFY_FINDINGS_PER_PARTITION_MAX: usize = 16;
+/// Memory for the rows of a fold, bytes, unless told otherwise.
+pub const FOLD_MEMORY_BYTES_DEFAULT: usize = 512 << 20;
+/// Most partitions folded at the same time.
+pub const FOLD_WORKERS_MAX: usize = 64;
+/// Events between two looks at memory and cancellation.
+pub const FOLD_CHUNK_EVENTS: usize = 256;
+/// Longest pause of a throttled fold before it looks whether it was cancelled, milliseconds.
+pub const FOLD_PAUSE_MS_MAX: u64 = 100;
+/// Offsets before a partition's end in which its last records are looked for at first.
+pub const EXTENT_OFFSETS_MIN: u64 = 256;
+/// Most diverging rows that a verification shows.
+pub const VERIFY_DIVERGENCES_MAX: usize = 20;
+/// Most events that it shows of each.
+pub const VERIFY_EVENTS_MAX: usize = 100;
+/// Buffer between a verification and its file of rows, bytes.
+pub const VERIFY_SPOOL_BUFFER_BYTES: usize = 1 << 20;
+/// Events per second that a plan assumes, unless told otherwise.
+pub const PLAN_EVENTS_PER_SECOND: u64 = 1_000_000;

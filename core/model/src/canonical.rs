@@ -53,14 +53,21 @@ pub fn put_row(out: &mut Vec<u8>, key: &RowKey, life: RowLife, values: &[Value<'
 #[error("not the canonical bytes of a row")]
 pub struct NotCanonical;
 
+/// The key at the start of a row's canonical bytes, and what follows it.
+pub fn read_key(bytes: &[u8]) -> Result<(RowKey, &[u8]), NotCanonical> {
+    let mut rest = bytes;
+    let key = RowKey {
+        tenant: TenantId(take_uuid(&mut rest)?),
+        workspace: WorkspaceId(take_uuid(&mut rest)?),
+        id: RowId(take_uuid(&mut rest)?),
+    };
+    Ok((key, rest))
+}
+
 /// Reads the canonical bytes of one row, exactly.
 pub fn read_row(bytes: &[u8]) -> Result<(RowKey, RowLife, Vec<OwnedValue>), NotCanonical> {
-    let rest = &mut &*bytes;
-    let key = RowKey {
-        tenant: TenantId(take_uuid(rest)?),
-        workspace: WorkspaceId(take_uuid(rest)?),
-        id: RowId(take_uuid(rest)?),
-    };
+    let (key, mut rest) = read_key(bytes)?;
+    let rest = &mut rest;
     let life = match take_value(rest)? {
         OwnedValue::Bool(false) => RowLife::Live,
         OwnedValue::Bool(true) => RowLife::Deleted,

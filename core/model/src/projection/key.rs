@@ -134,6 +134,10 @@ impl KeySets {
     pub fn add(&mut self, table: usize, key: RowKey) {
         self.tables[table].insert(key);
     }
+    /// True if the key is among those of the table with this index.
+    pub fn contains(&self, table: usize, key: &RowKey) -> bool {
+        self.tables[table].contains(key)
+    }
     /// Keys of the table with this index, ascending.
     pub fn sorted(&self, table: usize) -> Vec<RowKey> {
         let mut keys: Vec<RowKey> = self.tables[table].iter().copied().collect();

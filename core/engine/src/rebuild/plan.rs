@@ -1,0 +1,106 @@
+//! What would a rebuild do, and why? Nothing is executed.
+
+use std::time::Duration;
+
+use annals_model::projection::{ReadModel, SubscribedEvent, TableShape};
+
+use super::extent::{Extent, extents};
+use crate::limits;
+use crate::log::{EventLog, ReadError};
+use crate::sink::{Generation, GenerationState, GenerationStore, StoreError};
+
+/// Whether a rebuild is called for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// There is no live generation.
+    NothingLive,
+    /// The live generation is of another version than this build's definition.
+    OtherVersion {
+        /// The live version.
+        live: u32,
+    },
+    /// A ready generation of this version waits to be promoted: no rebuild is called for.
+    ReadyToPromote(Generation),
+    /// The live generation is of this version: no rebuild is called for.
+    UpToDate,
+}
+
+/// What a rebuild would do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The read model.
+    pub read_model: &'static str,
+    /// The version that would be built.
+    pub version: u32,
+    /// Whether it is called for.
+    pub why: Why,
+    /// What is served now, and stays so.
+    pub live: Option<Generation>,
+    /// A generation that is being built, or was left by a builder that died: it would be begun anew.
+    pub building: Option<Generation>,
+    /// What would be read.
+    pub partitions: Vec<Extent>,
+    /// Records that would be read, if the rows fit into memory at once.
+    pub events: u64,
+    /// Their bytes, about.
+    pub bytes: u64,
+    /// The rate that the estimate rests on: an assumption, no measurement.
+    pub events_per_second: u64,
+    /// How long it would take at that rate.
+    pub estimated: Duration,
+    /// The tables that would be written, in the new generation.
+    pub tables: Vec<TableShape>,
+    /// The events that would be applied; all others are passed over.
+    pub event_types: Vec<SubscribedEvent>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The log cannot be read: what it says applies.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The registry cannot be read: what it says applies.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Looks at the log's ends and at the registry; writes nothing. `events_per_second` is what the caller believes in, by
+/// default [`limits::PLAN_EVENTS_PER_SECOND`].
+pub async fn plan(
+    log: &dyn EventLog,
+    store: &dyn GenerationStore,
+    read_model: &ReadModel,
+    events_per_second: Option<u64>,
+) -> Result<Plan, PlanError> {
+    let partitions = extents(log, &read_model.contexts()).await?;
+    let generations = store.list(read_model.name()).await?;
+    let newest = |state| generations.iter().rev().find(|generation| generation.state == state).cloned();
+    let live = newest(GenerationState::Live);
+    let ready = generations
+        .iter()
+        .rev()
+        .find(|generation| generation.state == GenerationState::Ready && generation.version == read_model.version());
+    let why = match (&live, ready) {
+        (Some(live), _) if live.version == read_model.version() => Why::UpToDate,
+        (_, Some(ready)) => Why::ReadyToPromote(ready.clone()),
+        (Some(live), None) => Why::OtherVersion { live: live.version },
+        (None, None) => Why::NothingLive,
+    };
+    let events = partitions.iter().map(|partition| partition.ordinal.0).sum();
+    let rate = events_per_second.unwrap_or(limits::PLAN_EVENTS_PER_SECOND).max(1);
+    Ok(Plan {
+        read_model: read_model.name(),
+        version: read_model.version(),
+        why,
+        live,
+        building: newest(GenerationState::Building),
+        events,
+        bytes: partitions.iter().map(|partition| partition.ordinal.0 * partition.bytes_per_event).sum(),
+        events_per_second: rate,
+        estimated: Duration::from_secs_f64(events as f64 / rate as f64),
+        tables: read_model.tables().to_vec(),
+        event_types: read_model.event_types().collect(),
+        partitions,
+    })
+}
