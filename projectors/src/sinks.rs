@@ -1,6 +1,6 @@
 //! Where do read models keep their rows? In a relational store; here in SQLite, a file per generation.
 
-mod sqlite;
+pub(crate) mod sqlite;
 
 use std::sync::Arc;
 

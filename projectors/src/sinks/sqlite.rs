@@ -20,17 +20,19 @@ use std::sync::Arc;
 
 use annals_engine::log::BoxFuture;
 use annals_engine::sink::{
-    BuildLock, CreateError, Generation, GenerationId, GenerationStore, PromoteError, Promoted, Sink, StoreError,
+    BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationStore, PromoteError, Promoted, Sink,
+    StoreError,
 };
 use annals_model::ids::LogId;
 use annals_model::projection::ReadModel;
-use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions};
 use tokio::sync::watch;
 
 use self::files::Files;
 use self::readers::Readers;
 use self::registry::unavailable;
 use self::statements::Statements;
+pub(crate) use self::values::{Parameters, stored_value};
 use self::writer::{SqliteSink, Target};
 use super::ReadModelDefinition;
 use crate::limits;
@@ -137,6 +139,14 @@ impl Inner {
             generation: generation.clone(),
         })
     }
+}
+
+/// How far the generation behind a connection has come; in a transaction, what its rows stand for.
+pub(crate) async fn stored_checkpoints(
+    connection: &mut SqliteConnection,
+    model: &ReadModel,
+) -> Result<Checkpoints, sqlx::Error> {
+    checkpoints::all(connection, MAIN, &model.contexts()).await
 }
 
 impl GenerationStore for SqliteStore {

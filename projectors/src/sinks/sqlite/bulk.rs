@@ -86,6 +86,7 @@ pub(super) async fn finish(
     }
     let error = |error: sqlx::Error| target.error("annals_checkpoints", &error);
     ddl::run(connection, ddl::indexes(target.ddl).to_owned()).await.map_err(error)?;
+    ddl::put_statistics(connection).await.map_err(error)?;
     let mut transaction = connection.begin().await.map_err(error)?;
     for (at, checkpoint) in to.iter() {
         checkpoints::put(&mut transaction, at, checkpoint).await.map_err(error)?;

@@ -69,6 +69,7 @@ impl Inner {
         ];
         if generation.state != GenerationState::Building {
             ddl::run(&mut transaction, ddl::indexes(target.ddl).to_owned()).await.map_err(error)?;
+            ddl::put_statistics(&mut transaction).await.map_err(error)?;
             facts.push((checkpoints::fact::LOADED, "yes"));
         }
         for (key, value) in facts {

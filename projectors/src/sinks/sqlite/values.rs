@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 /// Parameters of one statement.
 #[derive(Default)]
-pub(super) struct Parameters {
+pub(crate) struct Parameters {
     arguments: SqliteArguments,
 }
 
 impl Parameters {
-    pub(super) fn with_capacity(values: usize) -> Self {
+    pub(crate) fn with_capacity(values: usize) -> Self {
         let mut arguments = SqliteArguments::default();
         arguments.reserve(values, 0);
         Self { arguments }
@@ -27,7 +27,7 @@ impl Parameters {
         Ok(())
     }
 
-    pub(super) fn value(&mut self, value: Value<'_>) -> Result<(), sqlx::Error> {
+    pub(crate) fn value(&mut self, value: Value<'_>) -> Result<(), sqlx::Error> {
         match value {
             Value::Null => self.arguments.add(None::<i64>),
             Value::Bool(value) => self.arguments.add(i64::from(value)),
@@ -43,7 +43,7 @@ impl Parameters {
         self.value(Value::Bool(life == RowLife::Deleted))
     }
 
-    pub(super) fn into_arguments(self) -> SqliteArguments {
+    pub(crate) fn into_arguments(self) -> SqliteArguments {
         self.arguments
     }
 }
@@ -65,7 +65,8 @@ pub(super) fn stored_row<'r>(
     Ok((key, life))
 }
 
-fn stored_value<'r>(row: &'r SqliteRow, index: usize, column: &Column) -> Result<Value<'r>, sqlx::Error> {
+/// The value of one column of a result.
+pub(crate) fn stored_value<'r>(row: &'r SqliteRow, index: usize, column: &Column) -> Result<Value<'r>, sqlx::Error> {
     if row.try_get_raw(index)?.is_null() {
         return Ok(Value::Null);
     }
