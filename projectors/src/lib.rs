@@ -1,4 +1,13 @@
 //! The read models: projections, rollups, named queries and their sinks.
 
+pub mod access;
+pub mod definition;
+#[cfg(test)]
+mod history;
 pub mod limits;
+pub mod portfolio;
+pub mod queries;
 pub mod sinks;
+mod word;
+
+pub use definition::{Definition, definitions, newest};

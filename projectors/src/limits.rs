@@ -1,5 +1,16 @@
 //! Every bound of this crate, with its unit in its name.
 
+/// Rows of a page unless the request says otherwise.
+pub const QUERY_PAGE_ROWS_DEFAULT: u32 = 50;
+/// Most rows of a page.
+pub const QUERY_PAGE_ROWS_MAX: u32 = 500;
+/// Longest value of a query's parameter, bytes: above the longest name of anything.
+pub const QUERY_PARAMETER_BYTES_MAX: usize = 1_024;
+/// Longest cursor, bytes: above the text of the longest order columns (two names), signed.
+pub const QUERY_CURSOR_BYTES_MAX: usize = 4_096;
+/// Most characters of a client's unknown name that an error repeats.
+pub const QUERY_ECHO_CHARS_MAX: usize = 64;
+
 /// How long a connection to a read model waits for another one's write transaction, milliseconds: above the time that a
 /// promotion may hold a live generation still.
 pub const SINK_BUSY_TIMEOUT_MS: u64 = 5_000;

@@ -1,0 +1,27 @@
+//! What can be asked of the read models? Named, typed, documented queries, each confined to its asker's rows.
+//!
+//! A query is a SELECT over the tables of its read model, and cannot name a table itself: before it runs, every table
+//! name is covered by the rows of one tenant and one workspace ([`statement`]). There is no predicate to forget.
+//! Pages follow a total order by keyset, so that no row comes twice and none that stays is left out, whatever is
+//! written in between. An answer and the position that it stands for are read in one transaction.
+
+mod answer;
+mod catalogue;
+mod cursor;
+mod definition;
+mod error;
+mod execution;
+mod parameter;
+mod sqlite;
+mod statement;
+
+pub use self::answer::{Answer, AnswerRow, Page};
+pub use self::catalogue::{ColumnDescription, ParameterDescription, QueryDescription, catalogue};
+pub use self::cursor::CursorKey;
+pub use self::definition::{Bound, Parameter, ParameterType, Query, QueryScope};
+pub(crate) use self::definition::{column, nullable};
+pub use self::error::QueryError;
+pub use self::execution::{LiveGeneration, Queries, QueryRequest};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! Answers requests: checks, one read transaction, a page.
+
+use std::sync::Arc;
+
+use annals_engine::sink::{Generation, GenerationStore as _, StoreError};
+use annals_model::ids::{TenantId, WorkspaceId};
+use annals_model::projection::OwnedValue;
+use sqlx::sqlite::SqlitePool;
+
+use super::answer::{Answer, AnswerRow, Page};
+use super::catalogue::{QueryDescription, describe_all};
+use super::cursor::{CursorKey, Question};
+use super::definition::{Query, QueryScope};
+use super::error::QueryError;
+use super::{parameter, sqlite, statement};
+use crate::definition::{Definition, newest};
+use crate::limits;
+use crate::sinks::SqliteStore;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryRequest {
+    /// The query.
+    pub name: String,
+    /// Who asks: their tenant, from their token.
+    pub tenant: TenantId,
+    /// The workspace that it is about; nothing for queries about the tenant as a whole.
+    pub workspace: Option<WorkspaceId>,
+    /// Parameters as they came, name and text.
+    pub parameters: Vec<(String, String)>,
+    /// Most rows of the page; nothing = [`limits::QUERY_PAGE_ROWS_DEFAULT`].
+    pub limit: Option<u32>,
+    /// Where the page begins; nothing = at the start.
+    pub cursor: Option<String>,
+}
+
+/// The queries of every version of every read model that this build carries.
+#[derive(Clone, Debug)]
+pub struct Queries {
+    definitions: Arc<[Definition]>,
+    key: CursorKey,
+}
+
+/// The generation that serves a read model now, as a promotion left it. Ask the store again when it says that something
+/// changed: an answer from an earlier one is still true, and says which it is from.
+#[derive(Clone, Debug)]
+pub struct LiveGeneration {
+    /// Which one.
+    pub generation: Generation,
+    /// Its rows, read-only.
+    pub readers: SqlitePool,
+}
+
+impl LiveGeneration {
+    /// The live generation of a read model; nothing while there is none.
+    pub async fn of(store: &SqliteStore, read_model: &str) -> Result<Option<Self>, StoreError> {
+        match store.live(read_model).await? {
+            Some(generation) => Ok(Some(Self { readers: store.readers(&generation).await?, generation })),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Queries {
+    /// Of the definitions that a build carries, signing cursors with `key`.
+    ///
+    /// # Panics
+    /// When a definition is wrong: every build's own tests make this call.
+    pub fn new(definitions: impl Into<Arc<[Definition]>>, key: CursorKey) -> Self {
+        let definitions = definitions.into();
+        for definition in definitions.iter() {
+            for query in definition.queries {
+                if let Err(cause) = statement::check(query, definition.model.name(), definition.model.tables()) {
+                    panic!("query {}: {cause}", query.name);
+                }
+            }
+        }
+        Self { definitions, key }
+    }
+
+    /// The read model that a query reads: whose live generation [`Queries::answer`] wants.
+    pub fn read_model(&self, query: &str) -> Result<&'static str, QueryError> {
+        let has_it = |definition: &&Definition| definition.queries.iter().any(|known| known.name == query);
+        match self.definitions.iter().find(has_it) {
+            Some(definition) => Ok(definition.model.name()),
+            None => Err(self.unknown(query)),
+        }
+    }
+
+    /// The queries of the versions that are served, by name. `served` tells the version of a read model; where it knows
+    /// none, the read model's queries are left out.
+    pub fn catalogue(&self, served: impl Fn(&str) -> Option<u32>) -> Vec<QueryDescription> {
+        let definitions = self.definitions.iter();
+        let served = definitions.filter(|one| served(one.model.name()) == Some(one.model.version()));
+        let mut queries: Vec<QueryDescription> = served.flat_map(describe_all).collect();
+        queries.sort_unstable_by_key(|query| query.name);
+        queries
+    }
+
+    /// Answers a request from a read model's live generation. Everything about the request is checked before anything is
+    /// read; rows and position are then read in one transaction.
+    pub async fn answer(&self, request: &QueryRequest, live: &LiveGeneration) -> Result<Answer, QueryError> {
+        let (definition, query) = self.find(&request.name, &live.generation)?;
+        let workspace = workspace(query, request.workspace)?;
+        let limit = limit(request.limit)?;
+        let given = parameter::parse(query, &request.parameters)?;
+        let question = Question { query, tenant: request.tenant, workspace, given: &given };
+        let after = match &request.cursor {
+            Some(cursor) => Some(self.key.open(question, cursor).ok_or(QueryError::InvalidCursor)?),
+            None => None,
+        };
+        let scope = (request.tenant, workspace);
+        // One row more than asked for tells whether there is a next page.
+        let statement = statement::build(query, definition.model.tables(), scope, &given, after, limit + 1);
+        let read = sqlite::read(&live.readers, statement, query, &definition.model)
+            .await
+            .map_err(|error| failed(error, definition.model.name()))?;
+        let page = self.page(question, read.rows, limit as usize)?;
+        Ok(Answer {
+            query: query.name,
+            page,
+            read_model: definition.model.name(),
+            version: definition.model.version(),
+            generation: live.generation.id,
+            position: read.position,
+        })
+    }
+
+    fn find(&self, name: &str, live: &Generation) -> Result<(&Definition, &'static Query), QueryError> {
+        let mut of_name = self.definitions.iter().filter_map(|definition| {
+            definition.queries.iter().find(|query| query.name == name).map(|query| (definition, query))
+        });
+        let is_live = |definition: &Definition| {
+            definition.model.name() == live.read_model && definition.model.version() == live.version
+        };
+        match of_name.clone().find(|(definition, _)| is_live(definition)) {
+            Some(found) => Ok(found),
+            None if of_name.next().is_some() => Err(QueryError::NotInVersion {
+                name: name.to_owned(),
+                read_model: live.read_model.clone(),
+                version: live.version,
+            }),
+            None => Err(self.unknown(name)),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> QueryError {
+        let mut known: Vec<&'static str> =
+            newest(&self.definitions).flat_map(|definition| definition.queries).map(|query| query.name).collect();
+        known.sort_unstable();
+        QueryError::UnknownQuery { name: name.chars().take(limits::QUERY_ECHO_CHARS_MAX).collect(), known }
+    }
+
+    /// The page of `rows`, each with the query's columns, then its order columns, then whether it gave up.
+    fn page(&self, question: Question<'_>, rows: Vec<Vec<OwnedValue>>, limit: usize) -> Result<Page, QueryError> {
+        let query = question.query;
+        let (columns, order) = (query.columns.len(), query.order.len());
+        if rows.iter().any(|row| row.get(columns + order) == Some(&OwnedValue::Bool(true))) {
+            return Err(QueryError::TooMuchWork { query: query.name });
+        }
+        let is_more = rows.len() > limit;
+        let last = rows.get(limit.wrapping_sub(1)).filter(|_| is_more);
+        let next_cursor = last.map(|row| self.key.issue(question, &row[columns..columns + order]));
+        let rows = rows.into_iter().take(limit).map(|mut values| {
+            values.truncate(columns);
+            AnswerRow { columns: query.columns, values }
+        });
+        Ok(Page { columns: query.columns, rows: rows.collect(), next_cursor })
+    }
+}
+
+fn workspace(query: &'static Query, asked: Option<WorkspaceId>) -> Result<WorkspaceId, QueryError> {
+    // Rows of the tenant as a whole lie under the nil id: no request reaches them by naming it.
+    let asked = asked.filter(|workspace| *workspace != WorkspaceId::NIL);
+    match (query.scope, asked) {
+        (QueryScope::Tenant, None) => Ok(WorkspaceId::NIL),
+        (QueryScope::Tenant, Some(_)) => Err(QueryError::WorkspaceNotWanted { query: query.name }),
+        (QueryScope::Workspace, Some(workspace)) => Ok(workspace),
+        (QueryScope::Workspace, None) => Err(QueryError::WorkspaceMissing { query: query.name }),
+    }
+}
+
+fn limit(asked: Option<u32>) -> Result<u32, QueryError> {
+    match asked.unwrap_or(limits::QUERY_PAGE_ROWS_DEFAULT) {
+        limit @ 1..=limits::QUERY_PAGE_ROWS_MAX => Ok(limit),
+        limit => Err(QueryError::LimitOutOfRange { limit }),
+    }
+}
+
+fn failed(error: sqlx::Error, read_model: &'static str) -> QueryError {
+    let cause = error.to_string();
+    match error {
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => QueryError::Damaged { read_model, cause },
+        _ => QueryError::Unavailable { read_model, cause },
+    }
+}

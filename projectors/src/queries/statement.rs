@@ -1,0 +1,176 @@
+//! The SQL of one request: the query's text inside a frame that it cannot leave.
+//!
+//! ```sql
+//! WITH RECURSIVE
+//!   applications AS NOT MATERIALIZED (
+//!     SELECT id, name, … FROM main.applications WHERE tenant_id = $1 AND workspace_id = $2 AND NOT deleted),
+//!   …every other table of the read model…
+//!   answer AS (…the query's text…)
+//! SELECT name, …, name, id FROM answer WHERE status = $3 AND (name, id) > ($4, $5) ORDER BY name, id LIMIT 51
+//! ```
+//! The tables' names mean the covered ones everywhere inside; a text with a qualified name of a table is refused when
+//! the definitions are made ([`check`]). The database merges all of it into one plan over the tables' indexes.
+
+use std::fmt::Write as _;
+
+use annals_model::ids::{TenantId, WorkspaceId};
+use annals_model::projection::{OwnedValue, TableKind, TableShape};
+
+use super::definition::{Bound, Query};
+use super::parameter::Given;
+
+/// Schema in which SQLite has a generation's tables.
+const SCHEMA: &str = "main";
+
+/// A statement and what its `$1`, `$2`, … stand for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Statement {
+    pub(super) text: String,
+    pub(super) arguments: Vec<OwnedValue>,
+}
+
+impl Statement {
+    /// Adds an argument; its place-holder.
+    fn argument(&mut self, value: OwnedValue) -> String {
+        self.arguments.push(value);
+        format!("${}", self.arguments.len())
+    }
+}
+
+/// The statement for the `rows` rows behind `after`.
+pub(super) fn build(
+    query: &Query,
+    tables: &[TableShape],
+    scope: (TenantId, WorkspaceId),
+    given: &[Given],
+    after: Option<Vec<OwnedValue>>,
+    rows: u32,
+) -> Statement {
+    let mut statement = Statement {
+        text: String::with_capacity(2_048),
+        arguments: vec![OwnedValue::Uuid(scope.0.0), OwnedValue::Uuid(scope.1.0)],
+    };
+    cover_tables(&mut statement.text, tables);
+    let text = with_arguments(&mut statement, query.rows, given);
+    let order = names(query.order.iter().map(|column| column.name));
+    let selected = query.columns.iter().chain(query.order).map(|column| column.name).chain(query.gave_up);
+    let selected = names(selected);
+    let mut conditions = filters(&mut statement, given);
+    if let Some(after) = after {
+        let after: Vec<String> = after.into_iter().map(|value| statement.argument(value)).collect();
+        conditions.push(format!("({order}) > ({})", after.join(", ")));
+    }
+    // Writing to a String cannot fail.
+    let _ = write!(statement.text, " answer AS ({text}) SELECT {selected} FROM answer");
+    if !conditions.is_empty() {
+        let _ = write!(statement.text, " WHERE {}", conditions.join(" AND "));
+    }
+    let _ = write!(statement.text, " ORDER BY {order} LIMIT {rows}");
+    statement
+}
+
+fn cover_tables(text: &mut String, tables: &[TableShape]) {
+    text.push_str("WITH RECURSIVE");
+    for table in tables {
+        let columns = names(["id"].into_iter().chain(table.columns.iter().map(|column| column.name)));
+        let living = match table.kind {
+            TableKind::Rows(_) => " AND NOT deleted",
+            TableKind::Rollup(_) => "",
+        };
+        let _ = write!(
+            text,
+            " {name} AS NOT MATERIALIZED (SELECT {columns} FROM {SCHEMA}.{name} \
+             WHERE tenant_id = $1 AND workspace_id = $2{living}),",
+            name = table.name,
+        );
+    }
+}
+
+/// The query's text with place-holders for `:name`.
+fn with_arguments(statement: &mut Statement, rows: &str, given: &[Given]) -> String {
+    let mut text = rows.to_owned();
+    for given in given.iter().filter(|given| given.parameter.bound == Bound::Argument) {
+        let place = statement.argument(given.value.clone());
+        text = text.replace(&format!(":{}", given.parameter.name), &place);
+    }
+    text
+}
+
+fn filters(statement: &mut Statement, given: &[Given]) -> Vec<String> {
+    let mut conditions = Vec::new();
+    for given in given {
+        match (given.parameter.bound, &given.value) {
+            (Bound::Argument, _) => {}
+            (Bound::Equals(column), value) => {
+                let place = statement.argument(value.clone());
+                conditions.push(format!("{column} = {place}"));
+            }
+            (Bound::Prefix(column), OwnedValue::Text(prefix)) => {
+                let lower = statement.argument(given.value.clone());
+                conditions.push(format!("{column} >= {lower}"));
+                if let Some(end) = behind_prefix(prefix) {
+                    let upper = statement.argument(OwnedValue::Text(end.into()));
+                    conditions.push(format!("{column} < {upper}"));
+                }
+            }
+            (Bound::Prefix(_), _) => unreachable!("check() refuses a prefix of anything but text"),
+        }
+    }
+    conditions
+}
+
+/// The least text above all that begin with `prefix`, in byte order; nothing if there is none. Two comparisons use an
+/// index as they are, where LIKE would have to be escaped and told not to fold case.
+fn behind_prefix(prefix: &str) -> Option<String> {
+    let mut end = prefix.to_owned();
+    while let Some(last) = end.pop() {
+        // Surrogates are no characters: the next one behind U+D7FF is U+E000.
+        let next = if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(u32::from(last) + 1) };
+        if let Some(next) = next {
+            end.push(next);
+            return Some(end);
+        }
+    }
+    None
+}
+
+fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// What is wrong with a query's definition, if anything: mistakes of whoever wrote it.
+pub(super) fn check(query: &Query, read_model: &str, tables: &[TableShape]) -> Result<(), String> {
+    let text = query.rows.to_ascii_lowercase();
+    let reaches_out =
+        ["tenant_id", "workspace_id", "main.", "temp.", "annals_", "sqlite_", "pragma", "\"", "$", "`", "["];
+    if !query.name.strip_prefix(read_model).is_some_and(|rest| rest.starts_with('.')) {
+        return Err(format!("its name begins with `{read_model}.`"));
+    }
+    if let Some(token) = reaches_out.iter().find(|token| text.contains(**token)) {
+        return Err(format!("its text may not contain `{token}`"));
+    }
+    if query.order.is_empty() || query.order.iter().any(|column| column.nullable) {
+        return Err("it needs an order by columns that are never null".to_owned());
+    }
+    for parameter in query.parameters {
+        let is_text = parameter.parameter_type == super::ParameterType::Text;
+        match parameter.bound {
+            Bound::Argument if !parameter.required => return Err(format!("`{}` must be required", parameter.name)),
+            Bound::Argument if !query.rows.contains(&format!(":{}", parameter.name)) => {
+                return Err(format!("its text does not use `:{}`", parameter.name));
+            }
+            Bound::Prefix(_) if !is_text => return Err(format!("`{}` must be text", parameter.name)),
+            _ => {}
+        }
+    }
+    if query.any_of.iter().any(|name| query.parameter(name).is_none()) {
+        return Err("one of `any_of` is no parameter".to_owned());
+    }
+    if tables.iter().all(|table| !text.contains(table.name)) {
+        return Err("it reads no table of its read model".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

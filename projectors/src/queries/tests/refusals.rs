@@ -1,0 +1,156 @@
+//! What is refused, before anything is read, and in which words.
+
+use super::*;
+
+async fn refusal(live: &LiveGeneration, request: &QueryRequest) -> QueryError {
+    queries().answer(request, live).await.unwrap_err()
+}
+
+async fn generation() -> Rows {
+    let mut history = History::default();
+    for number in 1..=4 {
+        application(&mut history, HERE, number, &format!("n{number}"), &[]);
+    }
+    Rows::of(&newest_of("portfolio"), &history).await
+}
+
+#[tokio::test]
+async fn parameters_are_an_allow_list() {
+    let generation = generation().await;
+    let long = "a".repeat(1_025);
+    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+        (
+            "portfolio.projects",
+            &[("stauts", "active")],
+            "query `portfolio.projects` has no parameter `stauts`; it has status",
+        ),
+        (
+            "portfolio.projects",
+            &[("status", "gone")],
+            "parameter `status` is no word that it knows; send active, archived",
+        ),
+        (
+            "portfolio.projects",
+            &[("status", "active"), ("status", "active")],
+            "parameter `status` is given more than once; give it once",
+        ),
+        (
+            "portfolio.applications",
+            &[("project_id", "1")],
+            "parameter `project_id` is no uuid; send one like 01890a5d-ac96-774b-bcce-b302099a8057",
+        ),
+        (
+            "portfolio.applications",
+            &[("name", "a\0")],
+            "parameter `name` is no text; send text without the character NUL",
+        ),
+        ("portfolio.applications", &[("name", &long)], "parameter `name` has 1025 bytes; send at most 1024"),
+        ("portfolio.cycle", &[], "query `portfolio.cycle` needs parameter `application_id`; give it"),
+        (
+            "portfolio.dependents",
+            &[("kind", "build")],
+            "query `portfolio.dependents` needs one of the parameters application_id, name; give one",
+        ),
+    ];
+    for (name, parameters, expect) in cases {
+        assert_eq!(refusal(&generation.live, &ask(name, HERE, parameters)).await.to_string(), *expect);
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_does_not_exist_is_answered_with_those_that_do() {
+    let generation = generation().await;
+    let error = refusal(&generation.live, &ask("portfolio.secrets", HERE, &[])).await;
+    assert!(error.to_string().starts_with("there is no query `portfolio.secrets`; there are access.memberships, "));
+    assert_eq!(queries().read_model("portfolio.secrets"), Err(error));
+    assert_eq!(queries().read_model("portfolio.cycle"), Ok("portfolio"));
+    let of_another = refusal(&generation.live, &ask("access.workspaces", scope(1, 0), &[])).await;
+    assert!(matches!(of_another, QueryError::NotInVersion { version: 2, .. }), "{of_another}");
+}
+
+#[tokio::test]
+async fn limits_are_one_to_five_hundred() {
+    let generation = generation().await;
+    for (limit, rows) in [(Some(1), 1), (Some(500), 4), (None, 4)] {
+        let request = QueryRequest { limit, ..ask("portfolio.applications", HERE, &[]) };
+        assert_eq!(queries().answer(&request, &generation.live).await.unwrap().page.rows.len(), rows);
+    }
+    for limit in [0, 501, u32::MAX] {
+        let request = QueryRequest { limit: Some(limit), ..ask("portfolio.applications", HERE, &[]) };
+        assert_eq!(refusal(&generation.live, &request).await, QueryError::LimitOutOfRange { limit });
+    }
+}
+
+#[tokio::test]
+async fn a_workspace_is_named_exactly_where_one_is_meant() {
+    let (portfolio, query) = (generation().await, "portfolio.projects");
+    let access = Rows::of(&newest_of("access"), &History::default()).await;
+    let nowhere = QueryRequest { workspace: None, ..ask(query, HERE, &[]) };
+    assert_eq!(refusal(&portfolio.live, &nowhere).await, QueryError::WorkspaceMissing { query });
+    let nil = QueryRequest { workspace: Some(WorkspaceId::NIL), ..nowhere };
+    assert_eq!(refusal(&portfolio.live, &nil).await, QueryError::WorkspaceMissing { query });
+    let too_much = refusal(&access.live, &ask("access.workspaces", HERE, &[])).await;
+    assert_eq!(too_much, QueryError::WorkspaceNotWanted { query: "access.workspaces" });
+}
+
+/// A request and a cursor for its second page.
+async fn paged(generation: &Rows) -> (QueryRequest, String) {
+    let request = QueryRequest { limit: Some(2), ..ask("portfolio.applications", HERE, &[("status", "active")]) };
+    let cursor = queries().answer(&request, &generation.live).await.unwrap().page.next_cursor.unwrap();
+    (request, cursor)
+}
+
+#[tokio::test]
+async fn a_cursor_that_was_changed_is_refused() {
+    let generation = generation().await;
+    let (mut request, cursor) = paged(&generation).await;
+    request.cursor = Some(cursor.clone());
+    assert_eq!(each(&generation.live, &request, "name").await, ["n3", "n4"]);
+    let changed = (0..cursor.len()).map(|at| {
+        let other = if cursor.as_bytes()[at] == b'A' { "B" } else { "A" };
+        [&cursor[..at], other, &cursor[at + 1..]].concat()
+    });
+    let others = ["", "A", "not a cursor", "é"].map(String::from);
+    let shortened = [cursor[..cursor.len() - 4].to_owned(), format!("{cursor}AAAA"), "A".repeat(5_000)];
+    for cursor in changed.chain(others).chain(shortened) {
+        request.cursor = Some(cursor);
+        assert_eq!(refusal(&generation.live, &request).await, QueryError::InvalidCursor);
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_question_is_refused() {
+    let generation = generation().await;
+    let (request, cursor) = paged(&generation).await;
+    let asked = QueryRequest { cursor: Some(cursor), ..request };
+    let parameters = |parameters: &[(&str, &str)]| ask("", HERE, parameters).parameters;
+    let others = [
+        QueryRequest { tenant: scope(9, 0).tenant, ..asked.clone() },
+        QueryRequest { workspace: Some(scope(1, 3).workspace), ..asked.clone() },
+        QueryRequest { name: "portfolio.projects".into(), ..asked.clone() },
+        QueryRequest { parameters: vec![], ..asked.clone() },
+        QueryRequest { parameters: parameters(&[("status", "retired")]), ..asked.clone() },
+        QueryRequest { parameters: parameters(&[("status", "active"), ("criticality", "low")]), ..asked.clone() },
+    ];
+    for other in others {
+        assert_eq!(refusal(&generation.live, &other).await, QueryError::InvalidCursor, "{other:?}");
+    }
+    let other_key = Queries::new(definitions(), CursorKey::new([8; 32]));
+    assert_eq!(other_key.answer(&asked, &generation.live).await, Err(QueryError::InvalidCursor));
+}
+
+#[tokio::test]
+async fn the_size_of_pages_and_the_order_of_parameters_may_change_between_pages() {
+    let generation = generation().await;
+    let parameters = [("status", "active"), ("criticality", "medium")];
+    let mut request = QueryRequest { limit: Some(1), ..ask("portfolio.applications", HERE, &parameters) };
+    request.cursor = queries().answer(&request, &generation.live).await.unwrap().page.next_cursor;
+    request.parameters.reverse();
+    request.limit = Some(10);
+    assert_eq!(each(&generation.live, &request, "name").await, ["n2", "n3", "n4"]);
+}
+
+#[test]
+fn a_key_does_not_show_itself() {
+    assert_eq!(format!("{:?}", CursorKey::new([7; 32])), "CursorKey(secret)");
+}
