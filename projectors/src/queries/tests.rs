@@ -15,6 +15,9 @@ mod pages;
 mod portfolio;
 mod refusals;
 
+/// Parameters of a request.
+type Given<'a> = &'a [(&'a str, &'a str)];
+
 const HERE: Scope = scope(1, 2);
 
 fn queries() -> Queries {
@@ -168,7 +171,7 @@ async fn what_is_answered_is_what_stood_at_the_position_that_is_answered() {
         let counts = ask("portfolio.application_counts", HERE, &[]);
         let answer = queries().answer(&counts, &live).await.unwrap();
         let position = answer.position.get(partition).offset.0;
-        let counted = answer.page.rows.first().map_or(json!(0), |row| row.to_json()["applications"].take());
+        let counted = answer.page.rows.first().map_or_else(|| json!(0), |row| row.to_json()["applications"].take());
         assert_eq!(counted, json!(position), "one event is one application");
         positions += u32::from(position != last);
         last = position;

@@ -61,7 +61,7 @@ proptest! {
             for start in 0..9 {
                 let steps = cycle(&generation, start).await;
                 assert!(steps.iter().all(|step| edges.contains(step)));
-                assert_eq!((steps.len() > 0).then_some(steps.len()), shortest(&edges, start));
+                assert_eq!((!steps.is_empty()).then_some(steps.len()), shortest(&edges, start));
                 assert_eq!(steps.first().map_or(start, |(from, _)| *from), start);
             }
         });

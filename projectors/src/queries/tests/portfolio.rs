@@ -22,7 +22,7 @@ async fn applications_are_found_by_each_filter_and_by_all_of_them() {
     history.push(HERE, id(22), Retired { forced: false });
     let generation = generation(&history).await;
     let ten = id(10).to_string();
-    let cases: &[(&[(&str, &str)], &[&str])] = &[
+    let cases: &[(Given<'_>, &[&str])] = &[
         (&[], &["ALPHA", "alpha", "alphabet", "alpha\u{10ffff}", "beta"]),
         (&[("status", "retired")], &["beta"]),
         (&[("project_id", &ten)], &["alpha", "alphabet"]),
@@ -129,7 +129,7 @@ async fn pages_are_read_from_an_index_in_order() {
     let definition = newest_of("portfolio");
     let generation = generation(&History::default()).await;
     let one = id(1).to_string();
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    let cases: &[(&str, Given<'_>, &str)] = &[
         ("portfolio.projects", &[], "projects_by_name"),
         ("portfolio.applications", &[], "applications_by_name"),
         ("portfolio.applications", &[("name", "a")], "applications_by_name"),

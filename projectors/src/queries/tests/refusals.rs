@@ -18,7 +18,7 @@ async fn generation() -> Rows {
 async fn parameters_are_an_allow_list() {
     let generation = generation().await;
     let long = "a".repeat(1_025);
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    let cases: &[(&str, Given<'_>, &str)] = &[
         (
             "portfolio.projects",
             &[("stauts", "active")],
