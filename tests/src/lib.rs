@@ -1,1 +1,10 @@
 //! What crosses crates: several processes, kill -9, model checks.
+
+use annals_model::ids::{ContextId, Partition};
+use annals_model::position::ContextPartition;
+
+/// The context of the logs that `log_writer` writes.
+pub const LOG_CONTEXT: ContextId = ContextId { number: 211, name: "processes" };
+
+/// The partition that `log_writer` owns.
+pub const LOG_PARTITION: ContextPartition = ContextPartition { context: LOG_CONTEXT, partition: Partition(1) };

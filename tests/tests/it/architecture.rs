@@ -11,10 +11,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("annals-aggregates", &["annals-model", "annals-schemas"]),
     ("annals-engine", &["annals-model"]),
     ("annals-projectors", &["annals-model", "annals-engine", "annals-schemas"]),
-    (
-        "annals-api",
-        &["annals-model", "annals-engine", "annals-schemas", "annals-aggregates", "annals-projectors"],
-    ),
+    ("annals-api", &["annals-model", "annals-engine", "annals-schemas", "annals-aggregates", "annals-projectors"]),
     (
         "annals-cli",
         &["annals-model", "annals-engine", "annals-schemas", "annals-aggregates", "annals-projectors", "annals-api"],
@@ -45,7 +42,7 @@ fn forbidden(arrows: &BTreeSet<(String, String, bool)>) -> Vec<String> {
         .iter()
         .filter(|(from, to, for_tests)| {
             let listed = allowed.get(from.as_str()).is_some_and(|to_list| to_list.contains(&to.as_str()));
-            !listed && !(*for_tests && FOR_TESTS.contains(&(from.as_str(), to.as_str()))) && from != to
+            !(listed || *for_tests && FOR_TESTS.contains(&(from.as_str(), to.as_str())) || from == to)
         })
         .map(|(from, to, _)| format!("{from} → {to}"))
         .collect()
@@ -74,7 +71,11 @@ fn an_arrow_against_the_direction_is_caught() {
         ("annals-projectors".to_owned(), "annals-aggregates".to_owned(), false),
         ("annals-projectors".to_owned(), "annals-aggregates".to_owned(), true),
     ]);
-    let named = ["annals-aggregates → annals-engine", "annals-engine → annals-schemas", "annals-projectors → annals-aggregates"];
+    let named = [
+        "annals-aggregates → annals-engine",
+        "annals-engine → annals-schemas",
+        "annals-projectors → annals-aggregates",
+    ];
     assert_eq!(forbidden(&seeded), named);
 }
 

@@ -27,6 +27,7 @@ pub struct TestRecords {
     pub ordinal: Ordinal,
     emitted_at: Timestamp,
     commits: u64,
+    first_aggregate: u64,
     sequences: BTreeMap<u64, Sequence>,
 }
 
@@ -40,6 +41,7 @@ impl TestRecords {
             ordinal: Ordinal::ZERO,
             emitted_at: Timestamp(1_768_824_000_000_000),
             commits: 0,
+            first_aggregate: 0,
             sequences: BTreeMap::new(),
         }
     }
@@ -51,9 +53,18 @@ impl TestRecords {
         self
     }
 
+    /// Goes on behind records that another process made, with other requests and on other aggregates.
+    pub fn resume(&mut self, ordinal: Ordinal, emitted_at: Timestamp) {
+        self.ordinal = ordinal;
+        self.emitted_at = self.emitted_at.max(emitted_at);
+        // There were at most as many commands as records.
+        self.commits = self.commits.max(ordinal.0);
+        self.first_aggregate = 3 * (1 + ordinal.0);
+    }
+
     /// A command's events on one of three aggregates, each with `payload_bytes` of payload.
     pub fn commit(&mut self, batch: &mut AppendBatch, events: u16, payload_bytes: usize) {
-        let aggregate = self.commits % 3;
+        let aggregate = self.first_aggregate + self.commits % 3;
         let text = format!("request-{}", self.commits);
         // Printable and short: it is a client request id.
         let request = ClientRequestId::new(&text).unwrap_or_else(|error| panic!("{error}"));

@@ -1,0 +1,107 @@
+//! A process that owns one partition of a SQLite log and does what its standard input says, one line at a time, so
+//! that tests can stop it, limit it and see what it is told.
+//!
+//! `claim` → `claimed <epoch> <ordinal>`; `append <events>` → `durable <ordinal>`, `aborted`, `fenced` or `unknown`;
+//! `prove` → `owner`, `fenced` or `unknown`; `file-limit <bytes>` (0 for none) → `limited`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use annals_engine::log::checked::CheckedReader;
+use annals_engine::log::contract::records::TestRecords;
+use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
+use annals_engine::log::{AppendOutcome, EventLog, LogWriter, Owner, ProofOutcome};
+use annals_model::position::Checkpoint;
+use annals_tests::{LOG_CONTEXT, LOG_PARTITION};
+use anyhow::{Context, bail};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    // Otherwise a write beyond the file limit ends the process; so it fails, as on a broken disk.
+    let _handler = signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32))?;
+    let path = std::env::args().nth(1).context("usage: log_writer PATH")?;
+    let log = SqliteLog::open(Path::new(&path), &[LOG_CONTEXT], SqliteOptions::default()).await?;
+    let mut owner = PartitionOwner { log, held: None };
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(line) = lines.next_line().await? {
+        println!("{}", owner.answer(&line).await?);
+    }
+    Ok(())
+}
+
+struct PartitionOwner {
+    log: Arc<SqliteLog>,
+    held: Option<(Box<dyn LogWriter>, TestRecords)>,
+}
+
+impl PartitionOwner {
+    async fn answer(&mut self, line: &str) -> anyhow::Result<String> {
+        let mut words = line.split(' ');
+        let command = words.next().unwrap_or_default();
+        let number = words.next().map(str::parse::<u64>).transpose()?.unwrap_or_default();
+        match command {
+            "claim" => self.claim().await,
+            "append" => self.append(u16::try_from(number)?).await,
+            "prove" => self.prove().await,
+            "file-limit" => {
+                let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE)?;
+                let soft = if number == 0 { RLIM_INFINITY } else { number };
+                setrlimit(Resource::RLIMIT_FSIZE, soft.min(hard), hard)?;
+                Ok("limited".into())
+            }
+            _ => bail!("unknown command {line}"),
+        }
+    }
+
+    async fn claim(&mut self) -> anyhow::Result<String> {
+        let owner = Owner { id: std::process::id().to_string(), address: String::new() };
+        let claimed = self.log.claim(LOG_PARTITION, owner).await?;
+        let mut reader = CheckedReader::open(&*self.log, LOG_PARTITION, Checkpoint::default()).await?;
+        while reader.checkpoint().offset < claimed.barrier {
+            reader.next().await?;
+        }
+        let epoch = claimed.writer.claim_epoch();
+        let mut records = TestRecords::new(LOG_PARTITION, self.log.partitions(LOG_CONTEXT)).claimed(epoch);
+        let Checkpoint { ordinal, emitted_at, .. } = reader.checkpoint();
+        records.resume(ordinal, emitted_at);
+        self.held = Some((claimed.writer, records));
+        Ok(format!("claimed {epoch} {ordinal}"))
+    }
+
+    async fn append(&mut self, events: u16) -> anyhow::Result<String> {
+        let (writer, records) = self.held.take().context("claim first")?;
+        let mut ahead = records.clone();
+        Ok(match writer.append(ahead.batch(&[events])).await {
+            AppendOutcome::Durable { writer, .. } => {
+                let answer = format!("durable {}", ahead.ordinal);
+                self.held = Some((writer, ahead));
+                answer
+            }
+            AppendOutcome::Aborted { writer, cause } => {
+                eprintln!("aborted: {cause}");
+                self.held = Some((writer, records));
+                "aborted".into()
+            }
+            AppendOutcome::Fenced => "fenced".into(),
+            AppendOutcome::Unknown { cause } => {
+                eprintln!("unknown: {cause}");
+                "unknown".into()
+            }
+        })
+    }
+
+    async fn prove(&mut self) -> anyhow::Result<String> {
+        let (writer, records) = self.held.take().context("claim first")?;
+        Ok(match writer.prove().await {
+            ProofOutcome::Owner { writer } => {
+                self.held = Some((writer, records));
+                "owner".into()
+            }
+            ProofOutcome::Fenced => "fenced".into(),
+            ProofOutcome::Unknown { .. } => "unknown".into(),
+        })
+    }
+}

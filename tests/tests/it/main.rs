@@ -1,0 +1,8 @@
+//! What crosses crates: dependencies, several processes.
+
+// A test that cannot go on panics; clippy exempts only the test functions themselves.
+#![allow(clippy::unwrap_used)]
+
+mod architecture;
+mod log_process;
+mod zombie;
