@@ -5,6 +5,8 @@ pub mod control;
 pub mod extent;
 pub mod fold;
 mod plan;
+#[cfg(test)]
+pub(crate) mod shop_log;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

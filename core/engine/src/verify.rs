@@ -210,3 +210,6 @@ async fn blocking(
 ) -> Result<Comparison, std::io::Error> {
     tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }
+
+#[cfg(test)]
+mod tests;

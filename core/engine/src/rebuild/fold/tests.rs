@@ -8,12 +8,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::log::checked::CheckedReader;
 use crate::log::memory::{MemoryLog, MemoryOptions};
-use crate::log::{AppendBatch, AppendOutcome, Owner};
+use crate::rebuild::shop_log::{ITEMS, append, log_of};
 use crate::sink::contract::history::Shop;
 use crate::sink::contract::stock::{SHOP, stock_v1};
-
-/// Items of each shop.
-const ITEMS: usize = 12;
 
 /// Everything that a fold makes.
 #[derive(Debug, PartialEq)]
@@ -33,30 +30,6 @@ fn add_rows(made: &mut [BTreeMap<RowKey, (RowLife, Vec<OwnedValue>)>], shard: &T
             assert!(rows.insert(key, row).is_none(), "{key} is in two ranges");
         }
     }
-}
-
-async fn append(log: &MemoryLog, shop: &mut Shop, batches: &[usize]) {
-    let owner = Owner { id: "shop".into(), address: String::new() };
-    let mut writer = log.claim(shop.at(), owner).await.expect("a partition of the log").writer;
-    shop.claim_epoch = writer.claim_epoch();
-    for events in batches {
-        let mut batch = AppendBatch::default();
-        (0..*events).for_each(|_| batch.push(|out| shop.event(out)));
-        writer = match writer.append(batch).await {
-            AppendOutcome::Durable { writer, .. } => writer,
-            other => panic!("append: {other:?}"),
-        };
-    }
-}
-
-async fn log_of(seed: u64, partitions: u16, batches: &[usize], read_records_max: usize) -> Arc<MemoryLog> {
-    let holes_seed = seed.is_multiple_of(2).then_some(seed);
-    let options = MemoryOptions { partitions, holes_seed, read_records_max, ..MemoryOptions::default() };
-    let log = MemoryLog::with_options(&[SHOP], options);
-    for partition in 0..partitions {
-        append(&log, &mut Shop::new(seed, partition, partitions, ITEMS), batches).await;
-    }
-    log
 }
 
 /// One event after the other, one partition after the other, into one table: what all folds must equal.
