@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod architecture;
+mod dependencies;
 mod log_process;
 mod zombie;
