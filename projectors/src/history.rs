@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use annals_engine::sink::{GenerationStore as _, Sink};
-use annals_model::envelope::{ActorRef, Envelope, Extensions, Record};
+use annals_model::envelope::{ActorRef, Envelope, Extensions, Record, SchemaId};
 use annals_model::event::Payload;
 use annals_model::ids::{
     AggregateId, ClientRequestId, CommitIndex, LogId, OperationId, Partition, Scope, TenantId, WorkspaceId,
@@ -40,7 +40,7 @@ pub(crate) struct History {
 
 #[derive(Clone, Debug)]
 struct StoredEvent {
-    schema: annals_model::envelope::SchemaId,
+    schema: SchemaId,
     event_type: &'static str,
     event_version: i32,
     scope: Scope,
@@ -52,12 +52,18 @@ struct StoredEvent {
 impl History {
     /// Adds an event about an aggregate, written under any revision.
     pub(crate) fn push<P: Payload>(&mut self, scope: Scope, aggregate: AggregateId, event: P) {
+        let mut payload = Vec::new();
+        event.encode(&mut payload);
+        self.push_bytes(scope, aggregate, P::SCHEMA, payload);
+    }
+
+    /// Adds an event about an aggregate, written under a released schema.
+    pub(crate) fn push_bytes(&mut self, scope: Scope, aggregate: AggregateId, schema: SchemaId, payload: Vec<u8>) {
         let sequence = self.sequences.entry((scope, aggregate)).or_default();
         *sequence = sequence.next();
         let sequence = *sequence;
-        let mut payload = Vec::new();
-        event.encode(&mut payload);
-        let (schema, event_type, event_version) = (P::SCHEMA, P::EVENT_TYPE, P::EVENT_VERSION);
+        let released = annals_schemas::CATALOGUE.get(schema).unwrap();
+        let (event_type, event_version) = (released.event_type, released.version);
         self.events.push(StoredEvent { schema, event_type, event_version, scope, aggregate, sequence, payload });
     }
 

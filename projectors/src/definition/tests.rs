@@ -5,6 +5,8 @@ use annals_model::ids::{UserId, WorkspaceId};
 use super::*;
 use crate::history::{History, Rows, id, scope};
 
+mod domain;
+
 #[tokio::test]
 async fn every_version_has_the_tables_that_its_ddl_says() {
     for definition in definitions() {

@@ -22,6 +22,9 @@ use super::parameter::Given;
 /// Schema in which SQLite has a generation's tables.
 const SCHEMA: &str = "main";
 
+/// What every request may say besides the query's own parameters.
+const RESERVED: [&str; 3] = ["workspace_id", "limit", "cursor"];
+
 /// A statement and what its `$1`, `$2`, … stand for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Statement {
@@ -153,6 +156,9 @@ pub(super) fn check(query: &Query, read_model: &str, tables: &[TableShape]) -> R
         return Err("it needs an order by columns that are never null".to_owned());
     }
     for parameter in query.parameters {
+        if RESERVED.contains(&parameter.name) {
+            return Err(format!("`{}` is a word of every request", parameter.name));
+        }
         let is_text = parameter.parameter_type == super::ParameterType::Text;
         match parameter.bound {
             Bound::Argument if !parameter.required => return Err(format!("`{}` must be required", parameter.name)),

@@ -53,4 +53,6 @@ fn a_definition_that_could_reach_out_of_its_scope_is_refused() {
     assert!(check(Query { any_of: &["name"], ..GOOD }).is_err());
     const UNUSED: &[Parameter] = &[Parameter::argument("id", ParameterType::Uuid, "")];
     assert!(check(Query { parameters: UNUSED, ..GOOD }).is_err());
+    const RESERVED: &[Parameter] = &[Parameter::filter("limit", ParameterType::Int, "")];
+    assert!(check(Query { parameters: RESERVED, ..GOOD }).is_err());
 }

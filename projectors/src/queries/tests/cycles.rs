@@ -86,3 +86,24 @@ async fn the_number_of_paths_does_not_matter() {
     edges.insert((11 * 8 + 5, 0));
     assert_eq!(cycle(&generation(&edges, layers * 8).await, 0).await.len(), 12);
 }
+
+/// A start that needs 17,000 applications in a row, each of which needs the next: more steps than one query may take.
+#[tokio::test]
+async fn a_search_that_is_not_finished_says_so_instead_of_denying_a_cycle() {
+    let nodes = 17_000u128;
+    let edges: BTreeSet<_> = (1..nodes).flat_map(|node| [(0, node), (node, node % (nodes - 1) + 1)]).collect();
+    let mut history = History::default();
+    for node in 0..nodes {
+        application(&mut history, HERE, node, "n", &[]);
+    }
+    for (number, (from, to)) in (nodes..).zip(&edges) {
+        history.push(HERE, id(number), declared(id(*from), id(*to), Kind::Data));
+    }
+    let generation = Rows::of(&newest_of("portfolio"), &history).await;
+    let start = id(0).to_string();
+    let asked = queries().answer(&ask("portfolio.cycle", HERE, &[("application_id", &start)]), &generation.live).await;
+    assert_eq!(asked, Err(QueryError::TooMuchWork { query: "portfolio.cycle" }));
+    let five = id(5).to_string();
+    let none = ask("portfolio.cycle", HERE, &[("application_id", &five)]);
+    assert_eq!(rows(&generation.live, &none).await, [] as [Value; 0]);
+}
