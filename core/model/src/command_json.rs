@@ -44,15 +44,36 @@ pub fn from_named<C: DeserializeOwned>(name: &str, payload: Value) -> Result<C, 
     })
 }
 
-/// SHA-256, 128 bits, over the RFC 8785 form of what a command asks.
+/// SHA-256, 128 bits, over the RFC 8785 form of what a command asks, and its large integers exactly: RFC 8785 knows
+/// doubles only, to which 2^53 and 2^53 + 1 are one number.
 pub fn fingerprint(asked: &Value) -> Fingerprint {
     // A parsed value has string keys and finite numbers only, so canonicalization cannot fail; were it to, the plain
     // form (sorted keys as serde_json keeps them) is as deterministic.
     let canonical = serde_json_canonicalizer::to_vec(asked).unwrap_or_else(|_| asked.to_string().into_bytes());
-    let digest = Sha256::digest(&canonical);
+    let mut hasher = Sha256::new_with_prefix(&canonical);
+    hash_large_integers(asked, &mut hasher);
+    let digest = hasher.finalize();
     let mut print = [0u8; 16];
     print.copy_from_slice(&digest[..16]);
     Fingerprint(print)
+}
+
+/// Integers that a double may not hold, in the order of their sorted paths. Depth is bounded by [`parse_strict`].
+fn hash_large_integers(value: &Value, hasher: &mut Sha256) {
+    const INEXACT_MIN: u64 = 1 << 53;
+    match value {
+        Value::Number(number) => match number.as_i64() {
+            Some(integer) if integer.unsigned_abs() >= INEXACT_MIN => hasher.update(integer.to_be_bytes()),
+            Some(_) | None => {}
+        },
+        Value::Array(items) => items.iter().for_each(|item| hash_large_integers(item, hasher)),
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_unstable_by_key(|(name, _)| *name);
+            fields.into_iter().for_each(|(_, value)| hash_large_integers(value, hasher));
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
 }
 
 /// Names of an enum's variants, as its `Deserialize` declares them.

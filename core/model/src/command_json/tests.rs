@@ -72,3 +72,16 @@ proptest! {
         let _ = parse_strict(text.as_bytes());
     }
 }
+
+#[test]
+fn numbers_that_differ_have_fingerprints_that_differ() {
+    for (one, other) in [
+        ("9007199254740992", "9007199254740993"),
+        ("9223372036854775806", "9223372036854775807"),
+        ("-9007199254740993", "-9007199254740992"),
+        ("0.1", "0.10000000000000002"),
+    ] {
+        let print = |text: &str| fingerprint(&parse_strict(text.as_bytes()).unwrap());
+        assert_ne!(print(one), print(other), "{one} and {other}");
+    }
+}
