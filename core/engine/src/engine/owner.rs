@@ -161,6 +161,10 @@ impl Owning {
     /// Takes what is queued, at least one input; nothing when the process shuts down and the queue is empty.
     async fn drain(&mut self) -> Option<Vec<Input>> {
         let mut inputs = Vec::new();
+        if *self.stopping.borrow() {
+            // Under load the queue is never found empty: what is in it now is answered, nothing more gets in.
+            self.inputs.close();
+        }
         tokio::select! {
             // What is queued first: a shutdown answers it all.
             biased;

@@ -1,0 +1,61 @@
+//! How owners end: by a shutdown under load, and by a mistake of the domain.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use annals_engine::command::CommandError;
+use annals_engine::log::EventLog;
+use annals_engine::log::memory::MemoryLog;
+use serde_json::json;
+
+use crate::accounts::BANK;
+use crate::engine::{send, start};
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_while_clients_go_on_sending() {
+    let log: Arc<dyn EventLog> = MemoryLog::new(&[BANK]);
+    let engine = start(&log).await;
+    let handle = engine.handle();
+    send(&handle, "o", 1, "open", json!({"name": "a"})).await.unwrap();
+    let stopped = Arc::new(AtomicBool::new(false));
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..8 {
+        let (handle, stopped) = (handle.clone(), Arc::clone(&stopped));
+        clients.spawn(async move {
+            for n in 0.. {
+                // Out of step, so that some send while the append of others runs.
+                for _ in 0..client {
+                    tokio::task::yield_now().await;
+                }
+                let answer = send(&handle, &format!("{client}-{n}"), 1, "deposit", json!({"amount": 1})).await;
+                match answer {
+                    Ok(_) if stopped.load(Ordering::Relaxed) => return Err(format!("{client}-{n}: {answer:?}")),
+                    Ok(_) => {}
+                    Err(CommandError::NotOwner(_)) => return Ok(()),
+                    Err(other) => return Err(format!("{client}-{n}: {other}")),
+                }
+            }
+            Ok(())
+        });
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    // Each answer brings the next command: the queue is never found empty. The clock is paused, so the time runs out
+    // only if nothing else can run; the rounds bound the test if something always can.
+    let ending = engine.shutdown();
+    tokio::pin!(ending);
+    let mut rounds = 0;
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut ending => break,
+            () = tokio::task::yield_now() => rounds += 1,
+        }
+        assert!(rounds < 10_000, "the shutdown waits for clients to stop sending");
+    }
+    stopped.store(true, Ordering::Relaxed);
+    while let Some(client) = clients.join_next().await {
+        client.unwrap().unwrap();
+    }
+}
