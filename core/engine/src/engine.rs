@@ -189,6 +189,20 @@ struct Mailbox {
     state: watch::Receiver<PartitionState>,
 }
 
+impl Mailbox {
+    fn state(&self) -> PartitionState {
+        // The sender goes with its owner, who leaves neither of these two states behind when it ends in good order.
+        let gone = self.state.has_changed().is_err();
+        match self.state.borrow().clone() {
+            PartitionState::Claiming | PartitionState::Serving if gone => PartitionState::Stopped {
+                cause: "its owner ended by a panic or with its runtime; see the log lines, restart the process"
+                    .to_owned(),
+            },
+            state => state,
+        }
+    }
+}
+
 /// Where an aggregate is to be found.
 #[derive(Clone, Copy, Debug)]
 pub struct AggregateAddress<'a> {
@@ -226,10 +240,7 @@ impl EngineHandle {
 
     /// Every partition and whether this process serves it.
     pub fn partitions(&self) -> Vec<PartitionStatus> {
-        let status = |(at, mailbox): (&ContextPartition, &Mailbox)| PartitionStatus {
-            at: *at,
-            state: mailbox.state.borrow().clone(),
-        };
+        let status = |(at, mailbox): (&ContextPartition, &Mailbox)| PartitionStatus { at: *at, state: mailbox.state() };
         self.shared.mailboxes.iter().map(status).collect()
     }
 
@@ -250,7 +261,7 @@ impl EngineHandle {
         let input = Input::Command { request: Box::new(request), deadline, reply };
         mailbox.sender.try_send(input).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => CommandError::Busy { retry_after: batch::RETRY_AFTER },
-            mpsc::error::TrySendError::Closed(_) => CommandError::NotOwner(at),
+            mpsc::error::TrySendError::Closed(_) => mailbox.state().command_error(at),
         })?;
         let recorded = match timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer?,
@@ -339,11 +350,11 @@ impl EngineHandle {
         let (reply, answer) = oneshot::channel();
         mailbox.sender.try_send(Input::Read { query, reply }).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => ReadFailure::Busy { retry_after: batch::RETRY_AFTER },
-            mpsc::error::TrySendError::Closed(_) => ReadFailure::NotOwner(at),
+            mpsc::error::TrySendError::Closed(_) => mailbox.state().read_failure(at),
         })?;
         match timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(ReadFailure::NotOwner(at)),
+            Ok(Err(_)) => Err(mailbox.state().read_failure(at)),
             Err(_) => Err(ReadFailure::Deadline),
         }
     }

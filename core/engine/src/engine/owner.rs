@@ -97,7 +97,10 @@ impl Owning {
         let Some(mut proven) = self.claim().await else { return self.refuse_rest().await };
         loop {
             self.state.send_replace(PartitionState::Serving);
-            let Some(batch) = self.drain().await else { return };
+            let Some(batch) = self.drain().await else {
+                self.state.send_replace(PartitionState::NotOwner);
+                return;
+            };
             match self.serve(proven, batch).await {
                 After::Serving(next) => proven = next,
                 After::Lost => {

@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Mirror {
         other: AggregateId,
     },
+    /// A mistake in the domain's code.
+    Panic {},
 }
 
 #[derive(Debug, PartialEq, Serialize, thiserror::Error)]
@@ -90,6 +92,7 @@ impl Aggregate for Account {
                 Some(other) => vec![Event::Deposited { amount: other.balance }],
                 None => return Err(Rejection::NoSuchAccount),
             },
+            Command::Panic {} => panic!("a mistake in the domain's code"),
         })
     }
 

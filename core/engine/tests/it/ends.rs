@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use annals_engine::command::CommandError;
+use annals_engine::command::{CommandError, ReadFailure};
+use annals_engine::engine::PartitionState;
 use annals_engine::log::EventLog;
 use annals_engine::log::memory::MemoryLog;
+use annals_model::position::ContextPartition;
 use serde_json::json;
 
-use crate::accounts::BANK;
-use crate::engine::{send, start};
+use crate::accounts::{BANK, address, scope};
+use crate::engine::{deadline, send, start};
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_ends_while_clients_go_on_sending() {
@@ -58,4 +60,24 @@ async fn a_shutdown_ends_while_clients_go_on_sending() {
     while let Some(client) = clients.join_next().await {
         client.unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_owner_that_panicked_is_shown_as_stopped_and_its_partition_refused() {
+    let log: Arc<dyn EventLog> = MemoryLog::new(&[BANK]);
+    let engine = start(&log).await;
+    let handle = engine.handle();
+    send(&handle, "o", 1, "open", json!({"name": "a"})).await.unwrap();
+    let broken = send(&handle, "p", 1, "panic", json!({})).await.unwrap_err();
+    assert_eq!(broken, CommandError::Unanswered);
+    let at = ContextPartition { context: BANK, partition: scope(1).slot().partition(log.partitions(BANK)) };
+    let state = handle.partitions().into_iter().find(|status| status.at == at).unwrap().state;
+    assert!(matches!(&state, PartitionState::Stopped { cause } if cause.contains("panic")), "{state:?}");
+    let refused = send(&handle, "d", 1, "deposit", json!({"amount": 1})).await.unwrap_err();
+    assert!(matches!(refused, CommandError::Stopped { .. }), "{refused:?}");
+    let read = handle.aggregate(address(scope(1), 1), deadline()).await.unwrap_err();
+    assert!(matches!(read, ReadFailure::Stopped { .. }), "{read:?}");
+    engine.shutdown().await;
+    let ended = handle.partitions().into_iter().filter(|status| status.state == PartitionState::NotOwner).count();
+    assert_eq!(ended, usize::from(log.partitions(BANK)) - 1, "the others ended in good order");
 }
