@@ -5,6 +5,7 @@ use annals_model::position::{ContextPartition, RecordOffset};
 use tokio::time::{Instant, timeout_at};
 
 use super::EngineHandle;
+use super::batch::RETRY_AFTER;
 use super::state::LedgerEntry;
 use crate::command::{AnsweredEvent, HistoryEvent, ReadFailure};
 use crate::log::{RawBatch, ReadError};
@@ -77,6 +78,10 @@ impl EngineHandle {
     ) -> Result<RawBatch, ReadFailure> {
         match timeout_at(deadline, read).await {
             Ok(Ok(batch)) => Ok(batch),
+            Ok(Err(ReadError::Unavailable(cause))) => {
+                tracing::warn!(%at, cause, "recorded events cannot be read now");
+                Err(ReadFailure::Busy { retry_after: RETRY_AFTER })
+            }
             Ok(Err(error)) => Err(ReadFailure::Stopped { at, cause: error.to_string() }),
             Err(_) => Err(ReadFailure::Deadline),
         }

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use annals_engine::command::CommandError;
+use annals_engine::command::{CommandError, ReadFailure};
 use annals_engine::engine::{Engine, PartitionState};
 use annals_engine::log::EventLog;
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::memory::{Fault, Faults, MemoryLog, MemoryOptions};
 use annals_model::ids::Partition;
-use annals_model::position::{Checkpoint, ContextPartition};
+use annals_model::position::{Checkpoint, ContextPartition, Sequence};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -93,6 +93,21 @@ async fn a_damaged_partition_stops_and_says_where() {
     handle.settled().await;
     let stopped = send(&handle, "o", 1, "open", json!({"name": "a"})).await.unwrap_err();
     assert!(matches!(stopped, CommandError::Stopped { at: stopped_at, .. } if stopped_at == at), "{stopped:?}");
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_read_now_is_no_damaged_log() {
+    let (log, running) = scripted([None]).await;
+    let engine = running.handle();
+    let opened = send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap();
+    log.set_faults(Faults::none().with_failing_reads(1_000));
+    // Both are answered with events that lie in the log.
+    let again = send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap_err();
+    assert_eq!(again, CommandError::Unanswered);
+    let history = engine.history(address(scope(1), 1), Sequence::ZERO, 9, deadline()).await.unwrap_err();
+    assert!(matches!(history, ReadFailure::Busy { .. }), "{history:?}");
+    log.set_faults(Faults::none());
+    assert_eq!(send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap().events, opened.events);
 }
 
 /// What the log holds, by request: number of events that carry it.
