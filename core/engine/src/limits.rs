@@ -52,6 +52,8 @@ pub const OWNER_BATCH_INPUTS_MAX: usize = 512;
 pub const OWNER_BATCH_BYTES_MAX: usize = 1 << 20;
 /// Most payload bytes of one command's events.
 pub const COMMAND_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of one command's records, envelopes included: behind a batch that is just not closed they still fit.
+pub const COMMAND_RECORDS_BYTES_MAX: usize = APPEND_BYTES_MAX - OWNER_BATCH_BYTES_MAX;
 /// Most events of one command.
 pub const COMMAND_EVENTS_MAX: usize = annals_model::limits::COMMAND_EVENTS_MAX;
 /// Most rounds of loading states and deciding again for one command.

@@ -98,10 +98,10 @@ impl Batch {
         let outcome = match decide(context, store, &self.changes, &request, now).await {
             Decision::Recorded => Pending::Recorded,
             Decision::Refused(error) => Pending::Refused(error),
-            Decision::Accepted(accepted) => {
-                self.accept(context, store, &request, *accepted, now);
-                Pending::Fresh(self.commits.len() - 1)
-            }
+            Decision::Accepted(accepted) => match self.accept(context, store, &request, *accepted, now) {
+                Ok(()) => Pending::Fresh(self.commits.len() - 1),
+                Err(error) => Pending::Refused(error),
+            },
         };
         self.replies.push(Reply { request, outcome, sender });
     }
@@ -113,9 +113,10 @@ impl Batch {
         request: &CommandRequest,
         accepted: Accepted,
         now: Timestamp,
-    ) {
+    ) -> Result<(), CommandError> {
         let Accepted { operation, key, version_before, decided } = accepted;
-        let first_record = self.append.len();
+        let (first_record, bytes_before, ordinal_before) =
+            (self.append.len(), self.append.bytes_len(), self.position.ordinal);
         let commit_size = decided.events.len().max(1) as u16;
         let mut version = version_before;
         if decided.events.is_empty() {
@@ -135,6 +136,13 @@ impl Batch {
             };
             put_record(&mut self.append, event.schema, &envelope, &decided.payloads[event.payload.clone()]);
             self.position.ordinal = envelope.ordinal;
+        }
+        let bytes = self.append.bytes_len() - bytes_before;
+        if bytes > limits::COMMAND_RECORDS_BYTES_MAX {
+            // The log would refuse the whole append, and again at each retry.
+            self.append.truncate(first_record);
+            self.position.ordinal = ordinal_before;
+            return Err(CommandError::TooLarge { events: decided.events.len(), bytes });
         }
         self.position.emitted_at = now;
         let placeholder = RecordOffset(0);
@@ -163,6 +171,7 @@ impl Batch {
             records: usize::from(commit_size),
             events: decided.events.into_iter().map(|event| (event.event_type, event.json)).collect(),
         });
+        Ok(())
     }
 
     /// The envelope of the next record, but for type, version and sequence.

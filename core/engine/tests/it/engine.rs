@@ -205,6 +205,21 @@ async fn histories_are_paged_by_sequence_and_operations_found_by_id() {
     assert_eq!(engine.operation(tenant, OperationId(Uuid::from_u128(3)), deadline()).await.unwrap(), None);
 }
 
+#[tokio::test]
+async fn a_command_whose_records_fill_an_append_is_refused_and_harms_no_other() {
+    let running = start(&log()).await;
+    let engine = running.handle();
+    open(&engine, 1, "a").await;
+    // A thousand events with four kilobytes of reason each.
+    let mut large = request("large", 1, "split", json!({"parts": 1000}));
+    large.reason = Some("x".repeat(4_000));
+    let small = send(&engine, "small", 1, "deposit", json!({"amount": 1}));
+    let late = send(&engine, "late", 1, "deposit", json!({"amount": 1}));
+    let (small, large, late) = tokio::join!(small, engine.execute(large, deadline()), late);
+    assert!(matches!(large, Err(CommandError::TooLarge { events: 1000, .. })), "{large:?}");
+    assert_eq!((small.unwrap().version, late.unwrap().version), (Sequence(2), Sequence(3)));
+}
+
 /// A store that forgets every state behind each batch, as one on disk does under memory pressure.
 #[derive(Debug, Default)]
 struct ColdStore {
