@@ -7,5 +7,6 @@ pub mod limits;
 pub mod log;
 pub mod published;
 pub mod rebuild;
+pub mod runner;
 pub mod sink;
 pub mod verify;

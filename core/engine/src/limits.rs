@@ -88,3 +88,17 @@ pub const VERIFY_EVENTS_MAX: usize = 100;
 pub const VERIFY_SPOOL_BUFFER_BYTES: usize = 1 << 20;
 /// Events per second that a plan assumes, unless told otherwise.
 pub const PLAN_EVENTS_PER_SECOND: u64 = 1_000_000;
+/// Most batches without an event for the read model that a runner passes before it commits its checkpoint.
+pub const RUNNER_SKIPPED_BATCHES_MAX: usize = 16;
+/// Most tries of one operation of a sink or a log that is down, before a runner stops and says so.
+pub const RUNNER_ATTEMPTS_MAX: u32 = 10;
+/// First and longest pause between two of these tries, milliseconds.
+pub const RUNNER_BACKOFF_MS_MIN: u64 = 20;
+/// See [`RUNNER_BACKOFF_MS_MIN`].
+pub const RUNNER_BACKOFF_MS_MAX: u64 = 2_000;
+/// First and longest time that a runner stands back when another instance was faster, milliseconds.
+pub const RUNNER_STAND_BACK_MS_MIN: u64 = 10;
+/// See [`RUNNER_STAND_BACK_MS_MIN`].
+pub const RUNNER_STAND_BACK_MS_MAX: u64 = 500;
+/// When a runner that stopped because something was down is started again, milliseconds.
+pub const RUNNER_RESTART_MS: u64 = 5_000;

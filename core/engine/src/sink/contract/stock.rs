@@ -131,7 +131,8 @@ static SCHEMAS: [ReleasedSchema; 5] = [
     schema(14, Removed::EVENT_TYPE),
     schema(15, Counted::EVENT_TYPE),
 ];
-static CATALOGUE: SchemaCatalogue = SchemaCatalogue::new(&SCHEMAS);
+/// Every schema of the shop.
+pub static CATALOGUE: SchemaCatalogue = SchemaCatalogue::new(&SCHEMAS);
 
 annals_model::row! {
     /// An item: a column of every type.

@@ -1,0 +1,120 @@
+//! How do rows follow the log? A runner per generation reads, routes, loads, applies and commits, batch by batch; the
+//! supervisor [`ReadModels`] keeps one for every generation that must be current.
+//!
+//! Several runners may work on one generation, also in several processes: each commit names the checkpoint that it goes
+//! on from, so nothing is applied twice, whoever comes first.
+
+mod progress;
+mod source;
+mod supervisor;
+mod work;
+
+use std::sync::Arc;
+
+use annals_model::position::{ContextPartition, Offset, PositionVector};
+use annals_model::projection::{KeyRange, ReadModel};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+pub use self::progress::{RunnerFailure, RunnerProgress, RunnerState};
+pub use self::supervisor::{GenerationStatus, LiveReadModel, ReadModels, WaitError};
+use self::work::Work;
+use crate::log::{EventLog, ReadError};
+use crate::sink::{Checkpoints, Generation, Sink};
+
+/// A runner at work. Dropping it ends it too, at any point: every commit is atomic.
+#[derive(Debug)]
+pub struct RunnerHandle {
+    /// The generation that it keeps current.
+    pub generation: Generation,
+    /// How far it has come, and how it is.
+    pub progress: watch::Receiver<RunnerProgress>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl RunnerHandle {
+    /// Ends the runner and returns when it has ended.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        // Handlers' panics are caught; any other one ended it as well.
+        let _ = self.task.await;
+    }
+}
+
+/// Starts a runner for a generation. Needs a Tokio runtime.
+pub fn start(
+    log: Arc<dyn EventLog>,
+    read_model: Arc<ReadModel>,
+    generation: Generation,
+    mut sink: Box<dyn Sink>,
+) -> RunnerHandle {
+    let (publish, progress) = watch::channel(RunnerProgress::new(log.id()));
+    let (stop, mut stopped) = oneshot::channel();
+    let label = generation.to_string();
+    let task = tokio::spawn(async move {
+        let work = Work::new(&*log, &read_model, sink.as_mut(), &publish).run(None);
+        let ended = tokio::select! {
+            biased;
+            _ = &mut stopped => return publish.send_modify(|progress| progress.state = RunnerState::Ended),
+            ended = work => ended,
+        };
+        let state = match ended {
+            // Without an end to reach it never ends well.
+            Ok(()) => RunnerState::Ended,
+            Err(failure) => {
+                tracing::error!(generation = %label, error = %failure, "read model stopped");
+                RunnerState::Stopped(failure)
+            }
+        };
+        publish.send_modify(|progress| progress.state = state);
+    });
+    RunnerHandle { generation, progress, stop, task }
+}
+
+/// Brings a generation to `until` and returns where it stands. Ends early with what stops a runner.
+pub async fn catch_up(
+    log: &dyn EventLog,
+    read_model: &ReadModel,
+    sink: &mut dyn Sink,
+    until: &PositionVector,
+) -> Result<Checkpoints, RunnerFailure> {
+    let (publish, progress) = watch::channel(RunnerProgress::new(log.id()));
+    Work::new(log, read_model, sink, &publish).run(Some(until)).await?;
+    let reached = progress.borrow().checkpoints.clone();
+    Ok(reached)
+}
+
+/// Where the log ends now, in all partitions that a read model reads: what [`catch_up`] may be told to reach.
+pub async fn ends(log: &dyn EventLog, read_model: &ReadModel) -> Result<PositionVector, ReadError> {
+    let mut ends = PositionVector::default();
+    for at in partitions(log, read_model) {
+        let end = log.end(at).await?;
+        if end > Offset::START {
+            ends.advance(at, end);
+        }
+    }
+    Ok(ends)
+}
+
+/// All partitions whose events a read model may want.
+fn partitions(log: &dyn EventLog, read_model: &ReadModel) -> Vec<ContextPartition> {
+    let contexts = read_model.contexts().into_iter();
+    contexts
+        .flat_map(|context| {
+            (0..log.partitions(context))
+                .map(move |number| ContextPartition { context, partition: annals_model::ids::Partition(number) })
+        })
+        .collect()
+}
+
+/// Runners hold the rows of one batch at a time, of all keys.
+const ALL_KEYS: KeyRange = KeyRange::ALL;
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown").to_owned()
+}
+
+#[cfg(test)]
+mod tests;

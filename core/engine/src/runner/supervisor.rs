@@ -1,0 +1,268 @@
+//! Keeps a runner on every generation that must be current, and says which generation is live.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use annals_model::position::PositionVector;
+use annals_model::projection::ReadModel;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::progress::{RunnerFailure, RunnerProgress};
+use super::{RunnerHandle, start};
+use crate::limits;
+use crate::log::EventLog;
+use crate::sink::{Generation, GenerationId, GenerationState, GenerationStore, StoreError};
+
+/// All read models of a process: their runners, and which generation serves. Dropping it ends the runners.
+#[derive(Debug)]
+pub struct ReadModels {
+    view: Arc<RwLock<View>>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// What queries and status see.
+#[derive(Debug, Default)]
+struct View {
+    live: BTreeMap<String, LiveReadModel>,
+    generations: Vec<Shown>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    generation: Generation,
+    progress: Option<watch::Receiver<RunnerProgress>>,
+    problem: Option<String>,
+}
+
+/// The generation of a read model that serves queries. Hold it for the whole of one answer: rows of two generations are
+/// never mixed then, whatever is promoted meanwhile.
+#[derive(Clone, Debug)]
+pub struct LiveReadModel {
+    /// The generation; its version decides what columns there are.
+    pub generation: Generation,
+    /// Its definition.
+    pub read_model: Arc<ReadModel>,
+    /// Its runner's progress.
+    pub progress: watch::Receiver<RunnerProgress>,
+}
+
+/// One generation and its runner.
+#[derive(Clone, Debug)]
+pub struct GenerationStatus {
+    /// As the registry knows it.
+    pub generation: Generation,
+    /// Its runner's progress, where it has one in this process.
+    pub progress: Option<RunnerProgress>,
+    /// Why it has none although it should.
+    pub problem: Option<String>,
+}
+
+/// Why a wait for a position ended without it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WaitError {
+    /// Not reached in time: answer that the read model lags, and ask again later.
+    #[error("{generation} did not reach the position in {waited_ms} ms")]
+    Lags {
+        /// Which generation.
+        generation: String,
+        /// How long it was waited for, milliseconds.
+        waited_ms: u64,
+        /// Where it stands.
+        progress: Box<RunnerProgress>,
+    },
+    /// The runner stopped: it will not be reached before somebody helps.
+    #[error("{generation} stopped: {failure}")]
+    Stopped {
+        /// Which generation.
+        generation: String,
+        /// Why.
+        failure: RunnerFailure,
+    },
+}
+
+impl LiveReadModel {
+    /// Where the rows stand now.
+    pub fn positions(&self) -> PositionVector {
+        self.progress.borrow().positions.clone()
+    }
+
+    /// Waits until the rows stand for `wanted`, of the contexts that this read model reads; returns where they stand.
+    pub async fn wait_for(&self, wanted: &PositionVector, wait_max: Duration) -> Result<PositionVector, WaitError> {
+        let contexts = self.read_model.contexts();
+        let subscribed = |number: u8| contexts.iter().any(|context| context.number == number);
+        let mut progress = self.progress.clone();
+        let reached = |progress: &RunnerProgress| progress.positions.covers(wanted, subscribed);
+        let settled = |progress: &RunnerProgress| reached(progress) || progress.failure().is_some();
+        let waited = tokio::time::timeout(wait_max, progress.wait_for(settled)).await;
+        drop(waited);
+        let progress = self.progress.borrow();
+        if reached(&progress) {
+            return Ok(progress.positions.clone());
+        }
+        let generation = self.generation.to_string();
+        Err(match progress.failure() {
+            Some(failure) => WaitError::Stopped { generation, failure: failure.clone() },
+            None => {
+                let waited_ms = u64::try_from(wait_max.as_millis()).unwrap_or(u64::MAX);
+                WaitError::Lags { generation, waited_ms, progress: Box::new(progress.clone()) }
+            }
+        })
+    }
+}
+
+impl ReadModels {
+    /// Makes sure that every read model of the store has a live generation (of its newest version, if it has none at
+    /// all), and starts a runner for every ready, live and retired one. Then follows the registry: what another process
+    /// builds, promotes or removes is known here within [`limits::REGISTRY_POLL_MS`].
+    pub async fn start(log: Arc<dyn EventLog>, store: Arc<dyn GenerationStore>) -> Result<Self, StoreError> {
+        let names = newest(store.read_models());
+        for model in names.values() {
+            store.ensure_live(model).await?;
+        }
+        let view = Arc::new(RwLock::new(View::default()));
+        let names = names.into_keys().collect();
+        let mut supervisor = Supervisor { log, store, names, view: view.clone(), runners: BTreeMap::new() };
+        let mut changes = supervisor.store.changes();
+        changes.mark_unchanged();
+        supervisor.look().await?;
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(supervisor.follow(changes, stopped));
+        Ok(Self { view, stop, task })
+    }
+
+    /// The live generation of a read model; nothing if there is none, or none that this build can run.
+    pub fn live(&self, read_model: &str) -> Option<LiveReadModel> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).live.get(read_model).cloned()
+    }
+
+    /// All generations with their runners, by read model and number.
+    pub fn statuses(&self) -> Vec<GenerationStatus> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        let status = |shown: &Shown| GenerationStatus {
+            generation: shown.generation.clone(),
+            progress: shown.progress.as_ref().map(|progress| progress.borrow().clone()),
+            problem: shown.problem.clone(),
+        };
+        view.generations.iter().map(status).collect()
+    }
+
+    /// Ends all runners and returns when they have ended.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
+
+/// The newest version of each read model.
+fn newest(models: &[Arc<ReadModel>]) -> BTreeMap<String, Arc<ReadModel>> {
+    let mut newest: BTreeMap<String, Arc<ReadModel>> = BTreeMap::new();
+    for model in models {
+        let known = newest.entry(model.name().to_owned()).or_insert_with(|| model.clone());
+        if model.version() > known.version() {
+            *known = model.clone();
+        }
+    }
+    newest
+}
+
+/// A runner, and the row of the registry that it was started for.
+#[derive(Debug)]
+struct Kept {
+    handle: RunnerHandle,
+    read_model: Arc<ReadModel>,
+    /// A generation that was begun anew has the same number and is another one.
+    generation: Generation,
+    /// When to start it again, if it stopped for a passing reason.
+    restart_at: Option<Instant>,
+}
+
+struct Supervisor {
+    log: Arc<dyn EventLog>,
+    store: Arc<dyn GenerationStore>,
+    names: Vec<String>,
+    view: Arc<RwLock<View>>,
+    runners: BTreeMap<(String, GenerationId), Kept>,
+}
+
+impl Supervisor {
+    async fn follow(mut self, mut changes: watch::Receiver<u64>, mut stopped: oneshot::Receiver<()>) {
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut stopped => break,
+                changed = changes.changed() => if changed.is_err() { break },
+                () = tokio::time::sleep(Duration::from_millis(limits::RUNNER_RESTART_MS / 2)) => {}
+            }
+            if let Err(error) = self.look().await {
+                tracing::warn!(%error, "registry of read models cannot be read, trying again");
+            }
+        }
+        for (_, kept) in std::mem::take(&mut self.runners) {
+            kept.handle.stop().await;
+        }
+    }
+
+    /// Reads the registry and makes runners and view agree with it.
+    async fn look(&mut self) -> Result<(), StoreError> {
+        let mut generations = Vec::new();
+        for name in &self.names {
+            generations.extend(self.store.list(name).await?);
+        }
+        self.end_runners(&generations).await;
+        let mut view = View::default();
+        for generation in generations {
+            let problem = self.keep(&generation).await.err().map(|error| error.to_string());
+            let kept = self.runners.get(&(generation.read_model.clone(), generation.id));
+            let progress = kept.map(|kept| kept.handle.progress.clone());
+            if let (GenerationState::Live, Some(kept), Some(progress)) = (generation.state, kept, progress.clone()) {
+                let (generation, read_model) = (generation.clone(), kept.read_model.clone());
+                let name = generation.read_model.clone();
+                view.live.insert(name, LiveReadModel { generation, read_model, progress });
+            }
+            view.generations.push(Shown { generation, progress, problem });
+        }
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        Ok(())
+    }
+
+    /// Ends the runners of generations that are gone, and of those that stopped long enough ago to be tried again.
+    async fn end_runners(&mut self, generations: &[Generation]) {
+        let now = Instant::now();
+        let is_kept = |kept: &mut Kept| {
+            let same = |generation: &Generation| {
+                generation.id == kept.generation.id
+                    && generation.read_model == kept.generation.read_model
+                    && generation.started_at == kept.generation.started_at
+                    && generation.state.is_run()
+            };
+            let passing = kept.handle.progress.borrow().failure().is_some_and(RunnerFailure::is_transient);
+            if passing && kept.restart_at.is_none() {
+                kept.restart_at = Some(now + Duration::from_millis(limits::RUNNER_RESTART_MS));
+            }
+            generations.iter().any(same) && kept.restart_at.is_none_or(|at| now < at)
+        };
+        let ended: Vec<_> = self.runners.extract_if(.., |_, kept| !is_kept(kept)).collect();
+        for (_, kept) in ended {
+            kept.handle.stop().await;
+        }
+    }
+
+    /// Sees to it that a generation that must be current has a runner.
+    async fn keep(&mut self, generation: &Generation) -> Result<(), StoreError> {
+        let key = (generation.read_model.clone(), generation.id);
+        if !generation.state.is_run() || self.runners.contains_key(&key) {
+            return Ok(());
+        }
+        let (name, version) = (generation.read_model.clone(), generation.version);
+        let read_model = self.store.read_model(&name, version);
+        let read_model = read_model.ok_or(StoreError::UnknownVersion { read_model: name, version })?;
+        let sink = self.store.open(generation).await?;
+        let handle = start(self.log.clone(), read_model.clone(), generation.clone(), sink);
+        self.runners.insert(key, Kept { handle, read_model, generation: generation.clone(), restart_at: None });
+        Ok(())
+    }
+}

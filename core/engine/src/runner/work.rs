@@ -1,0 +1,358 @@
+//! The runner's loop: read, route, load, apply, commit.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use annals_model::envelope::Record;
+use annals_model::position::{Checkpoint, ContextPartition, PositionVector};
+use annals_model::projection::{KeySets, ReadModel, Tables};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
+
+use super::progress::{RunnerFailure, RunnerProgress, RunnerState};
+use super::source::{Source, Woken};
+use super::{ALL_KEYS, partitions};
+use crate::limits;
+use crate::log::checked::CheckedReader;
+use crate::log::{EventLog, ReadError};
+use crate::sink::{Checkpoints, CommitError, Sink, SinkError};
+
+/// One runner's means.
+pub(super) struct Work<'a> {
+    log: &'a dyn EventLog,
+    read_model: &'a ReadModel,
+    sink: &'a mut dyn Sink,
+    progress: &'a watch::Sender<RunnerProgress>,
+    keys: KeySets,
+    tables: Tables,
+}
+
+/// What became of a turn.
+enum Turn {
+    /// The partition has nothing more now, or another partition may have its turn.
+    Over,
+    /// Another instance was faster.
+    Stale,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(
+        log: &'a dyn EventLog,
+        read_model: &'a ReadModel,
+        sink: &'a mut dyn Sink,
+        progress: &'a watch::Sender<RunnerProgress>,
+    ) -> Self {
+        let (keys, tables) = (read_model.new_key_sets(), read_model.new_tables(ALL_KEYS));
+        Self { log, read_model, sink, progress, keys, tables }
+    }
+
+    /// Works until `until` is reached, or for ever.
+    pub(super) async fn run(mut self, until: Option<&PositionVector>) -> Result<(), RunnerFailure> {
+        self.read_checkpoints().await?;
+        let mut sources = FuturesUnordered::new();
+        for at in partitions(self.log, self.read_model) {
+            let source = self.source(at).await?;
+            sources.push(source.wait());
+        }
+        while !self.has_reached(until) {
+            // Without partitions there is nothing to wait for, for ever.
+            let Some(woken) = sources.next().await else { return std::future::pending().await };
+            let next = match woken {
+                Woken::Ready(mut source) => match self.turn(&mut source).await? {
+                    Turn::Over => source.wait(),
+                    Turn::Stale => source.stand_back(),
+                },
+                Woken::StoodBack(source) => self.look_again(source).await?.wait(),
+                Woken::Failed(source, error) => self.reopen(source, error).await?.wait(),
+            };
+            sources.push(next);
+        }
+        Ok(())
+    }
+
+    fn has_reached(&self, until: Option<&PositionVector>) -> bool {
+        let subscribed = |number: u8| self.read_model.contexts().iter().any(|context| context.number == number);
+        until.is_some_and(|until| self.progress.borrow().positions.covers(until, subscribed))
+    }
+
+    /// Reads what is stored and publishes it.
+    async fn read_checkpoints(&mut self) -> Result<(), RunnerFailure> {
+        let stored = self.stored_checkpoints().await?;
+        if stored.log_id() != self.log.id() {
+            let (found, log) = (stored.log_id(), self.log.id());
+            return Err(SinkError::OtherLog { generation: format!("{:?}", self.read_model), found, log }.into());
+        }
+        self.progress.send_modify(|progress| {
+            stored.iter().for_each(|(at, checkpoint)| progress.committed(at, checkpoint));
+            progress.state = RunnerState::Running;
+        });
+        Ok(())
+    }
+
+    async fn stored_checkpoints(&mut self) -> Result<Checkpoints, RunnerFailure> {
+        let mut tries = Tries::default();
+        loop {
+            match self.sink.checkpoints().await {
+                Ok(stored) => return Ok(stored),
+                Err(error) => tries.again(self.progress, error).await?,
+            }
+        }
+    }
+
+    /// A partition from the checkpoint that was read last.
+    async fn source(&mut self, at: ContextPartition) -> Result<Source, RunnerFailure> {
+        let committed = self.progress.borrow().checkpoints.get(at);
+        let mut tries = Tries::default();
+        loop {
+            match CheckedReader::open(self.log, at, committed).await {
+                Ok(reader) => {
+                    self.running();
+                    return Ok(Source::new(at, reader, committed));
+                }
+                Err(error) => tries.again(self.progress, error).await?,
+            }
+        }
+    }
+
+    /// After another instance was faster: goes on where it is.
+    async fn look_again(&mut self, source: Source) -> Result<Source, RunnerFailure> {
+        self.read_checkpoints().await?;
+        let stand_back = source.stand_back;
+        let mut source = self.source(source.at).await?;
+        source.stand_back = stand_back;
+        Ok(source)
+    }
+
+    /// After the log failed: goes on with a new reader, from the checkpoint.
+    async fn reopen(&mut self, source: Source, error: ReadError) -> Result<Source, RunnerFailure> {
+        Tries::default().again(self.progress, error).await?;
+        self.source(source.at).await
+    }
+
+    /// Commits at most one batch with rows, so that no partition waits long for its turn.
+    async fn turn(&mut self, source: &mut Source) -> Result<Turn, RunnerFailure> {
+        let mut tries = Tries::default();
+        let mut skipped = 0;
+        loop {
+            let Source { at, reader, committed, .. } = source;
+            let (at, from) = (*at, *committed);
+            let batch = match reader.next().await {
+                Ok(batch) => batch,
+                Err(error) => {
+                    tries.again(self.progress, error).await?;
+                    continue;
+                }
+            };
+            let Some(batch) = batch else {
+                let to = reader.checkpoint();
+                self.is_behind(at, false);
+                return if to == from { Ok(Turn::Over) } else { self.pass(source, to).await };
+            };
+            let to = batch.checkpoint;
+            // A batch that is not full took all that the log has.
+            let more = batch.records.len() >= limits::CHECKED_BATCH_RECORDS_MAX;
+            self.is_behind(at, true);
+            if self.route(at, &batch.records)? {
+                let committed = self.apply_and_commit(at, &batch.records, from, to).await?;
+                self.is_behind(at, more || committed.is_none());
+                return Ok(self.went_on(source, committed));
+            }
+            skipped += 1;
+            if skipped >= limits::RUNNER_SKIPPED_BATCHES_MAX {
+                return self.pass(source, to).await;
+            }
+        }
+    }
+
+    /// Commits a checkpoint without rows.
+    async fn pass(&mut self, source: &mut Source, to: Checkpoint) -> Result<Turn, RunnerFailure> {
+        self.tables.clear();
+        let committed = self.commit(source.at, source.committed, to).await?;
+        Ok(self.went_on(source, committed))
+    }
+
+    fn went_on(&self, source: &mut Source, committed: Option<Checkpoint>) -> Turn {
+        match committed {
+            None => Turn::Stale,
+            Some(to) => {
+                source.went_on(to);
+                Turn::Over
+            }
+        }
+    }
+
+    /// Finds the keys that the records touch. True if there are any.
+    fn route(&mut self, at: ContextPartition, records: &[Record<'_>]) -> Result<bool, RunnerFailure> {
+        self.keys.clear();
+        for record in records {
+            // What cannot be routed stops the runner where it would be applied, behind everything before it.
+            if self.read_model.route(record, &mut self.keys).is_err() {
+                tracing::debug!(%at, offset = %record.offset, "an event cannot be routed");
+                return Ok(true);
+            }
+        }
+        Ok(!self.keys.is_empty())
+    }
+
+    /// The checkpoint committed; nothing if another instance was faster.
+    async fn apply_and_commit(
+        &mut self,
+        at: ContextPartition,
+        records: &[Record<'_>],
+        from: Checkpoint,
+        to: Checkpoint,
+    ) -> Result<Option<Checkpoint>, RunnerFailure> {
+        self.load().await?;
+        let Err((index, failure)) = self.apply(at, records) else { return self.commit(at, from, to).await };
+        // Another instance may have committed these events before their rows were loaded: then they were applied to
+        // rows that had seen them already. Where the checkpoint still stands, the rows were the right ones.
+        if self.stored_checkpoints().await?.get(at) != from {
+            return Ok(None);
+        }
+        // What lies before the event that cannot be applied is sound, and acknowledged to somebody: it goes in.
+        let sound = records[..index].iter().rposition(Record::ends_commit).map_or(&[][..], |last| &records[..=last]);
+        if let Some(last) = sound.last() {
+            self.load().await?;
+            self.apply(at, sound).map_err(|(_, failure)| failure)?;
+            if self.commit(at, from, behind(last)).await?.is_none() {
+                return Ok(None);
+            }
+        }
+        Err(failure)
+    }
+
+    /// Loads the rows of the keys that were routed.
+    async fn load(&mut self) -> Result<(), RunnerFailure> {
+        let mut tries = Tries::default();
+        loop {
+            self.tables.clear();
+            match self.sink.load(&self.keys, &mut self.tables).await {
+                Ok(()) => {
+                    self.running();
+                    return Ok(());
+                }
+                Err(error) => tries.again(self.progress, error).await?,
+            }
+        }
+    }
+
+    /// Applies records; the first that cannot be, by its index.
+    fn apply(&mut self, at: ContextPartition, records: &[Record<'_>]) -> Result<(), (usize, RunnerFailure)> {
+        let mut index = 0;
+        let applied = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            for record in records {
+                self.read_model.apply(record, &mut self.tables)?;
+                index += 1;
+            }
+            Ok(())
+        }));
+        match applied {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failure)) => Err((index, RunnerFailure::Apply { at, failure })),
+            Err(panic) => {
+                let text = super::panic_text(panic.as_ref());
+                Err((index, RunnerFailure::Panicked { at, offset: records[index].offset, text }))
+            }
+        }
+    }
+
+    /// The checkpoint committed; nothing if another instance was faster.
+    async fn commit(
+        &mut self,
+        at: ContextPartition,
+        from: Checkpoint,
+        to: Checkpoint,
+    ) -> Result<Option<Checkpoint>, RunnerFailure> {
+        let mut tries = Tries::default();
+        let committed = loop {
+            match self.sink.commit(&self.tables, at, from, to).await {
+                Ok(()) => break Some(to),
+                // The answer of an earlier try was lost, or another instance committed the very same events.
+                Err(CommitError::Stale { found, .. }) if found == to => break Some(to),
+                Err(CommitError::Stale { found, .. }) => {
+                    tracing::debug!(%at, from = %from.offset, found = %found.offset, "another runner was faster");
+                    break None;
+                }
+                Err(CommitError::Sink(error)) => tries.again(self.progress, error).await?,
+            }
+        };
+        self.tables.clear();
+        if committed.is_some() {
+            self.progress.send_modify(|progress| {
+                progress.committed(at, to);
+                progress.state = RunnerState::Running;
+            });
+        }
+        Ok(committed)
+    }
+
+    /// Without waking who waits for progress.
+    fn is_behind(&self, at: ContextPartition, behind: bool) {
+        self.progress.send_if_modified(|progress| {
+            progress.is_behind(at, behind);
+            false
+        });
+    }
+
+    /// Nothing is down any more.
+    fn running(&self) {
+        self.progress.send_if_modified(|progress| {
+            let was_not = !matches!(progress.state, RunnerState::Running);
+            progress.state = RunnerState::Running;
+            was_not
+        });
+    }
+}
+
+/// Where a consumer of everything up to this record stands; it must end its commit.
+fn behind(record: &Record<'_>) -> Checkpoint {
+    Checkpoint {
+        offset: record.offset.after(),
+        ordinal: record.envelope.ordinal,
+        // The newest claim passed: were there a newer one, this record would be void.
+        claim_epoch: record.envelope.claim_epoch,
+        emitted_at: record.envelope.emitted_at,
+    }
+}
+
+/// Tries of one operation.
+#[derive(Default)]
+struct Tries {
+    made: u32,
+}
+
+/// What may be tried again.
+trait MayBeTransient: Into<RunnerFailure> + std::fmt::Display {
+    fn is_transient(&self) -> bool;
+}
+impl MayBeTransient for SinkError {
+    fn is_transient(&self) -> bool {
+        SinkError::is_transient(self)
+    }
+}
+impl MayBeTransient for ReadError {
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+impl Tries {
+    /// Tells of the failure and waits; gives the failure back where trying again is of no use, or was tried enough.
+    async fn again(
+        &mut self,
+        progress: &watch::Sender<RunnerProgress>,
+        error: impl MayBeTransient,
+    ) -> Result<(), RunnerFailure> {
+        self.made += 1;
+        if !error.is_transient() || self.made >= limits::RUNNER_ATTEMPTS_MAX {
+            return Err(error.into());
+        }
+        let (attempts, cause) = (self.made, error.to_string());
+        tracing::warn!(%cause, attempts, "read model waits for its sink or log");
+        progress.send_modify(|progress| progress.state = RunnerState::Retrying { attempts, cause });
+        let pause = limits::RUNNER_BACKOFF_MS_MIN << (self.made - 1).min(16);
+        tokio::time::sleep(Duration::from_millis(pause.min(limits::RUNNER_BACKOFF_MS_MAX))).await;
+        Ok(())
+    }
+}
