@@ -58,7 +58,8 @@ pub(super) fn build(
     let order = names(query.order.iter().map(|column| column.name));
     let selected = query.columns.iter().chain(query.order).map(|column| column.name).chain(query.gave_up);
     let selected = names(selected);
-    let mut conditions = filters(&mut statement, given);
+    let ordered_from = after.as_ref().and_then(|_| query.order.first()).map(|column| column.name);
+    let mut conditions = filters(&mut statement, given, ordered_from);
     if let Some(after) = after {
         let after: Vec<String> = after.into_iter().map(|value| statement.argument(value)).collect();
         conditions.push(format!("({order}) > ({})", after.join(", ")));
@@ -99,7 +100,9 @@ fn with_arguments(statement: &mut Statement, rows: &str, given: &[Given]) -> Str
     text
 }
 
-fn filters(statement: &mut Statement, given: &[Given]) -> Vec<String> {
+/// The conditions of the filters. Rows behind a cursor are above every lower bound of the first order column already: a
+/// second lower bound would keep the index from beginning at the cursor.
+fn filters(statement: &mut Statement, given: &[Given], ordered_from: Option<&str>) -> Vec<String> {
     let mut conditions = Vec::new();
     for given in given {
         match (given.parameter.bound, &given.value) {
@@ -109,8 +112,10 @@ fn filters(statement: &mut Statement, given: &[Given]) -> Vec<String> {
                 conditions.push(format!("{column} = {place}"));
             }
             (Bound::Prefix(column), OwnedValue::Text(prefix)) => {
-                let lower = statement.argument(given.value.clone());
-                conditions.push(format!("{column} >= {lower}"));
+                if ordered_from != Some(column) {
+                    let lower = statement.argument(given.value.clone());
+                    conditions.push(format!("{column} >= {lower}"));
+                }
                 if let Some(end) = behind_prefix(prefix) {
                     let upper = statement.argument(OwnedValue::Text(end.into()));
                     conditions.push(format!("{column} < {upper}"));

@@ -1,17 +1,19 @@
 //! Pages: every row once, in order, whatever the limit; and what SQLite makes of a statement.
 
+use annals_model::projection::OwnedValue;
 use proptest::prelude::*;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::*;
 use crate::queries::{parameter, statement};
 
-/// SQLite's plan for the statement of a request, one step per line.
+/// SQLite's plan for the statement of a request's second page, one step per line.
 pub(super) async fn plan(definition: &Definition, generation: &Rows, request: &QueryRequest) -> String {
     let query = definition.queries.iter().find(|query| query.name == request.name).unwrap();
     let given = parameter::parse(query, &request.parameters).unwrap();
     let scope = (request.tenant, request.workspace.unwrap());
-    let statement = statement::build(query, definition.model.tables(), scope, &given, None, 51);
+    let after = query.order.iter().map(|_| OwnedValue::Null).collect();
+    let statement = statement::build(query, definition.model.tables(), scope, &given, Some(after), 51);
     let text = format!("EXPLAIN QUERY PLAN {}", statement.text);
     let steps = sqlx::query(AssertSqlSafe(text)).fetch_all(&generation.live.readers).await.unwrap();
     steps.iter().map(|step| step.get::<String, _>("detail") + "\n").collect()
