@@ -10,6 +10,8 @@ use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::log::{AppendBatch, AppendOutcome, EventLog, Owner};
 use annals_engine::rebuild::control::Control;
 use annals_engine::rebuild::fold::{Fold, FoldOptions, Target};
+use annals_engine::rebuild::rebuild;
+use annals_engine::verify::{VerifyOutcome, verify};
 use annals_model::envelope::{ActorRef, Envelope, Extensions, Fingerprint, RequestRef, put_frame};
 use annals_model::event::EventSet as _;
 use annals_model::ids::{
@@ -19,6 +21,7 @@ use annals_model::ids::{
 use annals_model::position::{ContextPartition, Ordinal, Sequence};
 use annals_model::projection::{Contributions, Fold as Handlers, Projection, ReadModel, Rollup, own};
 use annals_model::time::Timestamp;
+use annals_projectors::sinks::{ReadModelDefinition, SqliteStore};
 use annals_schemas::CATALOGUE;
 use annals_schemas::contexts::PORTFOLIO;
 use annals_schemas::portfolio::application::{Criticality, Event, Registered, Retired, VersionReleased};
@@ -164,21 +167,54 @@ async fn fill(log: &SqliteLog, partition: u16, partitions: u16, events: u64) -> 
     bytes
 }
 
+const DDL: &str = "
+CREATE TABLE applications (
+    tenant_id uuid NOT NULL, workspace_id uuid NOT NULL, id uuid NOT NULL,
+    name text NOT NULL, source text, release text, retired boolean NOT NULL, version bigint NOT NULL,
+    deleted boolean NOT NULL, PRIMARY KEY (tenant_id, workspace_id, id)) /*table options*/;
+CREATE TABLE application_counts (
+    tenant_id uuid NOT NULL, workspace_id uuid NOT NULL, id uuid NOT NULL, retired boolean NOT NULL,
+    applications bigint NOT NULL, PRIMARY KEY (tenant_id, workspace_id, id)) /*table options*/;
+-- indexes
+CREATE INDEX applications_by_name ON applications (tenant_id, workspace_id, name, id);
+";
+
+fn model() -> Arc<ReadModel> {
+    Arc::new(ReadModel::new("bench", 1, &CATALOGUE).table::<Applications>().rollup::<Counts>())
+}
+
+fn rate(events: u64, seconds: f64) -> String {
+    format!("{seconds:.2} s, {:.2} M events/s", events as f64 / seconds / 1e6)
+}
+
+async fn rebuild_and_verify(log: &Arc<SqliteLog>, store: &SqliteStore) {
+    let log: Arc<dyn EventLog> = log.clone();
+    let (options, control) = (FoldOptions::default(), Control::default());
+    let started = Instant::now();
+    let rebuilt = rebuild(log.clone(), store, model(), "bench", options, &control).await.expect("events that apply");
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "rebuild into SQLite: {} rows, {} (fold {:.2} s, load and index {:.2} s)",
+        rebuilt.rows,
+        rate(rebuilt.events, seconds),
+        rebuilt.folding.as_secs_f64(),
+        rebuilt.loading.as_secs_f64()
+    );
+    let started = Instant::now();
+    let outcome = verify(log, store, model(), &rebuilt.generation, options, &control).await.expect("readable rows");
+    let seconds = started.elapsed().as_secs_f64();
+    let VerifyOutcome::Equal { rows, events, .. } = outcome else { panic!("rebuilt rows diverge: {outcome:?}") };
+    println!("verify: {rows} rows, {}", rate(events, seconds));
+}
+
 async fn fold(log: &Arc<SqliteLog>, options: FoldOptions, label: &str) {
-    let model = Arc::new(ReadModel::new("bench", 1, &CATALOGUE).table::<Applications>().rollup::<Counts>());
     let log: Arc<dyn EventLog> = log.clone();
     let started = Instant::now();
-    let mut fold = Fold::new(log, model, Target::Ends, options, Control::default()).await.expect("a readable log");
+    let mut fold = Fold::new(log, model(), Target::Ends, options, Control::default()).await.expect("a readable log");
     while fold.next().await.expect("events that apply").is_some() {}
     let folded = fold.finish();
     let seconds = started.elapsed().as_secs_f64();
-    println!(
-        "fold only, {label}: {} events, {} rows, {} passes, {seconds:.2} s, {:.2} M events/s",
-        folded.events,
-        folded.rows,
-        folded.passes,
-        folded.events as f64 / seconds / 1e6
-    );
+    println!("fold only, {label}: {} rows, {} passes, {}", folded.rows, folded.passes, rate(folded.events, seconds));
 }
 
 #[tokio::main]
@@ -198,6 +234,11 @@ async fn main() {
         }
         let tight = FoldOptions { memory_bytes_max: 64 << 20, ..FoldOptions::default() };
         fold(&log, tight, "64 MiB").await;
+        let definitions = vec![ReadModelDefinition { model: model(), ddl: DDL }];
+        let store = SqliteStore::open(directory.path(), definitions, log.id()).await.expect("a new store");
+        for _ in 0..3 {
+            rebuild_and_verify(&log, &store).await;
+        }
         log.close().await;
     }
 }

@@ -16,7 +16,8 @@ use annals_model::projection::ReadModel;
 use self::control::{Control, Stage};
 use self::fold::{Fold, FoldError, FoldOptions, Folded, Target};
 pub use self::plan::{Plan, PlanError, Why, plan};
-use crate::log::EventLog;
+use crate::log::{EventLog, ReadError};
+use crate::runner::{self, RunnerFailure};
 use crate::sink::{Checkpoints, CreateError, Generation, GenerationStore, Sink, SinkError, StoreError};
 
 /// A generation that is ready, and what it took.
@@ -34,8 +35,8 @@ pub struct Rebuilt {
     pub folding: Duration,
     /// How long writing rows, rollups and indexes took.
     pub loading: Duration,
-    /// What the rows stood for when all of them were loaded.
-    pub loaded_to: Checkpoints,
+    /// What the rows stand for, now that it has caught up.
+    pub checkpoints: Checkpoints,
 }
 
 /// Why a rebuild ended without a ready generation. The live generation is as it was.
@@ -53,6 +54,15 @@ pub enum RebuildError {
     /// The log could not be folded: what it says applies.
     #[error(transparent)]
     Fold(#[from] FoldError),
+    /// What was appended meanwhile could not be applied: what it says applies.
+    #[error(transparent)]
+    CatchUp(#[from] RunnerFailure),
+}
+
+impl From<ReadError> for RebuildError {
+    fn from(error: ReadError) -> Self {
+        Self::Fold(error.into())
+    }
 }
 
 /// Builds a generation of this version of a read model beside the live one. Ends with a ready generation, or with one
@@ -98,6 +108,7 @@ async fn build(
     let indexing = Instant::now();
     sink.bulk_finish(&folded.totals, &folded.checkpoints).await?;
     loading += indexing.elapsed();
+    let checkpoints = catch_up(log.as_ref(), &read_model, sink.as_mut(), control).await?;
     Ok(Rebuilt {
         generation: generation.clone(),
         events: folded.events,
@@ -105,8 +116,24 @@ async fn build(
         passes: folded.passes,
         folding,
         loading,
-        loaded_to: folded.checkpoints,
+        checkpoints,
     })
+}
+
+/// Applies what was appended while the rows were folded and loaded, as any live generation does; its runner does the rest.
+async fn catch_up(
+    log: &dyn EventLog,
+    read_model: &ReadModel,
+    sink: &mut dyn Sink,
+    control: &Control,
+) -> Result<Checkpoints, RebuildError> {
+    control.enter(Stage::CatchingUp);
+    let ends = runner::ends(log, read_model).await?;
+    tokio::select! {
+        // A commit that is dropped is whole or not at all.
+        () = control.cancelled() => Err(FoldError::Cancelled.into()),
+        reached = runner::catch_up(log, read_model, sink, &ends) => Ok(reached?),
+    }
 }
 
 /// Folds the log to where it ends now and loads all rows; also tells how much of the time was spent on loading.
@@ -127,3 +154,6 @@ async fn fold_and_load(
     }
     Ok((fold.finish(), loading))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,6 @@
 //! Watch, slow down and stop what takes long.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -68,18 +67,23 @@ impl Progress {
 /// The caller's hold on a long operation: shared by cloning.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
-    cancelled: Arc<AtomicBool>,
+    cancelled: Arc<watch::Sender<bool>>,
     progress: Arc<watch::Sender<Progress>>,
 }
 
 impl Control {
     /// Asks the operation to stop; it does within one batch of events.
     pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
+        self.cancelled.send_replace(true);
     }
     /// True once it was asked to stop.
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        *self.cancelled.borrow()
+    }
+    /// Returns once it was asked to stop.
+    pub(crate) async fn cancelled(&self) {
+        // The sender lives in `self`: there is no other end to this.
+        let _ = self.cancelled.subscribe().wait_for(|cancelled| *cancelled).await;
     }
     /// Tells of progress from now on.
     pub fn progress(&self) -> watch::Receiver<Progress> {

@@ -19,6 +19,11 @@ pub enum Why {
         /// The live version.
         live: u32,
     },
+    /// The live generation is of this version and cannot be used: its tables or its log are others.
+    LiveUnusable {
+        /// What is wrong with it.
+        cause: String,
+    },
     /// A ready generation of this version waits to be promoted: no rebuild is called for.
     ReadyToPromote(Generation),
     /// The live generation is of this version: no rebuild is called for.
@@ -81,10 +86,15 @@ pub async fn plan(
         .iter()
         .rev()
         .find(|generation| generation.state == GenerationState::Ready && generation.version == read_model.version());
+    let usable = match &live {
+        Some(live) if live.version == read_model.version() => usable(store, live).await?,
+        _ => Ok(()),
+    };
     let why = match (&live, ready) {
-        (Some(live), _) if live.version == read_model.version() => Why::UpToDate,
+        (Some(live), _) if live.version == read_model.version() && usable.is_ok() => Why::UpToDate,
         (_, Some(ready)) => Why::ReadyToPromote(ready.clone()),
-        (Some(live), None) => Why::OtherVersion { live: live.version },
+        (Some(live), None) if live.version != read_model.version() => Why::OtherVersion { live: live.version },
+        (Some(_), None) => Why::LiveUnusable { cause: usable.err().unwrap_or_default() },
         (None, None) => Why::NothingLive,
     };
     let events = partitions.iter().map(|partition| partition.ordinal.0).sum();
@@ -103,4 +113,13 @@ pub async fn plan(
         event_types: read_model.event_types().collect(),
         partitions,
     })
+}
+
+/// Whether a generation can be opened; the inner error says why not, for good.
+async fn usable(store: &dyn GenerationStore, generation: &Generation) -> Result<Result<(), String>, PlanError> {
+    match store.open(generation).await {
+        Ok(_) => Ok(Ok(())),
+        Err(StoreError::Sink(error)) if !error.is_transient() => Ok(Err(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
 }
