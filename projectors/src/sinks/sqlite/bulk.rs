@@ -2,6 +2,9 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 
 use annals_engine::sink::{Checkpoints, SinkError};
 use annals_model::projection::{GroupRow, RollupTotals, RowKey, Tables};
@@ -35,9 +38,20 @@ async fn load_table(
     let rows = merged(shards, index);
     for part in rows.chunks(limits::BULK_TRANSACTION_ROWS_MAX) {
         let mut transaction = connection.begin().await?;
-        for chunk in table.chunks(part) {
-            let parameters = row_parameters(table, chunk.iter().map(|(key, shard)| (&shards[*shard], key)), index)?;
-            insert(&mut transaction, table, chunk.len(), parameters).await?;
+        let mut chunks = table.chunks(part);
+        let parameters = |chunk: &[(RowKey, usize)]| {
+            row_parameters(table, chunk.iter().map(|(key, shard)| (&shards[*shard], key)), index)
+        };
+        let mut next = chunks.next().map(|chunk| parameters(chunk).map(|ready| (chunk.len(), ready)));
+        while let Some(ready) = next.transpose()? {
+            let mut inserting = pin!(insert(&mut transaction, table, ready.0, ready.1));
+            // The connection's own thread inserts these rows while this one prepares the next.
+            let inserted = poll_fn(|context| Poll::Ready(inserting.as_mut().poll(context))).await;
+            next = chunks.next().map(|chunk| parameters(chunk).map(|ready| (chunk.len(), ready)));
+            match inserted {
+                Poll::Ready(inserted) => inserted?,
+                Poll::Pending => inserting.await?,
+            }
         }
         transaction.commit().await?;
     }

@@ -6,24 +6,25 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use annals_engine::limits::REGISTRY_POLL_MS;
-use annals_engine::sink::{Generation, GenerationId};
+use annals_engine::sink::Generation;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions};
 use tokio::sync::watch;
 
+use super::registry::Identity;
 use super::{connect, registry};
 use crate::limits;
 
 /// One pool per generation that was asked for.
 #[derive(Debug, Default)]
 pub(super) struct Readers {
-    pools: Mutex<HashMap<(String, GenerationId), SqlitePool>>,
+    pools: Mutex<HashMap<Identity, SqlitePool>>,
 }
 
 impl Readers {
     pub(super) fn pool(&self, generation: &Generation, path: &Path) -> SqlitePool {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (generation.read_model.clone(), generation.id);
+        let key = (generation.read_model.clone(), generation.id, generation.started_at);
         let open = || {
             SqlitePoolOptions::new()
                 .max_connections(limits::READERS_PER_GENERATION_MAX)
@@ -33,7 +34,7 @@ impl Readers {
     }
 
     /// Lets go of the pools of all other generations: queries under way end, new ones fail.
-    pub(super) fn keep_only(&self, existing: &[(String, GenerationId)]) {
+    pub(super) fn keep_only(&self, existing: &[Identity]) {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| existing.contains(key));
     }
 }

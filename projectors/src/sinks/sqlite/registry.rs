@@ -4,8 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use annals_engine::sink::{Generation, GenerationId, GenerationState, StoreError};
 use annals_model::time::Timestamp;
+use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Row as _};
 
 /// Created at the first open.
 pub(super) const TABLES: &str = "
@@ -132,11 +132,14 @@ pub(super) async fn delete(
         .map_err(unavailable)
 }
 
-/// All numbers that exist, for letting go of what belongs to the others.
-pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<(String, GenerationId)>, StoreError> {
-    let rows: Vec<(String, u32)> = sqlx::query_as(AssertSqlSafe("SELECT read_model, id FROM generations"))
+/// What tells a generation from all others: one that was begun anew has the number of the one before it.
+pub(super) type Identity = (String, GenerationId, Timestamp);
+
+/// All generations that exist, for letting go of what belongs to others.
+pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Identity>, StoreError> {
+    let rows: Vec<(String, u32, i64)> = sqlx::query_as("SELECT read_model, id, started_at FROM generations")
         .fetch_all(connection)
         .await
         .map_err(unavailable)?;
-    Ok(rows.into_iter().map(|(read_model, id)| (read_model, GenerationId(id))).collect())
+    Ok(rows.into_iter().map(|(read_model, id, at)| (read_model, GenerationId(id), Timestamp(at))).collect())
 }

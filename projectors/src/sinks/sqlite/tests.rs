@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use super::*;
 
+mod running;
+
 fn definitions() -> Vec<ReadModelDefinition> {
     stock::read_models().map(|(model, ddl)| ReadModelDefinition { model, ddl }).into()
 }

@@ -1,0 +1,190 @@
+//! The main job of a read model on real files: rows follow the log while a second process rebuilds, verifies and promotes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
+use annals_engine::log::{AppendBatch, AppendOutcome, EventLog, LogWriter, Owner};
+use annals_engine::rebuild::control::Control;
+use annals_engine::rebuild::fold::FoldOptions;
+use annals_engine::rebuild::rebuild;
+use annals_engine::runner::{LiveReadModel, ReadModels, ends};
+use annals_engine::sink::contract::history::{Random, Shop};
+use annals_engine::verify::{VerifyOutcome, verify};
+
+use super::*;
+
+const PARTITIONS: u16 = 2;
+/// Longest that anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process: its own handles on log and store.
+struct Process {
+    log: Arc<SqliteLog>,
+    store: Arc<SqliteStore>,
+}
+
+impl Process {
+    async fn serving(directory: &TempDir) -> Self {
+        let options = SqliteOptions { partitions: Some(PARTITIONS), ..SqliteOptions::default() };
+        let log = SqliteLog::open(&directory.path().join("log.db"), &[stock::SHOP], options).await.unwrap();
+        Self::with(directory, log).await
+    }
+
+    async fn operating(directory: &TempDir) -> Self {
+        let log = SqliteLog::open_read_only(&directory.path().join("log.db"), &[stock::SHOP]).await.unwrap();
+        Self::with(directory, log).await
+    }
+
+    async fn with(directory: &TempDir, log: Arc<SqliteLog>) -> Self {
+        let store = SqliteStore::open(directory.path(), definitions(), log.id()).await.unwrap();
+        Self { log, store: Arc::new(store) }
+    }
+
+    async fn rebuild(&self, model: Arc<ReadModel>) -> Generation {
+        let (options, control) = (FoldOptions::default(), Control::default());
+        let rebuilt = rebuild(self.log.clone(), &*self.store, model, "a test", options, &control).await.unwrap();
+        rebuilt.generation
+    }
+
+    async fn verify(&self, generation: &Generation) -> VerifyOutcome {
+        let model = self.store.read_model(&generation.read_model, generation.version).unwrap();
+        let (options, control) = (FoldOptions::default(), Control::default());
+        verify(self.log.clone(), &*self.store, model, generation, options, &control).await.unwrap()
+    }
+}
+
+/// The owner of all partitions.
+struct Owners {
+    shops: Vec<(Shop, Option<Box<dyn LogWriter>>)>,
+    random: Random,
+}
+
+impl Owners {
+    async fn claim(log: &SqliteLog, seed: u64) -> Self {
+        let mut shops = Vec::new();
+        for number in 0..PARTITIONS {
+            let mut shop = Shop::new(seed, number, PARTITIONS, 50);
+            let owner = Owner { id: "shop".into(), address: String::new() };
+            let writer = log.claim(shop.at(), owner).await.unwrap().writer;
+            shop.claim_epoch = writer.claim_epoch();
+            shops.push((shop, Some(writer)));
+        }
+        Self { shops, random: Random::new(seed) }
+    }
+
+    async fn append(&mut self) {
+        let number = self.random.below(u64::from(PARTITIONS)) as usize;
+        let (shop, held) = &mut self.shops[number];
+        let mut batch = AppendBatch::default();
+        (0..1 + self.random.below(20)).for_each(|_| batch.push(|out| shop.event(out)));
+        match held.take().unwrap().append(batch).await {
+            AppendOutcome::Durable { writer, .. } => *held = Some(writer),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn until_live(read_models: &ReadModels, id: GenerationId) -> LiveReadModel {
+    let look = async {
+        loop {
+            match read_models.live(stock::STOCK) {
+                Some(live) if live.generation.id == id => return live,
+                _ => tokio::time::sleep(Duration::from_millis(2)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, look).await.unwrap()
+}
+
+/// Looks at the live generation all the time; what it shows must never be older than what was shown before.
+async fn never_goes_back(read_models: &ReadModels, store: &SqliteStore, over: &AtomicBool) -> (u64, u64) {
+    let (mut looks, mut switches) = (0, 0);
+    let mut shown = vec![0i64; usize::from(PARTITIONS)];
+    let mut served = None;
+    while !over.load(Ordering::Relaxed) {
+        let live = read_models.live(stock::STOCK).unwrap();
+        let readers = store.readers(&live.generation).await.unwrap();
+        let text = "SELECT partition, log_offset FROM annals_checkpoints";
+        let rows: Vec<(u16, i64)> = sqlx::query_as(text).fetch_all(&readers).await.unwrap();
+        for (partition, offset) in rows {
+            let shown = &mut shown[usize::from(partition)];
+            assert!(offset >= *shown, "{} shows {offset} after {shown}", live.generation);
+            *shown = offset;
+        }
+        looks += 1;
+        if served.replace(live.generation.id) != Some(live.generation.id) {
+            switches += 1;
+        }
+    }
+    (looks, switches)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_model_is_rebuilt_verified_promoted_and_rolled_back_while_events_go_on() {
+    let directory = TempDir::new().unwrap();
+    let server = Process::serving(&directory).await;
+    let first = server.store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
+    let read_models = ReadModels::start(server.log.clone(), server.store.clone()).await.unwrap();
+    let mut owners = Owners::claim(&server.log, 1).await;
+    for _ in 0..50 {
+        owners.append().await;
+    }
+    let over = AtomicBool::new(false);
+    let writing = async {
+        while !over.load(Ordering::Relaxed) {
+            owners.append().await;
+        }
+    };
+    let operating = async {
+        let operator = Process::operating(&directory).await;
+        let second = operator.rebuild(stock::stock_v2()).await;
+        assert!(matches!(operator.verify(&second).await, VerifyOutcome::Equal { .. }));
+        for id in [second.id, first.id, second.id] {
+            let promote = async {
+                // The server's runner for a new generation starts when it sees it.
+                while let Err(error) = operator.store.promote(stock::STOCK, id).await {
+                    assert!(matches!(error, PromoteError::Behind { .. }), "{error}");
+                }
+            };
+            tokio::time::timeout(PATIENCE, promote).await.unwrap();
+            until_live(&read_models, id).await;
+        }
+        assert!(matches!(operator.verify(&first).await, VerifyOutcome::Equal { .. }));
+        over.store(true, Ordering::Relaxed);
+        second
+    };
+    let looking = never_goes_back(&read_models, &server.store, &over);
+    let ((), second, (looks, switches)) = tokio::join!(writing, operating, looking);
+    assert!(looks > 10 && switches >= 4, "{looks} looks, {switches} switches");
+    let live = until_live(&read_models, second.id).await;
+    let until = ends(&*server.log, &stock::stock_v1()).await.unwrap();
+    live.wait_for(&until, PATIENCE).await.unwrap();
+    for generation in [&first, &second] {
+        match server.verify(generation).await {
+            VerifyOutcome::Equal { checkpoints, .. } => assert_eq!(checkpoints.positions(), until),
+            other => panic!("{generation}: {other:?}"),
+        }
+    }
+    read_models.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_keep_one_generation_current_and_neither_applies_an_event_twice() {
+    let directory = TempDir::new().unwrap();
+    let (one, two) = (Process::serving(&directory).await, Process::operating(&directory).await);
+    let first = one.store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
+    let both = [
+        ReadModels::start(one.log.clone(), one.store.clone()).await.unwrap(),
+        ReadModels::start(two.log.clone(), two.store.clone()).await.unwrap(),
+    ];
+    let mut owners = Owners::claim(&one.log, 2).await;
+    for _ in 0..150 {
+        owners.append().await;
+    }
+    let until = ends(&*one.log, &stock::stock_v1()).await.unwrap();
+    for read_models in &both {
+        read_models.live(stock::STOCK).unwrap().wait_for(&until, PATIENCE).await.unwrap();
+    }
+    assert!(matches!(one.verify(&first).await, VerifyOutcome::Equal { .. }));
+}
