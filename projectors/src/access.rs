@@ -12,6 +12,11 @@ pub use self::workspace_memberships::{WorkspaceMembershipRow, WorkspaceMembershi
 pub use self::workspaces::{WorkspaceRow, WorkspaceStatus, Workspaces};
 use crate::definition::Definition;
 
+/// All versions that this build carries, ascending.
+pub fn definitions() -> Vec<Definition> {
+    vec![v1()]
+}
+
 /// Version 1.
 pub fn v1() -> Definition {
     Definition {

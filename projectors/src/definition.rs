@@ -28,7 +28,7 @@ impl Definition {
 /// Every version of every read model that this build carries; versions of one read model ascend. The newest one is what
 /// a new deployment begins with; afterwards the promoted generation decides what is served.
 pub fn definitions() -> Vec<Definition> {
-    vec![crate::access::v1(), crate::portfolio::v1::definition(), crate::portfolio::v2()]
+    [crate::access::definitions(), crate::portfolio::definitions()].concat()
 }
 
 /// The newest version of each read model.

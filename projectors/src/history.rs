@@ -67,6 +67,21 @@ impl History {
         self.events.push(StoredEvent { schema, event_type, event_version, scope, aggregate, sequence, payload });
     }
 
+    /// The first events alone.
+    pub(crate) fn first(&self, events: usize) -> Self {
+        Self { events: self.events[..events].to_vec(), sequences: BTreeMap::new() }
+    }
+
+    /// Number of events.
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// True if an event of this type is among them.
+    pub(crate) fn has(&self, event_type: &str) -> bool {
+        self.events.iter().any(|event| event.event_type == event_type)
+    }
+
     /// Calls `each` with every record.
     pub(crate) fn records(&self, mut each: impl FnMut(&Record<'_>)) {
         for (number, event) in (0u64..).zip(&self.events) {

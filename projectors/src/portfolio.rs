@@ -22,6 +22,11 @@ pub use self::dependencies::{Dependencies, DependencyRow};
 pub use self::projects::{ProjectRow, ProjectStatus, Projects};
 use crate::definition::Definition;
 
+/// All versions that this build carries, ascending.
+pub fn definitions() -> Vec<Definition> {
+    vec![v1::definition(), v2()]
+}
+
 /// Version 2: `applications` counts the releases.
 pub fn v2() -> Definition {
     Definition {
