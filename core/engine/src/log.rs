@@ -84,13 +84,14 @@ pub trait EventLog: Send + Sync + fmt::Debug {
         offsets: &'a [RecordOffset],
     ) -> BoxFuture<'a, Result<RawBatch, ReadError>> {
         Box::pin(async move {
-            let mut found = RawBatch::default();
+            let (mut found, mut near) = (RawBatch::default(), RawBatch::default());
             for offset in offsets {
-                let one = self.read_run(at, *offset, 1).await?;
-                match one.iter().next() {
-                    Some((at_offset, bytes)) if at_offset == *offset => found.push(at_offset, bytes),
-                    _ => return Err(missing(at, *offset)),
+                // Records that are asked for together often lie together: what was read for one is looked at first.
+                if near.get(*offset).is_none() {
+                    self.reader(at, offset.at()).await?.next(&mut near).await?;
                 }
+                let bytes = near.get(*offset).ok_or_else(|| missing(at, *offset))?;
+                found.push(*offset, bytes);
             }
             Ok(found)
         })
@@ -261,6 +262,12 @@ impl RawBatch {
     /// Bytes held.
     pub fn bytes_len(&self) -> usize {
         self.bytes.len()
+    }
+    /// The record at this offset, if it is here. Needs records in the log's order.
+    pub fn get(&self, offset: RecordOffset) -> Option<&[u8]> {
+        let index = self.records.binary_search_by_key(&offset, |record| record.0).ok()?;
+        let (_, start, end) = self.records[index];
+        Some(&self.bytes[start..end])
     }
     /// Offset and bytes of each record, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (RecordOffset, &[u8])> + DoubleEndedIterator {

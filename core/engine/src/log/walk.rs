@@ -9,7 +9,7 @@ use super::{EventLog, RawBatch, ReadError};
 pub(super) trait Visitor {
     /// One record, its bytes as they are framed in the log, and what it is to a reader.
     fn record(&mut self, offset: RecordOffset, bytes: &[u8], step: &Step<'_>);
-    /// So far the walk has come, of so far.
+    /// How far the walk has come, and how far it goes.
     fn reached(&mut self, position: Offset, end: Offset);
 }
 

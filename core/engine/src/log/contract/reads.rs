@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals_model::position::{Checkpoint, ContextPartition, Offset};
+use annals_model::position::{Checkpoint, ContextPartition, Offset, RecordOffset};
 
 use super::records::TestRecords;
 use super::{TestOwner, at, events, read_all};
@@ -28,6 +28,16 @@ pub(super) async fn a_reader_starts_exactly_where_it_is_told(log: Arc<dyn EventL
         assert_eq!(read_all(&*log, at, offset.at()).await, all[index..], "from {offset} on");
         assert_eq!(read_all(&*log, at, offset.after()).await, all[index + 1..], "behind {offset}");
     }
+    // Single records, in any order.
+    let wanted = [all[9].0, all[2].0, all[3].0, all[12].0, all[2].0];
+    let found = log.read_each(at, &wanted).await.unwrap_or_else(|error| panic!("read: {error}"));
+    let expected: Vec<_> = [9, 2, 3, 12, 2].into_iter().map(|index: usize| &all[index].1[..]).collect();
+    assert_eq!(found.iter().map(|(_, bytes)| bytes).collect::<Vec<_>>(), expected);
+    let run = log.read_run(at, all[1].0, 3).await.unwrap_or_else(|error| panic!("read: {error}"));
+    assert_eq!(run.iter().map(|(offset, _)| offset).collect::<Vec<_>>(), [all[1].0, all[2].0, all[3].0]);
+    let behind = all.last().unwrap_or_else(|| unreachable!("records were written")).0.after();
+    let missing = log.read_each(at, &[RecordOffset(behind.0)]).await;
+    assert!(missing.is_err(), "a record that is not there was read");
 }
 
 pub(super) async fn a_position_beyond_the_end_is_refused(log: Arc<dyn EventLog>) {

@@ -75,6 +75,9 @@ async fn a_log_that_was_not_closed_has_everything_that_was_acknowledged() {
     // What a killed process leaves behind: the file and its write-ahead log, as they are now.
     std::fs::copy(&path, &copy).unwrap();
     std::fs::copy(directory.path().join("log.sqlite-wal"), directory.path().join("copy.sqlite-wal")).unwrap();
+    let looking = SqliteLog::open_read_only(&copy, &[CONTEXT]).await.unwrap();
+    assert_eq!(ordinals(&*looking, Checkpoint::default()).await.unwrap(), [1, 2, 3]);
+    looking.close().await;
     assert_eq!(ordinals(&*open(&copy).await, Checkpoint::default()).await.unwrap(), [1, 2, 3]);
 }
 
