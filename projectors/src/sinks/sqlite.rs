@@ -115,6 +115,13 @@ impl SqliteStore {
         Ok(self.inner.readers.pool(generation, &target.path))
     }
 
+    /// How far a generation has come, read beside its writer.
+    pub async fn checkpoints(&self, generation: &Generation) -> Result<Checkpoints, StoreError> {
+        let model = &self.inner.definition(&generation.read_model, generation.version)?.model;
+        let mut connection = self.readers(generation).await?.acquire().await.map_err(unavailable)?;
+        stored_checkpoints(&mut connection, model).await.map_err(unavailable)
+    }
+
     fn changed(&self) {
         self.inner.changes.send_modify(|version| *version += 1);
     }
