@@ -10,6 +10,7 @@ mod fields;
 mod gate;
 pub mod limits;
 pub mod problem;
+mod read_models;
 mod routes;
 mod server;
 mod shared;

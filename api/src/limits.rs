@@ -26,12 +26,16 @@ pub const DEADLINE_DEFAULT_MS: u64 = 10_000;
 pub const DEADLINE_MAX_MS: u64 = 30_000;
 /// How long a query waits for its consistency token if the request names no deadline, milliseconds.
 pub const CONSISTENCY_WAIT_DEFAULT_MS: u64 = 2_000;
+/// Pause before the live generation is asked for again, where the one that was waited for has gone, milliseconds.
+pub const CONSISTENCY_RETRY_MS: u64 = 20;
 /// What `Retry-After` says where nobody knows better, milliseconds.
 pub const RETRY_AFTER_MS: u64 = 1_000;
 /// Events on a page of a history, if the request names no number.
 pub const HISTORY_PAGE_DEFAULT: usize = 100;
 /// Most events on a page of a history.
 pub const HISTORY_PAGE_MAX: usize = 500;
+/// Most events that are counted to tell how far a generation is behind.
+pub const LAG_EVENTS_COUNTED_MAX: u64 = 100_000;
 /// Workspaces whose state is remembered.
 pub const WORKSPACES_CACHED_MAX: usize = 10_000;
 /// How long a workspace's state is remembered, milliseconds.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use annals_engine::command::{CommandError, ReadFailure};
 use annals_model::command_json::FieldError;
 use annals_model::context::ParseError;
+use annals_projectors::queries::QueryError;
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
@@ -86,6 +87,8 @@ codes! {
     RequestIdReused = 422 "request-id-reused" "The client request id was used for another command",
     /// One append cannot hold what the command would write.
     CommandTooLarge = 422 "command-too-large" "The command would write too much at once",
+    /// The query stopped at the bound of its work.
+    TooMuchWork = 422 "too-much-work" "The query would take too long",
     /// A mistake of this server.
     Internal = 500 "internal" "The server made a mistake",
     /// Too much at once, or shutting down: nothing was done.
@@ -100,6 +103,8 @@ codes! {
     PartitionStopped = 503 "partition-stopped" "The partition is stopped",
     /// The read model has not come as far as the consistency token.
     ReadModelBehind = 503 "read-model-behind" "The read model is behind",
+    /// The read model's runner stopped.
+    ReadModelStopped = 503 "read-model-stopped" "The read model is stopped",
     /// The read model cannot be read.
     ReadModelUnavailable = 503 "read-model-unavailable" "The read model cannot be read",
 }
@@ -295,6 +300,32 @@ impl From<ReadFailure> for Problem {
             ReadFailure::Deadline => Self::new(Code::Unanswered, format!("{detail}; ask again")),
             ReadFailure::NotOwner(_) => Self::new(Code::NotOwner, detail),
             ReadFailure::Stopped { .. } => Self::new(Code::PartitionStopped, detail),
+        }
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        let detail = error.to_string();
+        match error {
+            QueryError::UnknownQuery { .. } | QueryError::NotInVersion { .. } => Self::new(Code::UnknownQuery, detail),
+            QueryError::UnknownParameter { parameter, .. } => Self::at(Code::InvalidParameter, parameter, detail),
+            QueryError::RepeatedParameter { parameter }
+            | QueryError::MissingParameter { parameter, .. }
+            | QueryError::InvalidParameter { parameter, .. }
+            | QueryError::ParameterTooLong { parameter, .. } => Self::at(Code::InvalidParameter, parameter, detail),
+            QueryError::MissingOneOf { parameters, .. } => {
+                Self::at(Code::InvalidParameter, parameters.join(", "), detail)
+            }
+            QueryError::WorkspaceMissing { .. } | QueryError::WorkspaceNotWanted { .. } => {
+                Self::at(Code::InvalidParameter, "workspace_id", detail)
+            }
+            QueryError::LimitOutOfRange { .. } => Self::at(Code::InvalidParameter, "limit", detail),
+            QueryError::InvalidCursor => Self::at(Code::InvalidCursor, "cursor", detail),
+            QueryError::TooMuchWork { .. } => Self::new(Code::TooMuchWork, detail),
+            QueryError::Unavailable { .. } | QueryError::Damaged { .. } => {
+                Self::new(Code::ReadModelUnavailable, detail)
+            }
         }
     }
 }

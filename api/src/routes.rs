@@ -22,6 +22,8 @@ mod body;
 mod command;
 mod health;
 mod parameters;
+mod query;
+mod read_models;
 
 /// The whole HTTP surface.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -31,6 +33,9 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/operations/{operation_id}", get(command::operation))
         .route("/v1/aggregates/{type}/{id}", get(aggregate::state))
         .route("/v1/aggregates/{type}/{id}/events", get(aggregate::history))
+        .route("/v1/queries", get(query::catalogue))
+        .route("/v1/queries/{name}", get(query::answer))
+        .route("/v1/read-models", get(read_models::list))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), shed));
     // Health is answered under any load: whoever asks decides over the process's life.
     let health = Router::new()

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use annals_aggregates::access::workspace::Workspace;
 use annals_engine::command::{CommandAnswer, CommandRequest};
 use annals_engine::engine::EngineHandle;
+use annals_engine::runner;
 use annals_model::aggregate::Aggregate as _;
 use annals_model::ids::{Partition, WorkspaceId};
+use annals_projectors::queries::Queries;
+use annals_projectors::sinks::SqliteStore;
 use annals_schemas::contexts::ACCESS;
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
@@ -20,15 +23,22 @@ use crate::auth::{Caller, SigningKey, TokenError};
 use crate::gate::{Gate, WorkspaceState};
 use crate::limits;
 use crate::problem::{Code, Problem};
+use crate::read_models::ReadModels;
 use crate::trace::Meta;
 
 /// What the HTTP surface is built on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ApiOptions {
     /// Executes commands and knows aggregates.
     pub engine: EngineHandle,
     /// Checks tokens.
     pub key: SigningKey,
+    /// What can be asked.
+    pub queries: Queries,
+    /// What it is answered from.
+    pub store: SqliteStore,
+    /// Keeps that current, and knows what is live.
+    pub read_models: Arc<runner::ReadModels>,
 }
 
 /// The HTTP surface; [`crate::serve`] runs it.
@@ -43,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) engine: EngineHandle,
     pub(crate) key: SigningKey,
     pub(crate) gate: Gate,
+    pub(crate) read_models: ReadModels,
     pub(crate) requests: Semaphore,
     pub(crate) batches: Arc<Semaphore>,
     /// Ends batches and followers.
@@ -56,6 +67,7 @@ impl Api {
             gate: Gate::new(options.engine.clone()),
             engine: options.engine,
             key: options.key,
+            read_models: ReadModels::new(options.queries, options.store, options.read_models),
             requests: Semaphore::new(limits::REQUESTS_MAX),
             batches: Arc::new(Semaphore::new(limits::BATCHES_MAX)),
             stopping: CancellationToken::new(),

@@ -34,6 +34,11 @@ impl Meta {
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout.unwrap_or(Duration::from_millis(limits::DEADLINE_DEFAULT_MS))
     }
+
+    /// How long a query may wait for its consistency token.
+    pub(crate) fn consistency_wait(&self) -> Duration {
+        self.timeout.unwrap_or(Duration::from_millis(limits::CONSISTENCY_WAIT_DEFAULT_MS))
+    }
 }
 
 /// Puts the request's trace into a span and its [`Meta`] into the extensions, and the contract's version into whatever

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use annals_api::auth::SigningKey;
 use annals_engine::log::sqlite::{OpenError, SqliteLog};
 use annals_model::ids::{Actor, TenantId, UserId};
+use annals_projectors::queries::CursorKey;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -80,6 +81,21 @@ impl DataDir {
     pub(crate) fn signing_key(&self) -> anyhow::Result<SigningKey> {
         SigningKey::open_or_create(&self.root.join("signing.key"))
             .map_err(|error| Failure::usage(error.to_string()).into())
+    }
+
+    /// The secret that cursors are signed with; made if there is none.
+    pub(crate) fn cursor_key(&self) -> anyhow::Result<CursorKey> {
+        let path = self.root.join("cursor.key");
+        if !path.exists() {
+            let random = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()];
+            write_private(&path, random.as_flattened())?;
+        }
+        let bytes = fs::read(&path)?;
+        let bytes = bytes.try_into().map_err(|_| {
+            Failure::usage(format!("{} is damaged", path.display()))
+                .remedy("delete it; only pages under way end with it")
+        })?;
+        Ok(CursorKey::new(bytes))
     }
 
     /// The development tenant and user; made at random if there are none.

@@ -9,6 +9,9 @@ use annals_api::{Api, ApiOptions};
 use annals_engine::engine::{Engine, EngineOptions};
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::log::{EventLog, Owner};
+use annals_engine::runner::ReadModels;
+use annals_projectors::queries::Queries;
+use annals_projectors::sinks::SqliteStore;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,6 +45,12 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
     let engine = Engine::start(shared, annals_aggregates::contexts(), annals_schemas::CATALOGUE, &options)
         .await
         .map_err(|error| Failure::usage(error.to_string()))?;
+    let definitions = annals_projectors::definitions();
+    let stored = definitions.iter().map(annals_projectors::Definition::stored).collect();
+    let store = SqliteStore::open(dir.root(), stored, log.id()).await.context("the read models cannot be opened")?;
+    let read_models = ReadModels::start(log.clone(), Arc::new(store.clone())).await.context("the read models")?;
+    let read_models = Arc::new(read_models);
+    let queries = Queries::new(definitions, dir.cursor_key()?);
     let key = dir.signing_key()?;
     let url = format!("http://{}", listener.local_addr().context("the listener has no address")?);
     let identity = dir.identity()?;
@@ -49,7 +58,7 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
     let token = key
         .mint(identity.tenant, &identity.actor(), &[ROLE_OPERATOR, ROLE_AUDITOR], life)
         .context("the token for endpoint.json")?;
-    let api = Api::new(ApiOptions { engine: engine.handle(), key });
+    let api = Api::new(ApiOptions { engine: engine.handle(), key, queries, store, read_models: read_models.clone() });
     let stopping = stop.clone();
     let serving = tokio::spawn(annals_api::serve(listener, api, async move { stopping.cancelled().await }));
 
@@ -62,6 +71,10 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
     let served = serving.await;
     remove_endpoint(&dir)?;
     engine.shutdown().await;
+    // The server's share of them ended with it.
+    if let Some(read_models) = Arc::into_inner(read_models) {
+        read_models.stop().await;
+    }
     log.close().await;
     served.context("the HTTP server ended by a panic")??;
     eprintln!("stopped; nothing is lost");

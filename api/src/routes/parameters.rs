@@ -69,4 +69,9 @@ impl Parameters {
             Some((name, _)) => Err(wrong(name, format!("is unknown; there are {}", self.known.join(", ")))),
         }
     }
+
+    /// What nobody has taken.
+    pub(super) fn into_rest(self) -> Vec<(String, String)> {
+        self.left
+    }
 }

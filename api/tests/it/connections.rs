@@ -1,7 +1,7 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use annals_api::{Api, ApiOptions, ServeError};
+use annals_api::{Api, ServeError};
 
 use crate::server::{Server, header, send};
 
@@ -27,7 +27,7 @@ async fn a_request_keeps_its_id_in_the_answer() {
 async fn only_loopback_is_served() {
     let server = Server::start().await;
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let api = Api::new(ApiOptions { engine: server.engine(), key: server.key.clone() });
+    let api = Api::new(server.options.clone());
     let refused = annals_api::serve(listener, api, std::future::pending()).await;
     assert!(matches!(refused, Err(ServeError::NotLoopback(_))), "{refused:?}");
     server.stop().await;

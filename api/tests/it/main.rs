@@ -7,5 +7,7 @@ mod batches;
 mod commands;
 mod connections;
 mod faults;
+mod held_log;
 mod mutations;
+mod queries;
 mod server;

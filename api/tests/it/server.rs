@@ -8,8 +8,11 @@ use annals_api::{Api, ApiOptions, ServeError};
 use annals_engine::engine::{Engine, EngineHandle, EngineOptions};
 use annals_engine::log::memory::MemoryLog;
 use annals_engine::log::{EventLog, Owner};
+use annals_engine::runner::ReadModels;
 use annals_model::ids::{Actor, ContextId, Partition, TenantId, UserId};
 use annals_model::position::{ContextPartition, Offset};
+use annals_projectors::queries::{CursorKey, Queries};
+use annals_projectors::sinks::SqliteStore;
 use annals_schemas::contexts::{ACCESS, PORTFOLIO};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -19,6 +22,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::held_log::HeldLog;
+
 pub(crate) const CONTEXTS: [ContextId; 2] = [ACCESS, PORTFOLIO];
 
 /// A running server.
@@ -26,6 +31,10 @@ pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) key: SigningKey,
     pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) store: SqliteStore,
+    /// The log as the read models see it.
+    pub(crate) held: Arc<HeldLog>,
+    pub(crate) options: ApiOptions,
     http: reqwest::Client,
     token: String,
     shutdown: oneshot::Sender<()>,
@@ -75,7 +84,15 @@ impl Server {
         let engine = Engine::start(Arc::clone(&log), contexts, annals_schemas::CATALOGUE, &options).await.unwrap();
         engine.handle().settled().await;
         let key = SigningKey::open_or_create(&dir.path().join("signing-key.pk8")).unwrap();
-        let api = Api::new(ApiOptions { engine: engine.handle(), key: key.clone() });
+        let definitions = annals_projectors::definitions();
+        let stored = definitions.iter().map(annals_projectors::Definition::stored).collect();
+        let store = SqliteStore::open(dir.path(), stored, log.id()).await.unwrap();
+        let held = HeldLog::new(Arc::clone(&log));
+        let read_models = Arc::new(ReadModels::start(held.clone(), Arc::new(store.clone())).await.unwrap());
+        let queries = Queries::new(definitions, CursorKey::new([7; 32]));
+        let options =
+            ApiOptions { engine: engine.handle(), key: key.clone(), queries, store: store.clone(), read_models };
+        let api = Api::new(options.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (shutdown, asked) = oneshot::channel::<()>();
@@ -84,7 +101,7 @@ impl Server {
         }));
         let token = mint(&key, tenant());
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { url, key, log, http, token, shutdown, served, engine, _dir: dir }
+        Self { url, key, log, store, held, options, http, token, shutdown, served, engine, _dir: dir }
     }
 
     pub(crate) fn token(&self) -> &str {
@@ -113,6 +130,12 @@ impl Server {
         self.http.request(method, format!("{}{path}", self.url)).timeout(Duration::from_secs(20))
     }
 
+    /// A request of this tenant with these roles.
+    pub(crate) fn with_roles(&self, method: Method, path: &str, roles: &[&str]) -> RequestBuilder {
+        let token = self.key.mint(tenant(), &Actor::User(user()), roles, Duration::from_secs(600)).unwrap();
+        self.anonymous(method, path).bearer_auth(token)
+    }
+
     /// A request of another tenant.
     pub(crate) fn stranger(&self, method: Method, path: &str) -> RequestBuilder {
         self.anonymous(method, path).bearer_auth(mint(&self.key, TenantId(Uuid::from_u128(0x5712))))
@@ -120,6 +143,11 @@ impl Server {
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         send(self.request(Method::GET, path)).await
+    }
+
+    /// A query that must cover a token.
+    pub(crate) async fn query_at(&self, path: &str, token: &str) -> Answer {
+        send(self.request(Method::GET, path).header("consistency-token", token)).await
     }
 
     pub(crate) async fn command(&self, command_type: &str, body: &Value) -> Answer {

@@ -1,0 +1,211 @@
+//! Where queries are answered from: the live generation of each read model, and how far it has come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_engine::log::EventLog;
+use annals_engine::runner::{self, GenerationStatus, LiveReadModel, WaitError};
+use annals_engine::sink::{Checkpoints, Generation, GenerationStore as _};
+use annals_model::ids::ContextId;
+use annals_model::position::{ContextPartition, PositionVector, TokenError};
+use annals_projectors::queries::{Answer, LiveGeneration, Queries, QueryRequest};
+use annals_projectors::sinks::SqliteStore;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::limits;
+use crate::problem::{Code, Problem};
+
+/// The read models that queries are answered from.
+#[derive(Debug)]
+pub(crate) struct ReadModels {
+    pub(crate) queries: Queries,
+    store: SqliteStore,
+    runners: Arc<runner::ReadModels>,
+    sources: Vec<Source>,
+}
+
+/// One read model, in all versions that this build carries.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// The versions.
+    pub(crate) versions: Vec<u32>,
+    /// The contexts whose events its rows come from, in any version.
+    pub(crate) contexts: Vec<ContextId>,
+}
+
+/// What a query's answer must cover.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) position: PositionVector,
+    pub(crate) until: Instant,
+}
+
+impl ReadModels {
+    pub(crate) fn new(queries: Queries, store: SqliteStore, runners: Arc<runner::ReadModels>) -> Self {
+        let mut sources: Vec<Source> = Vec::new();
+        for model in store.read_models() {
+            let (name, version, contexts) = (model.name(), model.version(), model.contexts());
+            match sources.iter_mut().find(|source| source.name == name) {
+                Some(source) => {
+                    source.versions.push(version);
+                    source.contexts.extend(contexts);
+                    source.contexts.sort_unstable();
+                    source.contexts.dedup();
+                }
+                None => sources.push(Source { name, versions: vec![version], contexts }),
+            }
+        }
+        Self { queries, store, runners, sources }
+    }
+
+    /// Answers a query, once its read model covers what is wanted.
+    pub(crate) async fn answer(
+        &self,
+        request: &QueryRequest,
+        wanted: Option<Wanted>,
+        log: &dyn EventLog,
+    ) -> Result<Answer, Problem> {
+        let name = self.queries.read_model(&request.name)?;
+        let missing = || Problem::new(Code::ReadModelUnavailable, format!("read model {name} is not carried here"));
+        let source = self.sources.iter().find(|source| source.name == name).ok_or_else(missing)?;
+        loop {
+            let live = self.live(name)?;
+            // Asked first, also where it may be too early: what is wrong with the request is known at once, and most
+            // read models are where they are wanted.
+            let answer = self.queries.answer(request, &self.rows(&live).await?).await?;
+            let Some(wanted) = &wanted else { return Ok(answer) };
+            let position = answer.position.positions();
+            if source.covers(&position, &wanted.position) {
+                return Ok(answer);
+            }
+            source.refuse_beyond_end(&wanted.position, log).await?;
+            source.wait(&live, wanted, log).await?;
+        }
+    }
+
+    /// The generation that serves a read model now.
+    fn live(&self, name: &str) -> Result<LiveReadModel, Problem> {
+        self.runners.live(name).ok_or_else(|| {
+            let detail = format!("read model {name} has no live generation; rebuild and promote one");
+            Problem::new(Code::ReadModelUnavailable, detail)
+        })
+    }
+
+    async fn rows(&self, live: &LiveReadModel) -> Result<LiveGeneration, Problem> {
+        let generation = live.generation.clone();
+        let readers = self.store.readers(&generation).await.map_err(|error| unreadable(&generation, &error))?;
+        Ok(LiveGeneration { generation, readers })
+    }
+
+    /// The version in which a read model is served now; nothing while it is not.
+    pub(crate) fn served_version(&self, name: &str) -> Option<u32> {
+        self.runners.live(name).map(|live| live.generation.version)
+    }
+
+    /// All read models.
+    pub(crate) fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// All generations of a read model.
+    pub(crate) fn generations(&self, name: &str) -> Vec<GenerationStatus> {
+        let mut statuses = self.runners.statuses();
+        statuses.retain(|status| status.generation.read_model == name);
+        statuses
+    }
+
+    /// How far a generation has come, as it is stored.
+    pub(crate) async fn checkpoints(&self, generation: &Generation) -> Result<Checkpoints, Problem> {
+        self.store.checkpoints(generation).await.map_err(|error| unreadable(generation, &error))
+    }
+}
+
+fn unreadable(generation: &Generation, error: &dyn std::error::Error) -> Problem {
+    Problem::new(Code::ReadModelUnavailable, format!("{generation} cannot be read: {error}"))
+}
+
+impl Source {
+    fn reads(&self, number: u8) -> Option<ContextId> {
+        self.contexts.iter().copied().find(|context| context.number == number)
+    }
+
+    fn covers(&self, position: &PositionVector, wanted: &PositionVector) -> bool {
+        position.covers(wanted, |number| self.reads(number).is_some())
+    }
+
+    /// Returns once the live generation may cover what is wanted.
+    async fn wait(&self, live: &LiveReadModel, wanted: &Wanted, log: &dyn EventLog) -> Result<(), Problem> {
+        let left = wanted.until.saturating_duration_since(Instant::now());
+        match live.wait_for(&wanted.position, left).await {
+            Ok(_) => Ok(()),
+            Err(WaitError::Stopped { failure, .. }) => Err(Problem::new(
+                Code::ReadModelStopped,
+                format!("{} stopped and comes no further until an operator has looked: {failure}", live.generation),
+            )),
+            Err(WaitError::Lags { progress, .. }) if Instant::now() >= wanted.until => {
+                Err(self.behind(&progress.positions, &wanted.position, log))
+            }
+            // The generation was removed meanwhile: ask the one that is live now, when that is known here.
+            Err(WaitError::Lags { .. }) => {
+                let pause = Duration::from_millis(limits::CONSISTENCY_RETRY_MS);
+                tokio::time::sleep_until(wanted.until.min(Instant::now() + pause)).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// A position that the log has not reached was never in an answer of this log.
+    async fn refuse_beyond_end(&self, wanted: &PositionVector, log: &dyn EventLog) -> Result<(), Problem> {
+        for (number, partition, offset) in wanted.iter() {
+            let Some(context) = self.reads(number) else { continue };
+            let at = ContextPartition { context, partition };
+            let end = match partition.0 < log.partitions(context) {
+                true => log.end(at).await.map_err(|error| {
+                    Problem::new(Code::ReadModelUnavailable, format!("the log cannot be asked for its end: {error}"))
+                })?,
+                false => annals_model::position::Offset::START,
+            };
+            if offset > end {
+                let detail = format!(
+                    "the token is at {at} offset {offset}, the log ends at {end}: it was shortened or replaced; read \
+                     again without the token"
+                );
+                return Err(Problem::at(Code::ForeignConsistencyToken, "Consistency-Token", detail));
+            }
+        }
+        Ok(())
+    }
+
+    fn behind(&self, position: &PositionVector, wanted: &PositionVector, log: &dyn EventLog) -> Problem {
+        let mut behind = Vec::new();
+        for (number, partition, needs) in wanted.iter() {
+            let Some(context) = self.reads(number) else { continue };
+            let is = position.get(ContextPartition { context, partition });
+            if is < needs {
+                behind.push(json!({ "context": context.name, "partition": partition, "offset": is, "needs": needs }));
+            }
+        }
+        let name = self.name;
+        let detail = format!("read model {name} has not come as far as the token yet; ask again, or without the token");
+        Problem::new(Code::ReadModelBehind, detail)
+            .with("behind", behind)
+            .with("consistency_token", position.to_token(log.id()))
+    }
+}
+
+/// Reads a consistency token of this log.
+pub(crate) fn token(text: &str, log: &dyn EventLog) -> Result<PositionVector, Problem> {
+    if text.len() > limits::CONSISTENCY_TOKEN_BYTES_MAX {
+        return Err(Problem::at(Code::InvalidConsistencyToken, "Consistency-Token", "the token is too long to be one"));
+    }
+    PositionVector::from_token(text, log.id()).map_err(|error| {
+        let code = match error {
+            TokenError::Malformed => Code::InvalidConsistencyToken,
+            TokenError::OtherLog { .. } => Code::ForeignConsistencyToken,
+        };
+        Problem::at(code, "Consistency-Token", error.to_string())
+    })
+}

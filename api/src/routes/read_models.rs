@@ -1,0 +1,189 @@
+//! How the read models fare: their generations, and how far each is behind the log.
+
+use std::sync::Arc;
+
+use annals_engine::engine::system_now;
+use annals_engine::log::checked::CheckedReader;
+use annals_engine::log::{EventLog, ReadError};
+use annals_engine::runner::{GenerationStatus, RunnerState};
+use annals_engine::sink::Checkpoints;
+use annals_model::ids::{ContextId, Partition};
+use annals_model::position::{Checkpoint, ContextPartition, Offset};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::parameters::Parameters;
+use crate::auth::{Caller, ROLE_AUDITOR, ROLE_OPERATOR};
+use crate::problem::{Code, Problem};
+use crate::read_models::Source;
+use crate::shared::Shared;
+use crate::trace::Meta;
+use crate::{CONTRACT_VERSION, limits};
+
+/// `GET /v1/read-models`
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    caller: Caller,
+    meta: Meta,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    if ![ROLE_OPERATOR, ROLE_AUDITOR].iter().any(|role| caller.roles.contains(*role)) {
+        let detail = "read models hold every tenant's rows: this needs a token with the role operator or auditor";
+        return Err(Problem::new(Code::Forbidden, detail));
+    }
+    parameters.finish()?;
+    let deadline = meta.deadline();
+    let mut read_models = Vec::new();
+    for source in shared.read_models.sources() {
+        let mut generations = Vec::new();
+        for status in shared.read_models.generations(source.name) {
+            generations.push(describe(&shared, source, status, deadline).await?);
+        }
+        read_models.push(json!({
+            "name": source.name,
+            "versions": source.versions,
+            "contexts": source.contexts.iter().map(|context| context.name).collect::<Vec<_>>(),
+            "generations": generations,
+        }));
+    }
+    let body = json!({
+        "contract_version": CONTRACT_VERSION,
+        "log_id": shared.engine.log().id(),
+        "read_models": read_models,
+    });
+    Ok(Json(body).into_response())
+}
+
+/// What the registry knows of a generation, and, where a runner keeps it current, how that fares.
+async fn describe(
+    shared: &Shared,
+    source: &Source,
+    status: GenerationStatus,
+    deadline: Instant,
+) -> Result<Value, Problem> {
+    let mut shown = match serde_json::to_value(&status.generation) {
+        Ok(Value::Object(shown)) => shown,
+        // Texts, numbers and instants: always an object.
+        Ok(_) | Err(_) => Map::new(),
+    };
+    shown.remove("read_model");
+    if !status.generation.state.is_run() {
+        return Ok(Value::Object(shown));
+    }
+    let state = status.progress.as_ref().map(|progress| &progress.state);
+    shown.insert("runner".to_owned(), runner(state, status.problem.as_deref()));
+    let checkpoints = match status.progress {
+        Some(progress) if !matches!(progress.state, RunnerState::Starting) => Ok(progress.checkpoints),
+        Some(_) | None => shared.read_models.checkpoints(&status.generation).await,
+    };
+    match checkpoints {
+        Ok(checkpoints) => progress(shared, &source.contexts, &checkpoints, deadline, &mut shown).await?,
+        Err(problem) => {
+            shown.insert("unreadable".to_owned(), problem.to_json()["detail"].clone());
+        }
+    }
+    Ok(Value::Object(shown))
+}
+
+/// How a runner is, and why it does not run.
+fn runner(state: Option<&RunnerState>, problem: Option<&str>) -> Value {
+    match state {
+        Some(RunnerState::Starting) => json!({ "state": "starting" }),
+        Some(RunnerState::Running) => json!({ "state": "running" }),
+        Some(RunnerState::Retrying { attempts, cause }) => {
+            json!({ "state": "retrying", "attempts": attempts, "cause": cause })
+        }
+        Some(RunnerState::Stopped(failure)) => json!({ "state": "stopped", "cause": failure.to_string() }),
+        Some(RunnerState::Ended) => json!({ "state": "ended" }),
+        None => json!({ "state": "none", "cause": problem }),
+    }
+}
+
+async fn progress(
+    shared: &Shared,
+    contexts: &[ContextId],
+    checkpoints: &Checkpoints,
+    deadline: Instant,
+    shown: &mut Map<String, Value>,
+) -> Result<(), Problem> {
+    let log = &**shared.engine.log();
+    let (mut lag, mut components) = (Lag::default(), Vec::new());
+    for &context in contexts {
+        for partition in (0..log.partitions(context)).map(Partition) {
+            let at = ContextPartition { context, partition };
+            let checkpoint = checkpoints.get(at);
+            let behind = Lag::of(log, at, checkpoint, deadline).await.map_err(|error| unreadable(&error))?;
+            components.push(behind.component(context, partition, checkpoint));
+            lag.add(&behind);
+        }
+    }
+    shown.insert("consistency_token".to_owned(), checkpoints.positions().to_token(log.id()).into());
+    shown.insert("checkpoints".to_owned(), components.into());
+    shown.insert("lag_events".to_owned(), lag.events.into());
+    shown.insert("lag_events_counted".to_owned(), (!lag.counting_stopped).into());
+    shown.insert("lag_seconds".to_owned(), lag.seconds.into());
+    Ok(())
+}
+
+/// How far a checkpoint is behind the log.
+#[derive(Debug, Default)]
+struct Lag {
+    events: u64,
+    /// There are more events than were counted.
+    counting_stopped: bool,
+    /// Age of the oldest event that is not in the rows.
+    seconds: f64,
+}
+
+impl Lag {
+    /// Counts what lies behind the checkpoint: nothing to read where it has reached the log's end.
+    async fn of(
+        log: &dyn EventLog,
+        at: ContextPartition,
+        from: Checkpoint,
+        deadline: Instant,
+    ) -> Result<Self, ReadError> {
+        let mut lag = Self::default();
+        if from.offset >= log.end(at).await? {
+            return Ok(lag);
+        }
+        let mut reader = CheckedReader::open(log, at, from).await?;
+        while let Some(batch) = reader.next().await? {
+            if lag.events == 0
+                && let Some(oldest) = batch.records.first()
+            {
+                let age_micros = system_now().0.saturating_sub(oldest.envelope.emitted_at.0).max(0);
+                lag.seconds = age_micros as f64 / 1e6;
+            }
+            lag.events += batch.records.len() as u64;
+            if lag.events >= limits::LAG_EVENTS_COUNTED_MAX || Instant::now() >= deadline {
+                lag.counting_stopped = true;
+                break;
+            }
+        }
+        Ok(lag)
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.counting_stopped |= other.counting_stopped;
+        self.seconds = self.seconds.max(other.seconds);
+    }
+
+    fn component(&self, context: ContextId, partition: Partition, at: Checkpoint) -> Value {
+        json!({
+            "context": context.name,
+            "partition": partition,
+            "offset": at.offset,
+            "emitted_at": Some(at.emitted_at).filter(|_| at.offset > Offset::START),
+            "lag_events": self.events,
+        })
+    }
+}
+
+fn unreadable(error: &ReadError) -> Problem {
+    Problem::new(Code::ReadModelUnavailable, format!("the log cannot be read: {error}"))
+}
