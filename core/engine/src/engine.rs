@@ -28,7 +28,8 @@ mod replay;
 mod state;
 
 pub use state::{
-    AggregateEntry, AggregateKey, Changes, LedgerEntry, MemoryStateStore, Peek, ReferenceKey, StateStore, UniqueKey,
+    AggregateEntry, AggregateKey, Changes, LedgerEntry, MemoryStateStore, Peek, ReferenceKey, StateDigests, StateStore,
+    UniqueKey,
 };
 
 use owner::{Input, Owning, ReadAnswer, ReadQuery, Recorded};

@@ -10,6 +10,10 @@ use rustc_hash::FxHashMap;
 
 use crate::log::BoxFuture;
 
+mod digest;
+
+pub use digest::StateDigests;
+
 /// One aggregate of the partition.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AggregateKey {

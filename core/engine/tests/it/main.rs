@@ -6,3 +6,5 @@ mod accounts;
 mod ends;
 mod engine;
 mod faults;
+mod histories;
+mod stores;

@@ -1,0 +1,200 @@
+//! Random histories of commands: whatever happened, an owner's memory is what a fold of the log makes, and what was
+//! accepted is answered again.
+
+use std::sync::Arc;
+
+use annals_engine::command::{CommandAnswer, CommandError};
+use annals_engine::engine::{Engine, EngineOptions, PartitionState};
+use annals_engine::log::EventLog;
+use annals_engine::log::memory::{Faults, MemoryLog, MemoryOptions};
+use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
+use annals_engine::log::verify::verify;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use serde_json::{Value, json};
+
+use crate::accounts::{BANK, account, catalogue, contexts, request_in, scope};
+use crate::engine::{deadline, owner};
+use crate::stores::{Memories, StoreBug, watched};
+
+/// Names that accounts compete for.
+pub(crate) const NAMES: &[&str] = &["a", "b", "c"];
+
+/// One command of a history. Requests' ids are few, so that some repeat: the same command, or another one.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    request_id: u8,
+    workspace: u8,
+    id: u8,
+    name: &'static str,
+    payload: Value,
+}
+
+/// One life of an engine: rounds of commands that are in flight together, and how it ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Life {
+    rounds: Vec<Vec<Step>>,
+    killed: bool,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let parent = prop::option::of(0..5u128);
+    let command = prop_oneof![
+        4 => (0..NAMES.len(), parent).prop_map(|(name, parent)| {
+            ("open", json!({"name": NAMES[name], "parent": parent.map(account)}))
+        }),
+        3 => (0..3i64).prop_map(|amount| ("deposit", json!({"amount": amount}))),
+        1 => (0..4i64).prop_map(|parts| ("split", json!({"parts": parts}))),
+        3 => Just(("close", json!({}))),
+        1 => (0..5u128).prop_map(|other| ("mirror", json!({"other": account(other)}))),
+    ];
+    (0..80u8, 1..3u8, 0..5u8, command).prop_map(|(request_id, workspace, id, (name, payload))| Step {
+        request_id,
+        workspace,
+        id,
+        name,
+        payload,
+    })
+}
+
+pub(crate) fn lives() -> impl Strategy<Value = Vec<Life>> {
+    let life = (vec(vec(step(), 1..12), 1..6), any::<bool>());
+    vec(life.prop_map(|(rounds, killed)| Life { rounds, killed }), 1..4)
+}
+
+impl Step {
+    fn request(&self) -> annals_engine::command::CommandRequest {
+        let id = format!("r{}", self.request_id);
+        request_in(scope(self.workspace.into()), &id, self.id.into(), self.name, self.payload.clone())
+    }
+}
+
+async fn begin(log: &Arc<dyn EventLog>, bug: StoreBug) -> (Engine, Memories) {
+    let (state_stores, memories) = watched(bug);
+    let options = EngineOptions { state_stores, ..EngineOptions::new(owner("histories")) };
+    let engine = Engine::start(Arc::clone(log), contexts(), catalogue(), &options).await.unwrap();
+    engine.handle().settled().await;
+    (engine, memories)
+}
+
+/// Lives one life, then folds the log from its start and compares. Adds what was accepted to `accepted`.
+pub(crate) async fn live_and_compare(
+    log: &Arc<dyn EventLog>,
+    life: &Life,
+    accepted: &mut Vec<(Step, CommandAnswer)>,
+    bug: StoreBug,
+    quiet: impl FnOnce(),
+) -> Result<(), String> {
+    let (engine, live) = begin(log, bug).await;
+    let handle = engine.handle();
+    for round in &life.rounds {
+        let sends = round.iter().map(|step| handle.execute(step.request(), deadline()));
+        let answers = futures_util::future::join_all(sends).await;
+        accepted.extend(round.iter().cloned().zip(answers).filter_map(|(step, answer)| Some((step, answer.ok()?))));
+    }
+    quiet();
+    handle.settled().await;
+    let served: Vec<_> = handle.partitions();
+    if life.killed {
+        drop(engine);
+    } else {
+        engine.shutdown().await;
+    }
+    let (fresh, folded) = begin(log, StoreBug::None).await;
+    let (live, folded) = (live.lock().unwrap().clone(), folded.lock().unwrap().clone());
+    for status in served.iter().filter(|status| status.state == PartitionState::Serving) {
+        let (at, live, folded) = (status.at, live.get(&status.at), folded.get(&status.at));
+        if live != folded {
+            return Err(format!("{at}: the owner holds {live:?}, a fold makes {folded:?}"));
+        }
+        if let Some(contradiction) = live.and_then(|memory| memory.contradiction.as_ref()) {
+            return Err(format!("{at}: {contradiction}"));
+        }
+    }
+    fresh.shutdown().await;
+    Ok(())
+}
+
+/// Everything accepted is answered again, the same; another command under the same id is refused.
+async fn answered_again(log: &Arc<dyn EventLog>, accepted: &[(Step, CommandAnswer)]) -> Result<(), String> {
+    let (engine, _) = begin(log, StoreBug::None).await;
+    for (step, before) in accepted {
+        let again = engine.handle().execute(step.request(), deadline()).await.map_err(|error| error.to_string())?;
+        let expected = CommandAnswer { replayed: true, ..before.clone() };
+        if again != expected {
+            return Err(format!("{step:?} was answered {expected:?}, now {again:?}"));
+        }
+        let other = Step { name: "split", payload: json!({"parts": 9}), ..step.clone() };
+        let refused = engine.handle().execute(other.request(), deadline()).await;
+        if refused != Err(CommandError::FingerprintMismatch { operation: before.operation_id }) {
+            return Err(format!("another command under the id of {step:?} was answered {refused:?}"));
+        }
+    }
+    engine.shutdown().await;
+    let report = verify(&**log, &[BANK], &|_| true, &mut |_| {}).await.map_err(|error| error.to_string())?;
+    if report.is_sound() { Ok(()) } else { Err(format!("{:?}", report.findings)) }
+}
+
+fn paused() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+}
+
+/// A whole history over the test log, which fails by seed.
+async fn history_in_memory(lives: &[Life], seed: u64, per_mille: u64, bug: StoreBug) -> Result<(), String> {
+    let options = MemoryOptions { holes_seed: Some(seed), ..MemoryOptions::default() };
+    let log = MemoryLog::with_options(&[BANK], options);
+    let shared: Arc<dyn EventLog> = log.clone();
+    let mut accepted = Vec::new();
+    for (life, seed) in lives.iter().zip(seed..) {
+        log.set_faults(Faults::seeded(seed, per_mille));
+        live_and_compare(&shared, life, &mut accepted, bug, || log.set_faults(Faults::none())).await?;
+    }
+    answered_again(&shared, &accepted).await
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_random_history_replays_to_what_its_owners_remembered(lives in lives(), seed in 0..u64::MAX / 2, per_mille in 0u64..200) {
+        let compared = paused().block_on(history_in_memory(&lives, seed, per_mille, StoreBug::None));
+        prop_assert!(compared.is_ok(), "{}", compared.unwrap_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_random_history_on_sqlite_with_restarts_replays_to_what_its_owners_remembered(lives in lives(), seed: u64) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let compared = runtime.block_on(async {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("log.sqlite");
+            let mut accepted = Vec::new();
+            for life in &lives {
+                let options = SqliteOptions { holes_seed: Some(seed), ..SqliteOptions::default() };
+                let log = SqliteLog::open(&path, &[BANK], options).await.unwrap();
+                let shared: Arc<dyn EventLog> = log.clone();
+                live_and_compare(&shared, life, &mut accepted, StoreBug::None, || {}).await?;
+                log.close().await;
+            }
+            let log: Arc<dyn EventLog> = SqliteLog::open(&path, &[BANK], SqliteOptions::default()).await.unwrap();
+            answered_again(&log, &accepted).await
+        });
+        prop_assert!(compared.is_ok(), "{}", compared.unwrap_err());
+    }
+}
+
+#[test]
+fn a_store_that_forgets_what_was_set_free_is_noticed() {
+    for bug in [StoreBug::KeepsUniqueKeys, StoreBug::KeepsReferences] {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let noticed = (0..40).any(|seed| {
+            let lives = lives().new_tree(&mut runner).unwrap().current();
+            paused().block_on(history_in_memory(&lives, seed, 0, bug)).is_err()
+        });
+        assert!(noticed, "{bug:?}");
+    }
+}
