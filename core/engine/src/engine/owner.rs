@@ -127,6 +127,8 @@ impl Owning {
     async fn claim(&mut self) -> Option<Proven> {
         let mut backoff_ms = limits::CLAIM_BACKOFF_MS_MIN;
         loop {
+            // Whoever was stopped since the claim was written may be fenced by now: the proof is as old as the question.
+            let asked = Instant::now();
             let cause = match self.log.claim(self.at, self.owner.clone()).await {
                 Ok(Claimed { writer, barrier }) => {
                     let started = Instant::now();
@@ -134,7 +136,7 @@ impl Owning {
                         Ok(()) => {
                             let ordinal = self.store.position().ordinal;
                             info!(at = %self.at, %ordinal, took_ms = started.elapsed().as_millis(), "claimed");
-                            return Some(Proven { writer, at: started });
+                            return Some(Proven { writer, at: asked });
                         }
                         Err(failure) if failure.is_transient() => failure.to_string(),
                         Err(failure) => return self.stop(failure.to_string()),

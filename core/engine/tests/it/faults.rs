@@ -1,20 +1,18 @@
 //! The engine while its log aborts, forgets to answer, loses appends and fences.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use annals_engine::command::{CommandError, ReadFailure};
-use annals_engine::engine::{Engine, PartitionState};
+use annals_engine::engine::{Engine, EngineOptions, PartitionState};
 use annals_engine::log::EventLog;
-use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::memory::{Fault, Faults, MemoryLog, MemoryOptions};
-use annals_model::ids::Partition;
-use annals_model::position::{Checkpoint, ContextPartition, Sequence};
+use annals_model::position::{ContextPartition, Sequence};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::accounts::{BANK, address, request, scope};
-use crate::engine::{deadline, send, start};
+use crate::accounts::{BANK, address, scope};
+use crate::clients::check;
+use crate::engine::{deadline, owner, send, start};
 
 /// Where workspace 1 lies.
 fn partition(log: &dyn EventLog) -> ContextPartition {
@@ -110,100 +108,13 @@ async fn a_log_that_cannot_be_read_now_is_no_damaged_log() {
     assert_eq!(send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap().events, opened.events);
 }
 
-/// What the log holds, by request: number of events that carry it.
-async fn recorded(log: &dyn EventLog) -> BTreeMap<String, u64> {
-    let mut found = BTreeMap::new();
-    for partition in 0..log.partitions(BANK) {
-        let at = ContextPartition { context: BANK, partition: Partition(partition) };
-        let end = log.end(at).await.unwrap();
-        let mut reader = CheckedReader::open(log, at, Checkpoint::default()).await.unwrap();
-        while reader.checkpoint().offset < end {
-            let Some(batch) = reader.next().await.unwrap() else { break };
-            for record in &batch.records {
-                if let Some(request) = record.envelope.request {
-                    *found.entry(request.client_request_id.to_owned()).or_default() += 1;
-                }
-            }
-        }
-        assert_eq!(reader.voided(), 0, "a record of a fenced writer became visible");
-    }
-    found
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
-    /// Many clients with retries over a log that fails in every way: what was acknowledged is in the log, once; and
-    /// the owner's memory equals a fresh fold.
+    /// Many clients with retries over a log that fails in every way.
     #[test]
     fn acknowledged_commands_are_in_the_log_exactly_once(seed: u64, per_mille in 0u64..300) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let log = MemoryLog::with_options(
-                &[BANK],
-                MemoryOptions { faults: Faults::seeded(seed, per_mille), holes_seed: Some(seed), ..Default::default() },
-            );
-            let shared: Arc<dyn EventLog> = log.clone();
-            let acknowledged = run_clients(&shared).await;
-            log.set_faults(Faults::none());
-            let found = recorded(&*shared).await;
-            for id in &acknowledged {
-                prop_assert_eq!(found.get(id), Some(&1), "request {}", id);
-            }
-            prop_assert!(found.values().all(|count| *count == 1));
-            Ok(())
-        })?;
-    }
-}
-
-/// Ten clients open accounts and deposit; each retries under the same id. A fenced engine is replaced.
-async fn run_clients(log: &Arc<dyn EventLog>) -> BTreeSet<String> {
-    let mut acknowledged = BTreeSet::new();
-    let mut waiting: Vec<(String, u128, &str, serde_json::Value)> = Vec::new();
-    for n in 0..10u128 {
-        waiting.push((format!("open-{n}"), n, "open", json!({"name": format!("n{n}")})));
-        waiting.push((format!("deposit-{n}"), n, "deposit", json!({"amount": 1})));
-        waiting.push((format!("nothing-{n}"), n, "deposit", json!({"amount": 0})));
-        waiting.push((format!("split-{n}"), n, "split", json!({"parts": 3})));
-    }
-    for _life in 0..60 {
-        let engine = start(log).await;
-        let handle = engine.handle();
-        for _try in 0..3 {
-            let sends = waiting.iter().map(|(id, n, name, payload)| send(&handle, id, *n, name, payload.clone()));
-            let answers = futures_util::future::join_all(sends).await;
-            let mut rest = Vec::new();
-            for (command, answer) in waiting.drain(..).zip(answers) {
-                match answer {
-                    Ok(answer) => {
-                        assert_eq!(
-                            answer.operation_id,
-                            request("x", 0, "close", json!({})).operation_id_of(&command.0)
-                        );
-                        acknowledged.insert(command.0);
-                    }
-                    Err(_) => rest.push(command),
-                }
-            }
-            waiting = rest;
-        }
-        engine.shutdown().await;
-        if waiting.is_empty() {
-            break;
-        }
-    }
-    assert!(waiting.is_empty(), "still refused: {waiting:?}");
-    acknowledged
-}
-
-/// The operation id of the same scope's request with another id.
-trait OperationOf {
-    fn operation_id_of(self, request_id: &str) -> annals_model::ids::OperationId;
-}
-
-impl OperationOf for annals_engine::command::CommandRequest {
-    fn operation_id_of(mut self, request_id: &str) -> annals_model::ids::OperationId {
-        self.client_request_id = annals_model::ids::ClientRequestId::new(request_id).unwrap();
-        self.operation_id()
+        let checked = check(seed, per_mille, |log| log, &EngineOptions::new(owner("one")));
+        prop_assert!(checked.is_ok(), "{}", checked.unwrap_err());
     }
 }

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod accounts;
+mod buggy_log;
+mod clients;
 mod ends;
 mod engine;
 mod faults;
 mod histories;
+mod seeded_bugs;
 mod stores;
