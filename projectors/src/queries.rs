@@ -1,7 +1,7 @@
 //! What can be asked of the read models? Named, typed, documented queries, each confined to its asker's rows.
 //!
 //! A query is a SELECT over the tables of its read model, and cannot name a table itself: before it runs, every table
-//! name is covered by the rows of one tenant and one workspace ([`statement`]). There is no predicate to forget.
+//! name is covered by the rows of one tenant and one workspace (see `statement.rs`). There is no predicate to forget.
 //! Pages follow a total order by keyset, so that no row comes twice and none that stays is left out, whatever is
 //! written in between. An answer and the position that it stands for are read in one transaction.
 
