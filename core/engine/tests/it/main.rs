@@ -8,6 +8,7 @@ mod clients;
 mod ends;
 mod engine;
 mod faults;
+mod full_disk;
 mod histories;
 mod seeded_bugs;
 mod stores;

@@ -78,7 +78,7 @@ impl WatchedStore {
                 *counts.entry((key.scope, target, label)).or_default() += 1;
             }
         }
-        for (key, _) in &self.states {
+        for key in self.states.keys() {
             let (scope, target, label) = (key.scope, key.id, "parent");
             let wanted = counts.get(&(scope, target, label)).copied().unwrap_or_default();
             let found = self.inner.references(&ReferenceKey { scope, target, label });
