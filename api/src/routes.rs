@@ -89,3 +89,6 @@ fn path<T>(parts: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
         Problem::at(Code::InvalidParameter, "path", format!("the address cannot be decoded: {}", error.body_text()))
     })
 }
+
+#[cfg(test)]
+mod tests;
