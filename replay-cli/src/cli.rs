@@ -9,17 +9,18 @@ use crate::output::Format;
 
 const EXAMPLES: &str = "\
 Examples:
+  annals demo                                        the guided tour, on real input, in under a minute
   annals up &                                        start everything on ./annals-data
   annals import cargo-lock Cargo.lock                a real inventory as commands
   annals query portfolio.applications                read it back
-  annals log verify                                  check every record of the log
+  annals rebuild portfolio && annals verify portfolio
 
 Exit codes: 0 ok, 1 failed, 2 usage or environment, 3 mismatch or corruption found,
 4 conflict or already running, 5 partial, 6 timeout, 130 interrupted.";
 
 /// Event-sourced record keeping with read models that can be rebuilt and proved.
 #[derive(Debug, Parser)]
-#[command(name = "annals", version, about, after_help = EXAMPLES, max_term_width = 100, propagate_version = true)]
+#[command(name = "annals", version, about, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -56,6 +57,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Run everything in one process: log, engine, read models, HTTP
     Up(UpArgs),
+    /// Show the whole thing at work, on real input, with real processes
+    Demo(DemoArgs),
     /// Send a real inventory as commands; safe to interrupt and to run again
     Import {
         #[command(subcommand)]
@@ -81,6 +84,18 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: LogCommand,
     },
+    /// Show read models: versions, generations, lag, what needs a rebuild and why
+    Status,
+    /// Show what a rebuild would do; nothing is executed
+    Plan(PlanArgs),
+    /// Build a read model anew from the log, beside the live one
+    Rebuild(RebuildArgs),
+    /// Compare a read model, row by row, with an independent fold of the log
+    Verify(VerifyArgs),
+    /// Make a ready generation the one that is served
+    Promote(SwitchArgs),
+    /// Serve the generation that was live before
+    Rollback(RollbackArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  annals completions bash > ~/.local/share/bash-completion/completions/annals")]
     Completions {
@@ -95,6 +110,16 @@ pub(crate) struct UpArgs {
     /// Loopback address to listen on, `127.0.0.1:PORT`, or a port alone; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) listen: String,
+    /// Begin a read model that has no generation yet with this version instead of the newest
+    #[arg(long, value_name = "NAME=VERSION")]
+    pub(crate) first_version: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Leave the server running and print where it is
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -251,3 +276,63 @@ pub(crate) enum LogCommand {
     /// Count events by context and type
     Stats,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The read model
+    pub(crate) name: String,
+    /// The version to build; the newest unless given
+    #[arg(long, value_name = "N")]
+    pub(crate) version: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  annals rebuild portfolio --yes --reason 'release counts' && annals verify portfolio"
+)]
+pub(crate) struct RebuildArgs {
+    /// The read model
+    pub(crate) name: String,
+    /// The version to build; the newest unless given
+    #[arg(long, value_name = "N")]
+    pub(crate) version: Option<u32>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Memory that rows may take while folding, MiB; above it the fold goes over the log once per part of the keys
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub(crate) memory: Option<u32>,
+    /// Read at most this many events per second
+    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) throttle: Option<u32>,
+    /// Why, kept with the generation
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The read models; all unless given
+    pub(crate) names: Vec<String>,
+    /// This generation instead of the live one
+    #[arg(long, value_name = "N")]
+    pub(crate) generation: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SwitchArgs {
+    /// The read model
+    pub(crate) name: String,
+    /// This generation instead of the newest ready one
+    #[arg(long, value_name = "N")]
+    pub(crate) generation: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The read model
+    pub(crate) name: String,
+}
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,10 @@ pub(crate) async fn verify_log(global: &Global, output: Output) -> anyhow::Resul
     let progress = Progress::start("log verify", "records", None);
     let known = |schema| CATALOGUE.get(schema).is_some();
     let verified = verify(&*log, ALL, &known, &mut |at| progress.set(at.records)).await;
-    progress.finish();
+    match output.format() {
+        Format::Table => _ = progress.finish(),
+        Format::Json | Format::Jsonl => progress.clear(),
+    }
     let report = verified.map_err(|error| read_failure(&error))?;
     write(output, &report)?;
     if report.is_sound() {

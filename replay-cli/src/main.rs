@@ -7,11 +7,13 @@ use clap::{CommandFactory, Parser};
 mod cli;
 mod client;
 mod data_dir;
+mod demo;
 mod endpoint;
 mod exit;
 mod import;
 mod limits;
 mod log_tools;
+mod operate;
 mod output;
 mod progress;
 mod talk;
@@ -47,8 +49,15 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
             Ok(Exit::Ok)
         }
         Command::Up(args) => up::run(global, args).await,
+        Command::Demo(args) => demo::run(output, args).await,
         Command::Token { command: TokenCommand::Mint(args) } => token::mint(global, output, args),
         Command::Log { command: LogCommand::Verify } => log_tools::verify_log(global, output).await,
         Command::Log { command: LogCommand::Stats } => log_tools::log_stats(global, output).await,
+        Command::Status => operate::status::run(global, output).await,
+        Command::Plan(args) => operate::plan::run(global, output, args).await,
+        Command::Rebuild(args) => operate::rebuild::run(global, output, args).await,
+        Command::Verify(args) => operate::verify::run(global, output, args).await,
+        Command::Promote(args) => operate::switch::promote(global, output, args).await,
+        Command::Rollback(args) => operate::switch::rollback(global, output, args).await,
     }
 }

@@ -22,7 +22,7 @@ pub(crate) enum Format {
 /// One column of a table: its heading and where its value lies in a record, as a JSON pointer.
 #[derive(Clone, Debug)]
 pub(crate) struct Column {
-    heading: String,
+    pub(crate) heading: String,
     pointer: String,
 }
 
@@ -74,8 +74,11 @@ impl Output {
     }
 }
 
-/// A table of records as text, without the line's end.
+/// A table of records as text, without the line's end. What no record has is left out.
 pub(crate) fn render(records: &[Value], columns: &[Column], styled: bool) -> String {
+    let given =
+        |column: &&Column| records.iter().any(|record| record.pointer(&column.pointer).is_some_and(|v| !v.is_null()));
+    let columns: Vec<&Column> = columns.iter().filter(|column| records.is_empty() || given(column)).collect();
     let numeric: Vec<bool> = columns
         .iter()
         .map(|column| {

@@ -50,6 +50,13 @@ impl Progress {
         }
     }
 
+    /// Says what is being done now.
+    pub(crate) fn enter(&self, stage: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{}: {stage}", self.title));
+        }
+    }
+
     /// Says how much is done.
     pub(crate) fn set(&self, done: u64) {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,6 +10,7 @@ use annals_engine::engine::{Engine, EngineOptions};
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::log::{EventLog, Owner};
 use annals_engine::runner::ReadModels;
+use annals_engine::sink::GenerationStore as _;
 use annals_projectors::queries::Queries;
 use annals_projectors::sinks::SqliteStore;
 use anyhow::Context as _;
@@ -22,11 +23,13 @@ use crate::data_dir::{DataDir, log_failure};
 use crate::endpoint::{self, Endpoint};
 use crate::exit::{Exit, Failure};
 use crate::limits;
+use crate::operate::store_failure;
 use crate::output::render_pairs;
 
 /// `up`.
 pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
     let address = loopback(&args.listen)?;
+    let first_versions = first_versions(&args.first_version)?;
     let dir = DataDir::create(&global.data)?;
     // Held until the process ends.
     let _lock = dir.lock()?;
@@ -45,12 +48,12 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
     let engine = Engine::start(shared, annals_aggregates::contexts(), annals_schemas::CATALOGUE, &options)
         .await
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let definitions = annals_projectors::definitions();
-    let stored = definitions.iter().map(annals_projectors::Definition::stored).collect();
-    let store = SqliteStore::open(dir.root(), stored, log.id()).await.context("the read models cannot be opened")?;
-    let read_models = ReadModels::start(log.clone(), Arc::new(store.clone())).await.context("the read models")?;
+    let store = dir.read_models(log.id()).await?;
+    begin_with(&store, &first_versions).await?;
+    let read_models =
+        ReadModels::start(log.clone(), Arc::new(store.clone())).await.map_err(|error| store_failure(&error))?;
     let read_models = Arc::new(read_models);
-    let queries = Queries::new(definitions, dir.cursor_key()?);
+    let queries = Queries::new(annals_projectors::definitions(), dir.cursor_key()?);
     let key = dir.signing_key()?;
     let url = format!("http://{}", listener.local_addr().context("the listener has no address")?);
     let identity = dir.identity()?;
@@ -81,6 +84,20 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
     Ok(Exit::Ok)
 }
 
+/// Gives read models that have no generation yet their first one in another version than the newest.
+async fn begin_with(store: &SqliteStore, versions: &[(String, u32)]) -> anyhow::Result<()> {
+    for (name, version) in versions {
+        let model = store.read_model(name, *version).ok_or_else(|| {
+            let carried: Vec<String> =
+                store.read_models().iter().map(|model| format!("{}={}", model.name(), model.version())).collect();
+            Failure::usage(format!("--first-version {name}={version}: this build does not carry it"))
+                .remedy(format!("it carries {}", carried.join(", ")))
+        })?;
+        store.ensure_live(&model).await.map_err(|error| store_failure(&error))?;
+    }
+    Ok(())
+}
+
 /// The address to listen on. Anything but loopback is refused: tokens travel in clear text.
 fn loopback(text: &str) -> Result<SocketAddr, Failure> {
     let address = match text.parse::<u16>() {
@@ -95,6 +112,20 @@ fn loopback(text: &str) -> Result<SocketAddr, Failure> {
     }
     Err(Failure::usage(format!("--listen {text} is no loopback address"))
         .remedy("this server has no transport security; listen on 127.0.0.1 and put a proxy in front"))
+}
+
+/// `NAME=VERSION` pairs.
+fn first_versions(pairs: &[String]) -> Result<Vec<(String, u32)>, Failure> {
+    let parse = |pair: &String| {
+        let (name, version) = pair.split_once('=')?;
+        Some((name.to_owned(), version.parse().ok()?))
+    };
+    pairs
+        .iter()
+        .map(|pair| {
+            parse(pair).ok_or_else(|| Failure::usage(format!("--first-version {pair}: write it as NAME=VERSION")))
+        })
+        .collect()
 }
 
 /// Cancelled by the first SIGINT or SIGTERM; a second one ends the process at once.
@@ -138,6 +169,7 @@ fn banner(dir: &DataDir, url: &str) {
             ("token", format!("in {}", endpoint::path(dir.root()).display())),
             ("try", format!("annals{at} import cargo-lock Cargo.lock")),
             ("", format!("annals{at} query portfolio.applications --workspace inventory")),
+            ("", format!("annals{at} status")),
             ("stop", "Ctrl-C".to_owned()),
         ])
     );
@@ -155,5 +187,13 @@ mod tests {
         for refused in ["0.0.0.0:80", "192.168.0.1:80", "[::]:80", "example.org:80", "", "70000"] {
             assert_eq!(loopback(refused).unwrap_err().exit, Exit::Usage, "{refused}");
         }
+    }
+
+    #[test]
+    fn first_versions_are_pairs() {
+        let pairs = |text: &str| first_versions(&[text.to_owned()]).ok();
+        assert_eq!(pairs("portfolio=1"), Some(vec![("portfolio".to_owned(), 1)]));
+        assert_eq!(pairs("portfolio"), None);
+        assert_eq!(pairs("portfolio=x"), None);
     }
 }

@@ -15,7 +15,7 @@ fn line(name: &str) -> CommandLine {
 #[test]
 fn a_request_is_bounded_in_lines_and_bytes() {
     let big = CommandLine { label: "big".into(), line: "x".repeat(limits::IMPORT_CHUNK_BYTES) };
-    let mut lines = vec![line("a"), big.clone(), line("b")].into_iter().map(Ok);
+    let mut lines = vec![line("a"), big, line("b")].into_iter().map(Ok);
     let mut held = None;
     let mut chunk =
         || next_chunk(&mut lines, &mut held).unwrap().into_iter().map(|line| line.label).collect::<Vec<_>>();

@@ -18,13 +18,20 @@ pub(crate) fn human(value: &Value) -> String {
         Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
             items.iter().map(human).collect::<Vec<_>>().join(", ")
         }
-        Value::Array(_) | Value::Object(_) => value.to_string(),
+        Value::Object(fields) => {
+            let given = fields.iter().filter(|(_, value)| !value.is_null());
+            given.map(|(name, value)| format!("{name} {}", human(value))).collect::<Vec<_>>().join(", ")
+        }
+        Value::Array(_) => value.to_string(),
     }
 }
 
 fn text_cell(text: &str) -> String {
     if Uuid::parse_str(text).is_ok() {
         return short_id(text);
+    }
+    if let Some(id) = text.strip_prefix("user:") {
+        return format!("user:{}", short_id(id));
     }
     match text.parse::<jiff::Timestamp>() {
         Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),

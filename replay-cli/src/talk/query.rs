@@ -28,13 +28,13 @@ pub(crate) async fn run(global: &Global, output: Output, args: &QueryArgs) -> an
         page = ask.page(Some(&next)).await.map_err(Failure::from)?;
         rows.append(&mut take_rows(&mut page));
     }
-    write(output, page, rows)
+    write(output, name, page, rows)
 }
 
-fn write(output: Output, mut page: Value, rows: Vec<Value>) -> anyhow::Result<Exit> {
+fn write(output: Output, name: &str, mut page: Value, rows: Vec<Value>) -> anyhow::Result<Exit> {
     match output.format() {
         Format::Table => {
-            output.records(&rows, &columns_of(&rows))?;
+            output.records(&rows, &columns_of(&rows, &known_order(name)))?;
             if let Some(next) = next_cursor(&page) {
                 eprintln!("more rows: add --all, or --cursor {next}");
             }
@@ -128,18 +128,31 @@ fn next_cursor(page: &Value) -> Option<String> {
     page.get("next_cursor").and_then(Value::as_str).map(str::to_owned)
 }
 
-/// Columns for people: what every row leaves empty is left out, and so is an id whose row also has the name.
-pub(crate) fn columns_of(rows: &[Value]) -> Vec<Column> {
+/// The columns of a query as this build orders them; a server of another build may have others.
+fn known_order(query: &str) -> Vec<&'static str> {
+    let newest_first = annals_projectors::definitions().into_iter().rev();
+    let mut queries = newest_first.flat_map(|definition| definition.queries);
+    let known = queries.find(|known| known.name == query);
+    known.map_or_else(Vec::new, |query| query.columns.iter().map(|column| column.name).collect())
+}
+
+/// Columns for people: names first, ids last, and no id whose row also has the name.
+pub(crate) fn columns_of(rows: &[Value], order: &[&str]) -> Vec<Column> {
     let Some(Value::Object(first)) = rows.first() else { return columns(&[("(no rows)", "/")]) };
     let has = |name: &str| first.contains_key(name);
-    let shown = |name: &str| {
-        let named = name.strip_suffix("_application_id").is_some_and(|end| has(&format!("{end}_name")))
-            || name.strip_suffix("_id").is_some_and(has);
-        !named && rows.iter().any(|row| row.get(name).is_some_and(|value| !value.is_null()))
+    let named = |name: &str| {
+        name.strip_suffix("_application_id").is_some_and(|end| has(&format!("{end}_name")))
+            || name.strip_suffix("_id").is_some_and(has)
     };
-    // A name says more than an id, so it comes first.
-    let mut names: Vec<&String> = first.keys().filter(|name| shown(name)).collect();
-    names.sort_by_key(|name| !matches!(name.as_str(), "name" | "slug" | "from_name" | "to_name" | "step"));
+    let mut names: Vec<&str> = first.keys().map(String::as_str).filter(|name| !named(name)).collect();
+    names.sort_by_key(|name| {
+        let rank = match *name {
+            "name" | "slug" | "from_name" | "to_name" | "step" => 0,
+            id if id == "id" || id.ends_with("_id") => 2,
+            _ => 1,
+        };
+        (rank, order.iter().position(|known| known == name).unwrap_or(usize::MAX))
+    });
     names.iter().map(|name| Column::new(&name.replace('_', " "), &format!("/{name}"))).collect()
 }
 
@@ -148,14 +161,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_shows_names_before_ids_and_leaves_empty_columns_out() {
-        let rows = [
-            json!({"id": "x", "from_application_id": "y", "from_name": "app", "kind": "build", "requirement": null}),
-            json!({"id": "x", "from_application_id": "y", "from_name": "tool", "kind": "build", "requirement": null}),
-        ];
-        let headings = format!("{:?}", columns_of(&rows));
-        assert!(!headings.contains("requirement") && !headings.contains("from application id"), "{headings}");
-        assert!(headings.find("from name") < headings.find("\"id\""), "{headings}");
+    fn a_table_shows_names_first_and_ids_last_and_no_id_that_has_a_name() {
+        let rows = [json!({"id": "x", "from_application_id": "y", "from_name": "app", "kind": "build", "a": 1})];
+        let order = known_order("portfolio.dependencies");
+        assert!(order.contains(&"from_name"));
+        let headings: Vec<String> = columns_of(&rows, &order).into_iter().map(|column| column.heading).collect();
+        assert_eq!(headings, ["from name", "kind", "a", "id"]);
     }
 
     #[test]

@@ -1,0 +1,160 @@
+//! The guided tour: the whole path on real input, with real processes, each claim held against what is found.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::cli::DemoArgs;
+use crate::exit::{Exit, Failure};
+use crate::import::cargo_lock::Inventory;
+use crate::output::cell::count;
+use crate::output::{Output, columns};
+
+mod crash;
+mod inventory;
+mod proof;
+mod schema_change;
+mod server;
+mod stage;
+mod tool;
+mod writer;
+
+use server::Server;
+use stage::Stage;
+use tool::Tool;
+
+/// This repository's own lock file, as it was when this binary was built.
+const OWN_LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"));
+
+/// The slug of the workspace that the first import goes into.
+const FIRST_WORKSPACE: &str = "annals";
+
+/// What all steps work with.
+#[derive(Debug)]
+struct Demo {
+    stage: Stage,
+    tool: Tool,
+    data: PathBuf,
+    inventory: Inventory,
+    server: Server,
+    /// The workspace of the first import.
+    workspace: Uuid,
+}
+
+/// `demo`.
+pub(crate) async fn run(output: Output, args: &DemoArgs) -> anyhow::Result<Exit> {
+    let directory = tempfile::Builder::new().prefix("annals-demo-").tempdir().context("no temporary directory")?;
+    let done = tokio::select! {
+        done = tour(directory.path(), output) => done,
+        _ = tokio::signal::ctrl_c() => {
+            return Err(Failure::new(Exit::Interrupted, "interrupted").remedy("nothing is left behind; run `annals demo` again").into());
+        }
+    };
+    let Demo { server, .. } = match done {
+        Ok(demo) => demo,
+        Err(error) => {
+            eprintln!("\nthe server: {}", server::last_words(directory.path()));
+            return Err(error);
+        }
+    };
+    if args.keep {
+        keep(server, directory);
+    } else {
+        server.stop().await?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// All steps, in order.
+async fn tour(data: &Path, output: Output) -> anyhow::Result<Demo> {
+    let mut demo = begin(data).await?;
+    inventory::import(&mut demo).await?;
+    inventory::look(&mut demo).await?;
+    inventory::send_again(&mut demo).await?;
+    crash::kill_and_resume(&mut demo).await?;
+    schema_change::run(&mut demo).await?;
+    proof::everything(&mut demo).await?;
+    let stage = &demo.stage;
+    eprintln!();
+    let proofs = stage.proofs();
+    output.records(proofs, &columns(&[("what was proved", "/claim"), ("found", "/found")]))?;
+    eprintln!("\n{} claims held, in {:.1} s", proofs.len(), stage.seconds());
+    Ok(demo)
+}
+
+async fn begin(data: &Path) -> anyhow::Result<Demo> {
+    let mut stage = Stage::new();
+    let inventory = Inventory::parse(OWN_LOCK).context("the lock file in this binary")?;
+    let tool = Tool::new(data)?;
+    stage.heading("Start everything on an empty directory");
+    stage.command("annals up --first-version portfolio=1");
+    let server = Server::start(tool.binary(), data, &["--first-version", "portfolio=1"]).await?;
+    stage.say(&format!(
+        "process {}, {}, log and read models in {}",
+        server.endpoint.pid,
+        server.endpoint.url,
+        data.display()
+    ));
+    stage.say("read model portfolio begins with its version 1; this build also carries version 2, for later");
+    Ok(Demo { stage, tool, data: data.to_owned(), inventory, server, workspace: Uuid::nil() })
+}
+
+fn keep(server: Server, directory: TempDir) {
+    let data = directory.keep();
+    let endpoint = server.keep();
+    eprintln!();
+    eprintln!("the server runs on:  {}", endpoint.url);
+    eprintln!("data directory:      {}", data.display());
+    eprintln!("its token:           in {}", crate::endpoint::path(&data).display());
+    eprintln!("try:                 annals --data {} status", data.display());
+    eprintln!(
+        "                     annals --data {} query portfolio.applications --workspace {FIRST_WORKSPACE}",
+        data.display()
+    );
+    eprintln!("end it:              kill {}", endpoint.pid);
+}
+
+impl Demo {
+    /// All rows of a query, which must cover what a token stands for.
+    async fn rows(
+        &self,
+        name: &str,
+        workspace: Uuid,
+        more: &[(&str, &str)],
+        token: &str,
+    ) -> anyhow::Result<Vec<Value>> {
+        let mut parameters = vec![("workspace_id".to_owned(), workspace.to_string())];
+        parameters.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let ask = crate::talk::query::Ask { client: &self.server.client, name, parameters, token: Some(token) };
+        ask.all().await.map_err(|error| Failure::from(error).into())
+    }
+
+    /// Events of the log, by context, counted by another process.
+    async fn events_in_log(&self, context: &str) -> anyhow::Result<u64> {
+        let stats = self.tool.run(&self.stage, &["log", "stats"]).await?;
+        let rows = stats["events"].as_array().context("`annals log stats` has no events")?;
+        let of_context = rows.iter().filter(|row| row["context"] == context);
+        Ok(of_context.filter_map(|row| row["events"].as_u64()).sum())
+    }
+}
+
+/// A claim and a number, as a proof says it.
+fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}", count(number))
+}
+
+/// The first records of a list, and how many more there are.
+fn first_rows(stage: &Stage, rows: &[Value], shown: usize, pairs: &[(&str, &str)]) {
+    stage.table(&rows[..rows.len().min(shown)], pairs);
+    if rows.len() > shown {
+        stage.say(&format!("… and {} more", count((rows.len() - shown) as u64)));
+    }
+}
+
+/// A command body for a workspace.
+fn body(request: &str, workspace: Uuid, aggregate: Uuid, payload: &Value) -> Value {
+    json!({"client_request_id": request, "workspace_id": workspace, "aggregate_id": aggregate, "payload": payload})
+}

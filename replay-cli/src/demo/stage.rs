@@ -1,0 +1,96 @@
+//! What the demo says while it works, on stderr, and what it has proved, kept for the end.
+
+use std::io::{IsTerminal, stderr};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::output::{columns, render};
+
+/// The demo's voice and its ledger of proofs.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    started: Instant,
+    styled: bool,
+    heading: u32,
+    proofs: Vec<Value>,
+}
+
+/// Something that the demo set out to show does not hold.
+#[derive(Debug, thiserror::Error)]
+#[error("this does not hold: {claim}: {found}")]
+pub(crate) struct Disproved {
+    /// What should hold.
+    claim: String,
+    /// What was found instead.
+    found: String,
+}
+
+impl Stage {
+    /// Begins.
+    pub(crate) fn new() -> Self {
+        Self { started: Instant::now(), styled: stderr().is_terminal(), heading: 0, proofs: Vec::new() }
+    }
+
+    /// Begins a step.
+    pub(crate) fn heading(&mut self, text: &str) {
+        self.heading += 1;
+        let number = self.heading;
+        eprintln!();
+        if self.styled { eprintln!("\u{1b}[1;36m{number}. {text}\u{1b}[0m") } else { eprintln!("{number}. {text}") }
+    }
+
+    /// Says something.
+    pub(crate) fn say(&self, text: &str) {
+        for line in text.lines() {
+            eprintln!("   {line}");
+        }
+    }
+
+    /// Shows a command line as the user would type it.
+    pub(crate) fn command(&self, line: &str) {
+        if self.styled { eprintln!("   \u{1b}[2m$ {line}\u{1b}[0m") } else { eprintln!("   $ {line}") }
+    }
+
+    /// Shows records as a table.
+    pub(crate) fn table(&self, records: &[Value], pairs: &[(&str, &str)]) {
+        self.say(&render(records, &columns(pairs), false));
+    }
+
+    /// Holds a claim against what was found, says so, and keeps it for the end; the first that does not hold ends the
+    /// demo.
+    pub(crate) fn prove(&mut self, claim: &str, holds: bool, found: impl Into<String>) -> Result<(), Disproved> {
+        let found = found.into();
+        if !holds {
+            return Err(Disproved { claim: claim.to_owned(), found });
+        }
+        let tick = if self.styled { "\u{1b}[32m✓\u{1b}[0m" } else { "✓" };
+        eprintln!("   {tick} {claim}: {found}");
+        self.proofs.push(json!({"claim": claim, "found": found}));
+        Ok(())
+    }
+
+    /// What was proved, in order.
+    pub(crate) fn proofs(&self) -> &[Value] {
+        &self.proofs
+    }
+
+    /// Seconds since the beginning.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_that_does_not_hold_says_what_was_found_and_is_no_proof() {
+        let mut stage = Stage::new();
+        stage.prove("one is one", true, "1").unwrap();
+        let error = stage.prove("one is two", false, "1").unwrap_err();
+        assert_eq!(error.to_string(), "this does not hold: one is two: 1");
+        assert_eq!(stage.proofs().len(), 1);
+    }
+}

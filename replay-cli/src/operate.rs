@@ -1,0 +1,208 @@
+//! The operator's commands. They work on the data directory itself, whether a server runs on it or not: locks, registry
+//! and checkpoints lie in its files.
+
+use std::sync::Arc;
+
+use annals_engine::log::EventLog;
+use annals_engine::log::sqlite::SqliteLog;
+use annals_engine::rebuild::control::Control;
+use annals_engine::rebuild::fold::FoldError;
+use annals_engine::sink::{Generation, GenerationId, GenerationStore, SinkError, StoreError};
+use annals_model::projection::ReadModel;
+use annals_projectors::sinks::SqliteStore;
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::cli::Global;
+use crate::data_dir::DataDir;
+use crate::exit::{Exit, Failure};
+use crate::log_tools::read_failure;
+use crate::progress::Progress;
+
+pub(crate) mod plan;
+pub(crate) mod rebuild;
+pub(crate) mod status;
+pub(crate) mod switch;
+pub(crate) mod verify;
+
+/// A data directory opened by an operator.
+#[derive(Debug)]
+pub(crate) struct Site {
+    log: Arc<SqliteLog>,
+    store: SqliteStore,
+}
+
+impl Site {
+    /// Opens the directory's log to read it, and its read models.
+    pub(crate) async fn open(global: &Global) -> anyhow::Result<Self> {
+        let dir = DataDir::existing(&global.data)?;
+        let log = dir.read_log().await?;
+        let store = dir.read_models(log.id()).await?;
+        Ok(Self { log, store })
+    }
+
+    fn shared_log(&self) -> Arc<dyn EventLog> {
+        self.log.clone()
+    }
+
+    /// Names of the read models, in the order in which this build defines them.
+    fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.store.read_models().iter().map(|model| model.name()).collect();
+        names.dedup();
+        names
+    }
+
+    /// The definition of a read model in this version; in the newest one unless given.
+    fn read_model(&self, name: &str, version: Option<u32>) -> Result<Arc<ReadModel>, Failure> {
+        let of_name = || self.store.read_models().iter().filter(|model| model.name() == name);
+        if of_name().next().is_none() {
+            return Err(Failure::usage(format!("there is no read model {name:?}"))
+                .remedy(format!("there are {}", self.names().join(", "))));
+        }
+        let found = match version {
+            Some(version) => of_name().find(|model| model.version() == version),
+            None => of_name().max_by_key(|model| model.version()),
+        };
+        found.cloned().ok_or_else(|| {
+            let versions: Vec<String> = of_name().map(|model| model.version().to_string()).collect();
+            Failure::usage(format!("this build does not carry version {} of {name}", version.unwrap_or_default()))
+                .remedy(format!("it carries {}", versions.join(", ")))
+        })
+    }
+
+    /// A generation by number; the live one unless given.
+    async fn generation(&self, name: &str, id: Option<u32>) -> anyhow::Result<Generation> {
+        self.read_model(name, None)?;
+        if let Some(id) = id {
+            return self.store.generation(name, GenerationId(id)).await.map_err(|error| store_failure(&error).into());
+        }
+        let live = self.store.live(name).await.map_err(|error| store_failure(&error))?;
+        live.ok_or_else(|| {
+            Failure::new(Exit::Failed, format!("{name} has no live generation"))
+                .remedy(format!("start a server once, or `annals rebuild {name}` and `annals promote {name}`"))
+                .into()
+        })
+    }
+}
+
+/// A generation as JSON.
+pub(crate) fn generation_json(generation: &Generation) -> Value {
+    json!({
+        "read_model": generation.read_model,
+        "version": generation.version,
+        "generation": generation.id,
+        "state": generation.state,
+        "started_at": generation.started_at.to_string(),
+        "finished_at": generation.finished_at.map(|at| at.to_string()),
+        "retired_at": generation.retired_at.map(|at| at.to_string()),
+        "verified_digest": generation.verified_digest,
+        "reason": generation.reason,
+        "failure": generation.failure,
+    })
+}
+
+/// A failure of the registry or of a generation's files, with its exit code.
+pub(crate) fn store_failure(error: &StoreError) -> Failure {
+    let exit = match error {
+        StoreError::Damaged(_) => Exit::Mismatch,
+        StoreError::NoSuchGeneration { .. } | StoreError::UnknownVersion { .. } => Exit::Usage,
+        StoreError::WrongState { .. } => Exit::Conflict,
+        StoreError::Sink(error) => sink_exit(error),
+        StoreError::Unavailable(_) => Exit::Failed,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+/// What a sink's failure means to the caller.
+fn sink_exit(error: &SinkError) -> Exit {
+    match error {
+        SinkError::Damaged { .. } => Exit::Mismatch,
+        SinkError::Unavailable { .. }
+        | SinkError::Refused { .. }
+        | SinkError::Shape { .. }
+        | SinkError::OtherLog { .. }
+        | SinkError::State { .. } => Exit::Failed,
+    }
+}
+
+/// A fold that ended early, with its exit code.
+fn fold_failure(error: &FoldError, resume: &str) -> Failure {
+    match error {
+        FoldError::Cancelled => {
+            Failure::new(Exit::Interrupted, "interrupted; the live generation is as it was").remedy(resume)
+        }
+        FoldError::Read(error) => read_failure(error),
+        FoldError::NoSuchCheckpoint { .. } | FoldError::OtherLog { .. } => {
+            Failure::new(Exit::Mismatch, error.to_string())
+        }
+        FoldError::Apply { .. } | FoldError::SharedRow { .. } | FoldError::Panicked { .. } => {
+            Failure::new(Exit::Failed, error.to_string())
+        }
+    }
+}
+
+/// Watches a long operation: a progress bar, and Ctrl-C asks it to stop.
+#[derive(Debug)]
+struct Watch {
+    follower: JoinHandle<()>,
+    interrupt: JoinHandle<()>,
+}
+
+impl Watch {
+    fn start(title: &str, control: &Control) -> Self {
+        let mut changes = control.progress();
+        let title = title.to_owned();
+        let follower = tokio::spawn(async move {
+            let bar = Progress::start(&title, "events", None);
+            // Ends by being aborted, or with the operation's last hold on its control.
+            while changes.changed().await.is_ok() {
+                let now = *changes.borrow_and_update();
+                bar.enter(stage_name(now.stage));
+                if now.events_total > 0 {
+                    bar.set_total(now.events_total);
+                }
+                bar.set(now.events_done);
+            }
+        });
+        let control = control.clone();
+        let interrupt = tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                control.cancel();
+            }
+        });
+        Self { follower, interrupt }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.follower.abort();
+        self.interrupt.abort();
+    }
+}
+
+fn stage_name(stage: annals_engine::rebuild::control::Stage) -> &'static str {
+    use annals_engine::rebuild::control::Stage;
+    match stage {
+        Stage::Preparing => "looking",
+        Stage::Snapshot => "copying rows",
+        Stage::Folding => "folding",
+        Stage::Loading => "loading",
+        Stage::Comparing => "comparing",
+        Stage::Indexing => "indexing",
+        Stage::CatchingUp => "catching up",
+        Stage::Tracing => "tracing events",
+    }
+}
+
+impl DataDir {
+    /// The directory's read models, in the versions that this build carries.
+    pub(crate) async fn read_models(&self, log: annals_model::ids::LogId) -> anyhow::Result<SqliteStore> {
+        let definitions = annals_projectors::definitions().iter().map(annals_projectors::Definition::stored).collect();
+        SqliteStore::open(self.root(), definitions, log)
+            .await
+            .map_err(|error| store_failure(&error))
+            .context("the read models cannot be opened")
+    }
+}

@@ -1,0 +1,146 @@
+//! `status`: read models, their generations, how far they are, and what needs a rebuild and why.
+
+use annals_engine::engine::system_now;
+use annals_engine::rebuild::{Plan, Why, plan};
+use annals_engine::sink::{Generation, GenerationState, GenerationStore};
+use serde_json::{Value, json};
+
+use super::plan::{called_for, plan_failure, why};
+use super::{Site, generation_json, store_failure};
+use crate::cli::Global;
+use crate::client::Client;
+use crate::endpoint::Endpoint;
+use crate::exit::Exit;
+use crate::output::{Format, Output, columns};
+
+/// `status`.
+pub(crate) async fn run(global: &Global, output: Output) -> anyhow::Result<Exit> {
+    let site = Site::open(global).await?;
+    let runners = runners(global).await;
+    let mut lines = Vec::new();
+    let mut advice = Vec::new();
+    for name in site.names() {
+        let newest = site.read_model(name, None)?;
+        let planned = plan(&*site.log, &site.store, &newest, None).await.map_err(|error| plan_failure(&error))?;
+        let generations = site.store.list(name).await.map_err(|error| store_failure(&error))?;
+        let mut of_name = Vec::new();
+        for generation in &generations {
+            of_name.push(line(&site, generation, &planned, &runners).await);
+        }
+        advice.extend(advise(name, &planned, &of_name));
+        lines.extend(of_name);
+    }
+    match output.format() {
+        Format::Json => output.document(&json!({"generations": lines, "advice": advice}), String::new)?,
+        Format::Jsonl => output.records(&lines, &[])?,
+        Format::Table => {
+            let shown = [
+                ("read model", "/read_model"),
+                ("version", "/version"),
+                ("generation", "/generation"),
+                ("state", "/state"),
+                ("runner", "/runner"),
+                ("lag events", "/lag_events"),
+                ("lag s", "/lag_seconds"),
+                ("verified", "/verified"),
+                ("since", "/started_at"),
+                ("reason", "/reason"),
+                ("trouble", "/trouble"),
+            ];
+            output.records(&lines, &columns(&shown))?;
+            for one in &advice {
+                println!("\n{}: {}\n  → {}", text(one, "read_model"), text(one, "why"), text(one, "remedy"));
+            }
+        }
+    }
+    if output.format() == Format::Table {
+        server(global);
+    }
+    Ok(Exit::Ok)
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
+}
+
+/// How the runners are, as the directory's server tells; nothing where none answers.
+async fn runners(global: &Global) -> Value {
+    match Client::find(global) {
+        Ok(client) => client.get("/v1/read-models", &[]).await.unwrap_or_default(),
+        Err(_) => Value::Null,
+    }
+}
+
+/// One generation and how far it is behind the log.
+async fn line(site: &Site, generation: &Generation, planned: &Plan, runners: &Value) -> Value {
+    let mut line = generation_json(generation);
+    let shortened = |digest: &String| format!("{}…", digest.get(..12).unwrap_or(digest));
+    line["verified"] = json!(generation.verified_digest.as_ref().map(shortened));
+    line["trouble"] = json!(generation.failure);
+    if !generation.state.is_run() {
+        return line;
+    }
+    let read_model = list(&runners["read_models"]).find(|one| one["name"] == line["read_model"]);
+    let shown = read_model.and_then(|one| list(&one["generations"]).find(|one| one["id"] == line["generation"]));
+    if let Some(runner) = shown.map(|shown| &shown["runner"]) {
+        line["runner"] = runner["state"].clone();
+        line["trouble"] = runner["cause"].clone();
+    }
+    let checkpoints = match site.store.checkpoints(generation).await {
+        Ok(checkpoints) => checkpoints,
+        Err(error) => {
+            line["trouble"] = json!(error.to_string());
+            return line;
+        }
+    };
+    let (mut events, mut oldest) = (0, None);
+    let mut positions = Vec::new();
+    for extent in &planned.partitions {
+        let reached = checkpoints.get(extent.at);
+        let behind = extent.ordinal.0.saturating_sub(reached.ordinal.0);
+        events += behind;
+        if behind > 0 {
+            oldest = oldest.min(Some(reached.emitted_at)).or(Some(reached.emitted_at));
+        }
+        positions.push(json!({"partition": extent.at.to_string(), "offset": reached.offset, "ordinal": reached.ordinal, "behind": behind}));
+    }
+    line["lag_events"] = json!(events);
+    let seconds = oldest.map_or(0, |oldest| (system_now().0 - oldest.0).max(0) / 1_000_000);
+    line["lag_seconds"] = json!(seconds);
+    line["checkpoint"] = json!(positions);
+    line
+}
+
+/// What an operator should do about a read model, and why.
+fn advise(name: &str, planned: &Plan, lines: &[Value]) -> Vec<Value> {
+    let advice = |why: String, remedy: String| json!({"read_model": name, "why": why, "remedy": remedy});
+    let mut all = Vec::new();
+    if called_for(&planned.why) {
+        all.push(advice(why(planned), format!("annals rebuild {name}")));
+    } else if let Why::ReadyToPromote(ready) = &planned.why {
+        all.push(advice(
+            why(planned),
+            format!("annals verify {name} --generation {0}, then annals promote {name}", ready.id),
+        ));
+    }
+    let live = GenerationState::Live.name();
+    for line in lines.iter().filter(|line| line["state"] == live && line["trouble"].is_string()) {
+        all.push(advice(
+            text(line, "trouble").to_owned(),
+            format!("annals rebuild {name}, then annals promote {name}"),
+        ));
+    }
+    all
+}
+
+fn server(global: &Global) {
+    match Endpoint::read(&global.data) {
+        Ok(Some(endpoint)) => eprintln!("\nserved by process {} at {}", endpoint.pid, endpoint.url),
+        Ok(None) => eprintln!("\nno server runs on {}", global.data.display()),
+        Err(error) => eprintln!("\nendpoint.json cannot be read: {error}"),
+    }
+}

@@ -1,0 +1,65 @@
+//! `promote` and `rollback`: which generation is served.
+
+use annals_engine::sink::{Generation, GenerationId, GenerationState, GenerationStore, PromoteError, Promoted};
+use serde_json::json;
+
+use super::{Site, generation_json, store_failure};
+use crate::cli::{Global, RollbackArgs, SwitchArgs};
+use crate::exit::{Exit, Failure};
+use crate::output::{Output, render_pairs};
+
+/// `promote`.
+pub(crate) async fn promote(global: &Global, output: Output, args: &SwitchArgs) -> anyhow::Result<Exit> {
+    let site = Site::open(global).await?;
+    site.read_model(&args.name, None)?;
+    let target = match args.generation {
+        Some(id) => GenerationId(id),
+        None => newest_ready(&site, &args.name).await?.id,
+    };
+    let promoted = site.store.promote(&args.name, target).await;
+    report(output, promoted.map_err(|error| failure(&error))?)
+}
+
+/// `rollback`.
+pub(crate) async fn rollback(global: &Global, output: Output, args: &RollbackArgs) -> anyhow::Result<Exit> {
+    let site = Site::open(global).await?;
+    site.read_model(&args.name, None)?;
+    let promoted = site.store.rollback(&args.name).await;
+    report(output, promoted.map_err(|error| failure(&error))?)
+}
+
+async fn newest_ready(site: &Site, name: &str) -> anyhow::Result<Generation> {
+    let generations = site.store.list(name).await.map_err(|error| store_failure(&error))?;
+    let newest = generations.into_iter().rev().find(|generation| generation.state == GenerationState::Ready);
+    newest.ok_or_else(|| {
+        Failure::new(Exit::Failed, format!("{name} has no generation that is ready"))
+            .remedy(format!("build one with `annals rebuild {name}`, or name a retired one with --generation"))
+            .into()
+    })
+}
+
+fn report(output: Output, promoted: Promoted) -> anyhow::Result<Exit> {
+    let mut document = generation_json(&promoted.live);
+    document["instead_of"] = promoted.retired.as_ref().map_or_else(|| json!(null), generation_json);
+    let named = |generation: &Generation| format!("generation {} of version {}", generation.id, generation.version);
+    output.document(&document, || {
+        render_pairs(&[
+            ("live", named(&promoted.live)),
+            ("retired", promoted.retired.as_ref().map_or_else(|| "none".to_owned(), named)),
+        ])
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn failure(error: &PromoteError) -> Failure {
+    let name = |read_model: &str| format!("see `annals status`; {read_model} is served as before");
+    match error {
+        PromoteError::Behind { read_model, .. } => Failure::new(Exit::Conflict, error.to_string())
+            .remedy(format!("let a server catch it up, then try again; {}", name(read_model))),
+        PromoteError::AlreadyLive { .. } => Failure::new(Exit::Conflict, error.to_string()),
+        PromoteError::NothingRetired { read_model } => {
+            Failure::new(Exit::Failed, error.to_string()).remedy(name(read_model))
+        }
+        PromoteError::Store(error) => store_failure(error),
+    }
+}

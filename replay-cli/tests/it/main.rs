@@ -1,0 +1,8 @@
+//! The command line as its users meet it: real processes, real files, exit codes.
+#![expect(clippy::unwrap_used, reason = "what fails in a test's own tools fails the test")]
+
+mod importing;
+mod operating;
+mod server;
+mod talking;
+mod usage;

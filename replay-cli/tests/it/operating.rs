@@ -1,0 +1,139 @@
+//! The operator's commands: what they find on a sound directory, and on one that somebody changed.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
+use tempfile::TempDir;
+
+use crate::server::{Server, copy, run};
+
+const ID: &str = "6b0f5c0e-9c43-4a5e-a1d0-5d0f0c7b9a11";
+const NAME: &str = "application-with-a-name-that-is-found-in-the-file";
+
+/// A stopped server's directory with one application in it.
+fn stopped(more: &[&str]) -> TempDir {
+    let server = Server::on(tempfile::tempdir().unwrap(), more);
+    fill(&server);
+    let (code, directory) = server.stop();
+    assert_eq!(code, Some(0));
+    directory
+}
+
+fn fill(server: &Server) {
+    server
+        .run(&["command", "send", "access.workspace.create", "--payload", r#"{"name": "Home", "slug": "home"}"#])
+        .exits(0);
+    let payload = json!({ "name": NAME }).to_string();
+    let register =
+        ["command", "send", "portfolio.application.register", "--workspace", "home", "--id", ID, "--payload", &payload];
+    let sent = server.run(&[&register[..], &["-o", "json"]].concat()).exits(0).json();
+    let release = [
+        "command",
+        "send",
+        "portfolio.application.release_version",
+        "--workspace",
+        "home",
+        "--id",
+        ID,
+        "--payload",
+        r#"{"number": "1.0.0"}"#,
+    ];
+    server.run(&release).exits(0);
+    // Rows are asked for, so that they are there before the server is stopped.
+    let token = sent["consistency_token"].as_str().unwrap();
+    server.run(&["query", "portfolio.applications", "--workspace", "home", "--consistency-token", token]).exits(0);
+}
+
+#[test]
+fn a_flipped_byte_of_the_log_is_found_and_exits_3() {
+    let directory = stopped(&[]);
+    run(directory.path(), &["log", "verify"]).exits(0);
+    let damaged = copy(directory.path());
+    let path = damaged.path().join("log.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(NAME.len()).position(|window| window == NAME.as_bytes()).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let report = run(damaged.path(), &["log", "verify", "-o", "json"]).exits(3).json();
+    assert_eq!(report["ok"], false);
+    let finding = &report["findings"][0];
+    assert!(finding["partition"].as_str().unwrap().starts_with("portfolio/"), "{finding}");
+    assert!(finding["offset"].is_u64() && finding["cause"].is_string(), "{finding}");
+    run(directory.path(), &["log", "verify"]).exits(0);
+}
+
+/// Changes a row of the live generation behind everybody's back.
+fn change(data: &Path, statement: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let options = SqliteConnectOptions::new().filename(data.join("read-models/portfolio/gen-1.db"));
+    let statement = sqlx::AssertSqlSafe(statement.to_owned());
+    runtime.block_on(async {
+        let mut connection = options.connect().await.unwrap();
+        let changed = sqlx::query(statement).execute(&mut connection).await.unwrap();
+        assert_eq!(changed.rows_affected(), 1);
+        connection.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_changed_row_is_found_named_and_exits_3() {
+    let directory = stopped(&[]);
+    let sound = run(directory.path(), &["verify", "portfolio", "-o", "json"]).exits(0).json();
+    assert_eq!(sound[0]["matches"], true);
+    let changed = copy(directory.path());
+    change(changed.path(), "UPDATE applications SET criticality = 'low'");
+    let found = run(changed.path(), &["verify", "portfolio", "-o", "json"]).exits(3).json();
+    assert_eq!((&found[0]["matches"], &found[0]["diverging"]), (&json!(false), &json!(1)));
+    let row = &found[0]["divergences"][0];
+    assert_eq!((&row["table"], &row["id"]), (&json!("applications"), &json!(ID)));
+    assert_eq!((&row["stored"]["criticality"], &row["folded"]["criticality"]), (&json!("low"), &json!("medium")));
+    let shown = run(changed.path(), &["verify", "portfolio"]).exits(3).stdout();
+    assert!(shown.contains(ID) && shown.contains("criticality"), "{shown}");
+    // Rebuilt beside it, verified and promoted, the directory is sound again.
+    run(changed.path(), &["rebuild", "portfolio", "--yes"]).exits(0);
+    run(changed.path(), &["promote", "portfolio"]).exits(0);
+    run(changed.path(), &["verify", "portfolio"]).exits(0);
+}
+
+#[test]
+fn a_schema_change_is_advised_built_promoted_and_rolled_back_while_a_server_runs() {
+    let server = Server::on(tempfile::tempdir().unwrap(), &["--first-version", "portfolio=1"]);
+    fill(&server);
+    let status = server.run(&["status", "-o", "json"]).exits(0).json();
+    assert_eq!(status["advice"][0]["remedy"], "annals rebuild portfolio");
+    assert_eq!(server.run(&["plan", "portfolio", "-o", "json"]).exits(0).json()["called_for"], true);
+    // Nobody can be asked here.
+    server.run(&["rebuild", "portfolio"]).exits(2);
+    let built = server.run(&["rebuild", "portfolio", "--yes", "--reason", "a test", "-o", "json"]).exits(0).json();
+    assert_eq!((&built["state"], &built["version"], &built["reason"]), (&json!("ready"), &json!(2), &json!("a test")));
+    let generation = built["generation"].to_string();
+    server.run(&["verify", "portfolio", "--generation", &generation]).exits(0);
+    server.run(&["promote", "portfolio"]).exits(0);
+    server.run(&["promote", "portfolio", "--generation", &generation]).exits(4);
+    let release_count = |version: u64| {
+        let query = ["query", "portfolio.applications", "--workspace", "home", "-o", "json"];
+        let mut page = Value::Null;
+        crate::server::wait_until("queries are served from the other version", || {
+            page = server.run(&query).exits(0).json();
+            page["version"] == version
+        });
+        page["rows"][0].get("release_count").cloned()
+    };
+    assert_eq!(release_count(2), Some(json!(1)));
+    server.run(&["rollback", "portfolio"]).exits(0);
+    assert_eq!(release_count(1), None);
+    server.run(&["verify"]).exits(0);
+}
+
+#[test]
+fn names_and_numbers_that_are_not_there_are_refused() {
+    let directory = stopped(&[]);
+    run(directory.path(), &["plan", "nothing"]).exits(2);
+    run(directory.path(), &["rebuild", "portfolio", "--version", "99", "--yes"]).exits(2);
+    run(directory.path(), &["verify", "portfolio", "--generation", "99"]).exits(2);
+    run(directory.path(), &["verify", "--generation", "1"]).exits(2);
+    run(directory.path(), &["promote", "portfolio"]).exits(1);
+    run(directory.path(), &["rollback", "portfolio"]).exits(1);
+}
