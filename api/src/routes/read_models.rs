@@ -8,7 +8,8 @@ use annals_engine::log::{EventLog, ReadError};
 use annals_engine::runner::{GenerationStatus, RunnerState};
 use annals_engine::sink::Checkpoints;
 use annals_model::ids::{ContextId, Partition};
-use annals_model::position::{Checkpoint, ContextPartition, Offset};
+use annals_model::position::{Checkpoint, ContextPartition};
+use annals_model::time::Timestamp;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
@@ -178,7 +179,7 @@ impl Lag {
             "context": context.name,
             "partition": partition,
             "offset": at.offset,
-            "emitted_at": Some(at.emitted_at).filter(|_| at.offset > Offset::START),
+            "emitted_at": Some(at.emitted_at).filter(|emitted_at| *emitted_at != Timestamp::default()),
             "lag_events": self.events,
         })
     }
