@@ -26,6 +26,8 @@ pub const LOG_READ_ROWS_MAX: i64 = 4_096;
 pub const LOG_READ_AHEAD_ROWS_MAX: usize = 64;
 /// Prepared statements kept per connection.
 pub const LOG_STATEMENTS_MAX: usize = 600;
+/// Log files that one process keeps open because it looked at their first bytes; it serves one.
+pub const LOG_FILES_PEEKED_MAX: usize = 256;
 /// Bytes written after which the write-ahead log is copied into the database file.
 pub const LOG_CHECKPOINT_BYTES: u64 = 8 << 20;
 /// Size of the write-ahead log above which it is truncated, bytes.

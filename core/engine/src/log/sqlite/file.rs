@@ -1,7 +1,11 @@
 //! The log's file: how it is created, and what must hold before it is used.
 
+use std::collections::VecDeque;
+use std::fs::File;
 use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use annals_model::ids::{ContextId, LogId, Partition};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
@@ -185,19 +189,18 @@ pub(super) fn check_bytes(path: &Path) -> Result<(), OpenError> {
         ErrorKind::NotFound => OpenError::Missing { path: path.into() },
         _ => OpenError::io(path, &error),
     };
-    let mut header = [0; 100];
-    let mut file = std::fs::File::open(path).map_err(io)?;
-    let length = file.metadata().map_err(io)?.len();
+    let (header, length) = peek::<100>(path).map_err(io)?;
     let damaged = |cause| OpenError::Damaged { path: path.into(), cause };
     if length == 0 {
         return Err(damaged("it is empty".into()));
     }
     let magic = b"SQLite format 3\0";
-    let whole = std::io::Read::read_exact(&mut file, &mut header);
     if !header.starts_with(&magic[..magic.len().min(length as usize)]) {
         return Err(OpenError::NotALog { path: path.into(), cause: "it is no sqlite file".into() });
     }
-    whole.map_err(|_| damaged(format!("it ends after {length} bytes")))?;
+    if length < header.len() as u64 {
+        return Err(damaged(format!("it ends after {length} bytes")));
+    }
     // Source: https://sqlite.org/fileformat2.html#the_database_header
     let number = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let page_bytes = match u16::from_be_bytes([header[16], header[17]]) {
@@ -212,6 +215,35 @@ pub(super) fn check_bytes(path: &Path) -> Result<(), OpenError> {
         return Err(damaged(format!("it has {length} of {wanted} bytes")));
     }
     Ok(())
+}
+
+/// The file's first bytes (zeros behind its end) and its length.
+///
+/// The file stays open: POSIX locks belong to a process and a file, and closing any handle drops them all, those of
+/// SQLite's connections to a log that is open already among them. Another process would then take itself for the last
+/// user, and remove a write-ahead log that is still written to.
+/// Source: <https://sqlite.org/howtocorrupt.html>, 2.2.
+fn peek<const N: usize>(path: &Path) -> std::io::Result<([u8; N], u64)> {
+    static PEEKED: Mutex<VecDeque<File>> = Mutex::new(VecDeque::new());
+    let id = |metadata: &std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let wanted = id(&std::fs::metadata(path)?);
+    let mut peeked = PEEKED.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_wanted = |file: &File| file.metadata().is_ok_and(|metadata| id(&metadata) == wanted);
+    let file = match peeked.iter().position(is_wanted) {
+        Some(index) => &peeked[index],
+        None => {
+            let file = File::open(path)?;
+            if peeked.len() >= limits::LOG_FILES_PEEKED_MAX {
+                peeked.pop_front();
+            }
+            peeked.push_back(file);
+            &peeked[peeked.len() - 1]
+        }
+    };
+    let mut bytes = [0; N];
+    let length = file.metadata()?.len();
+    file.read_exact_at(&mut bytes[..N.min(usize::try_from(length).unwrap_or(N))], 0)?;
+    Ok((bytes, length))
 }
 
 /// Checks that the file is a log of a format that this build knows, and reads the log's id.

@@ -274,3 +274,35 @@ async fn many_appends_of_one_event_are_read_in_few_batches_and_the_log_is_copied
     };
     tokio::time::timeout(std::time::Duration::from_secs(60), copied).await.expect("the checkpointer copies");
 }
+
+/// Locks that this process holds on the log's file itself: what tells other processes not to remove its write-ahead log.
+#[cfg(target_os = "linux")]
+fn locks_held(path: &Path) -> usize {
+    use std::os::linux::fs::MetadataExt as _;
+    let inode = format!(":{}", std::fs::metadata(path).unwrap().st_ino());
+    let process = std::process::id().to_string();
+    let locks = std::fs::read_to_string("/proc/locks").unwrap();
+    // Number, kind, mode, access, process, device and inode, range.
+    let held = locks.lines().filter(|line| {
+        let mut fields = line.split_whitespace().skip(4);
+        fields.next() == Some(&process) && fields.next().is_some_and(|file| file.ends_with(&inode))
+    });
+    held.count()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn opening_a_log_again_in_one_process_lets_go_of_no_lock() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.sqlite");
+    let log = open(&path).await;
+    let (writer, mut records) = claim(&log).await;
+    let writer = append(writer, &mut records, &[1]).await;
+    let held = locks_held(&path);
+    assert!(held > 0, "an open connection holds a shared lock");
+    let looking = SqliteLog::open_read_only(&path, &[CONTEXT]).await.unwrap();
+    looking.close().await;
+    drop(looking);
+    assert_eq!(locks_held(&path), held);
+    append(writer, &mut records, &[1]).await;
+}
