@@ -198,8 +198,14 @@ impl Committer {
         let mut connection = settings.connect().await.map_err(failed)?;
         if broken {
             // An fsync that failed once may succeed without having written: only pages that are written again are
-            // known to be durable, and copying the write-ahead log into the file writes them again.
-            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.map_err(failed)?;
+            // known to be durable, and copying the write-ahead log into the file writes them again. All of it: what is
+            // appended behind pages that never reached the disk is lost with them.
+            let checkpoint = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)");
+            let busy: i64 = checkpoint.fetch_one(&mut connection).await.map_err(failed)?;
+            if busy != 0 {
+                let cause = "a reader keeps the write-ahead log of a failed commit from being copied".into();
+                return Err((Line::Broken, Failure::Transient(cause)));
+            }
         }
         Ok(connection)
     }
@@ -232,3 +238,6 @@ async fn discard(connection: SqliteConnection, answers: Answers, failure: Failur
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
