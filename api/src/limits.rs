@@ -35,7 +35,6 @@ pub const HISTORY_PAGE_DEFAULT: usize = 100;
 /// Most events on a page of a history.
 pub const HISTORY_PAGE_MAX: usize = 500;
 /// Most events that are counted to tell how far a generation is behind.
-pub const LAG_EVENTS_COUNTED_MAX: u64 = 100_000;
 /// Workspaces whose state is remembered.
 pub const WORKSPACES_CACHED_MAX: usize = 10_000;
 /// How long a workspace's state is remembered, milliseconds.

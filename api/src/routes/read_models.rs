@@ -14,21 +14,18 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 
 use super::parameters::Parameters;
+use crate::CONTRACT_VERSION;
 use crate::auth::{Caller, ROLE_AUDITOR, ROLE_OPERATOR};
 use crate::problem::{Code, Problem};
 use crate::read_models::Source;
 use crate::shared::Shared;
-use crate::trace::Meta;
-use crate::{CONTRACT_VERSION, limits};
 
 /// `GET /v1/read-models`
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
-    meta: Meta,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     if ![ROLE_OPERATOR, ROLE_AUDITOR].iter().any(|role| caller.roles.contains(*role)) {
@@ -36,12 +33,11 @@ pub(super) async fn list(
         return Err(Problem::new(Code::Forbidden, detail));
     }
     parameters.finish()?;
-    let deadline = meta.deadline();
     let mut read_models = Vec::new();
     for source in shared.read_models.sources() {
         let mut generations = Vec::new();
         for status in shared.read_models.generations(source.name) {
-            generations.push(describe(&shared, source, status, deadline).await?);
+            generations.push(describe(&shared, source, status).await?);
         }
         read_models.push(json!({
             "name": source.name,
@@ -59,12 +55,7 @@ pub(super) async fn list(
 }
 
 /// What the registry knows of a generation, and, where a runner keeps it current, how that fares.
-async fn describe(
-    shared: &Shared,
-    source: &Source,
-    status: GenerationStatus,
-    deadline: Instant,
-) -> Result<Value, Problem> {
+async fn describe(shared: &Shared, source: &Source, status: GenerationStatus) -> Result<Value, Problem> {
     let mut shown = match serde_json::to_value(&status.generation) {
         Ok(Value::Object(shown)) => shown,
         // Texts, numbers and instants: always an object.
@@ -81,7 +72,7 @@ async fn describe(
         Some(_) | None => shared.read_models.checkpoints(&status.generation).await,
     };
     match checkpoints {
-        Ok(checkpoints) => progress(shared, &source.contexts, &checkpoints, deadline, &mut shown).await?,
+        Ok(checkpoints) => progress(shared, &source.contexts, &checkpoints, &mut shown).await?,
         Err(problem) => {
             shown.insert("unreadable".to_owned(), problem.to_json()["detail"].clone());
         }
@@ -107,7 +98,6 @@ async fn progress(
     shared: &Shared,
     contexts: &[ContextId],
     checkpoints: &Checkpoints,
-    deadline: Instant,
     shown: &mut Map<String, Value>,
 ) -> Result<(), Problem> {
     let log = &**shared.engine.log();
@@ -116,7 +106,7 @@ async fn progress(
         for partition in (0..log.partitions(context)).map(Partition) {
             let at = ContextPartition { context, partition };
             let checkpoint = checkpoints.get(at);
-            let behind = Lag::of(log, at, checkpoint, deadline).await.map_err(|error| unreadable(&error))?;
+            let behind = Lag::of(log, at, checkpoint).await.map_err(|error| unreadable(&error))?;
             components.push(behind.component(context, partition, checkpoint));
             lag.add(&behind);
         }
@@ -124,7 +114,6 @@ async fn progress(
     shown.insert("consistency_token".to_owned(), checkpoints.positions().to_token(log.id()).into());
     shown.insert("checkpoints".to_owned(), components.into());
     shown.insert("lag_events".to_owned(), lag.events.into());
-    shown.insert("lag_events_counted".to_owned(), (!lag.counting_stopped).into());
     shown.insert("lag_seconds".to_owned(), lag.seconds.into());
     Ok(())
 }
@@ -133,44 +122,27 @@ async fn progress(
 #[derive(Debug, Default)]
 struct Lag {
     events: u64,
-    /// There are more events than were counted.
-    counting_stopped: bool,
     /// Age of the oldest event that is not in the rows.
     seconds: f64,
 }
 
 impl Lag {
-    /// Counts what lies behind the checkpoint: nothing to read where it has reached the log's end.
-    async fn of(
-        log: &dyn EventLog,
-        at: ContextPartition,
-        from: Checkpoint,
-        deadline: Instant,
-    ) -> Result<Self, ReadError> {
-        let mut lag = Self::default();
-        if from.offset >= log.end(at).await? {
-            return Ok(lag);
+    async fn of(log: &dyn EventLog, at: ContextPartition, from: Checkpoint) -> Result<Self, ReadError> {
+        let events = log.last_ordinal(at).await?.0.saturating_sub(from.ordinal.0);
+        if events == 0 {
+            return Ok(Self::default());
         }
         let mut reader = CheckedReader::open(log, at, from).await?;
-        while let Some(batch) = reader.next().await? {
-            if lag.events == 0
-                && let Some(oldest) = batch.records.first()
-            {
-                let age_micros = system_now().0.saturating_sub(oldest.envelope.emitted_at.0).max(0);
-                lag.seconds = age_micros as f64 / 1e6;
-            }
-            lag.events += batch.records.len() as u64;
-            if lag.events >= limits::LAG_EVENTS_COUNTED_MAX || Instant::now() >= deadline {
-                lag.counting_stopped = true;
-                break;
-            }
-        }
-        Ok(lag)
+        let oldest = match reader.next().await? {
+            Some(batch) => batch.records.first().map(|record| record.envelope.emitted_at),
+            None => None,
+        };
+        let age_micros = oldest.map_or(0, |oldest| system_now().0.saturating_sub(oldest.0).max(0));
+        Ok(Self { events, seconds: age_micros as f64 / 1e6 })
     }
 
     fn add(&mut self, other: &Self) {
         self.events += other.events;
-        self.counting_stopped |= other.counting_stopped;
         self.seconds = self.seconds.max(other.seconds);
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use annals_engine::log::{BoxFuture, ClaimError, Claimed, EventLog, LogReader, MetaError, Owner, RawBatch, ReadError};
 use annals_model::ids::{ContextId, LogId};
-use annals_model::position::{ContextPartition, Offset};
+use annals_model::position::{ContextPartition, Offset, Ordinal};
 use tokio::sync::watch;
 
 /// The log, whose readers deliver nothing while it is held.
@@ -38,6 +38,9 @@ impl EventLog for HeldLog {
     }
     fn end(&self, at: ContextPartition) -> BoxFuture<'_, Result<Offset, ReadError>> {
         self.log.end(at)
+    }
+    fn last_ordinal(&self, at: ContextPartition) -> BoxFuture<'_, Result<Ordinal, ReadError>> {
+        self.log.last_ordinal(at)
     }
     fn meta_get(&self, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, ReadError>> {
         self.log.meta_get(key)

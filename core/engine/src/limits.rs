@@ -8,6 +8,8 @@ pub const READ_BATCH_BYTES_MAX: usize = 4 << 20;
 pub const SNAPSHOT_CHUNK_ROWS_MAX: usize = 1_024;
 /// How long a promotion holds the live generation still while it waits for the target's runner, milliseconds.
 pub const PROMOTE_WAIT_MS_MAX: u64 = 1_000;
+/// How long a switch to a promoted generation waits until it has reached what was shown before, milliseconds.
+pub const SWITCH_WAIT_MS_MAX: u64 = 1_000;
 /// How often a process looks whether another one changed the registry of generations, milliseconds.
 pub const REGISTRY_POLL_MS: u64 = 250;
 /// Most appends and claims waiting for the SQLite log's committer; one more waits in its caller.

@@ -19,7 +19,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use annals_model::ids::{ContextId, LogId};
-use annals_model::position::{ClaimEpoch, ContextPartition, Offset, RecordOffset};
+use annals_model::position::{ClaimEpoch, ContextPartition, Offset, Ordinal, RecordOffset};
 
 /// A boxed future; one per batch.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -54,6 +54,9 @@ pub trait EventLog: Send + Sync + fmt::Debug {
     /// A position to read *up to*: a reader whose position has reached it has seen everything that was durable when
     /// this was called.
     fn end(&self, at: ContextPartition) -> BoxFuture<'_, Result<Offset, ReadError>>;
+
+    /// Ordinal of the partition's last durable record, 0 if it has none: what lag in events is counted with.
+    fn last_ordinal(&self, at: ContextPartition) -> BoxFuture<'_, Result<Ordinal, ReadError>>;
 
     /// `count` records that follow each other from `first` on, `$claim`s left out: the events of one command.
     fn read_run(

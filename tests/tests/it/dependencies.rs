@@ -20,7 +20,11 @@ fn used() -> BTreeSet<String> {
 
 /// First column of the table in docs/dependencies.md.
 fn explained(document: &str) -> BTreeSet<String> {
-    document.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(name, _)| name.to_owned()).collect()
+    document
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(name, _)| name.to_owned())
+        .collect()
 }
 
 /// Keys of `[workspace.dependencies]` that are no package of ours.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use annals_model::ids::{ContextId, LogId};
-use annals_model::position::{ClaimEpoch, ContextPartition, Offset, RecordOffset};
+use annals_model::position::{ClaimEpoch, ContextPartition, Offset, Ordinal, RecordOffset};
 use tokio::sync::watch;
 
 pub use self::faults::{Fault, Faults};
@@ -235,6 +235,13 @@ impl EventLog for MemoryLog {
         Box::pin(async move {
             self.shared.check_read(at)?;
             Ok(self.shared.state().stored.get(&at).map_or(Offset::START, |stored| stored.next))
+        })
+    }
+
+    fn last_ordinal(&self, at: ContextPartition) -> BoxFuture<'_, Result<Ordinal, ReadError>> {
+        Box::pin(async move {
+            self.shared.check_read(at)?;
+            Ok(self.shared.state().stored.get(&at).map_or(Ordinal::ZERO, |stored| stored.ordinal))
         })
     }
 

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annals_model::ids::{ContextId, LogId};
-use annals_model::position::{ContextPartition, Offset, RecordOffset};
+use annals_model::position::{ContextPartition, Offset, Ordinal, RecordOffset};
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -29,7 +29,7 @@ use self::committer::{Claim, Committer, PutMeta, Request, WrittenBytes};
 use self::connections::{Access, ReadConnections, connect};
 use self::failure::Failure;
 pub use self::file::OpenError;
-use self::heads::{read_head, read_heads};
+use self::heads::{Head, read_head, read_heads};
 use self::reader::SqliteReader;
 use self::wake::Wake;
 use self::writer::SqliteWriter;
@@ -187,9 +187,13 @@ impl Shared {
         Ok(answer)
     }
 
-    async fn end(&self, at: ContextPartition) -> Result<Offset, ReadError> {
+    async fn head(&self, at: ContextPartition) -> Result<Head, ReadError> {
         let head = self.read(Some(at), async |connection| read_head(connection, at).await).await;
-        head.map(|head| head.next).map_err(|failure| failure.into_read_error(at, RecordOffset(0)))
+        head.map_err(|failure| failure.into_read_error(at, RecordOffset(0)))
+    }
+
+    async fn end(&self, at: ContextPartition) -> Result<Offset, ReadError> {
+        self.head(at).await.map(|head| head.next)
     }
 }
 
@@ -231,6 +235,10 @@ impl EventLog for SqliteLog {
 
     fn end(&self, at: ContextPartition) -> BoxFuture<'_, Result<Offset, ReadError>> {
         Box::pin(self.shared.end(at))
+    }
+
+    fn last_ordinal(&self, at: ContextPartition) -> BoxFuture<'_, Result<Ordinal, ReadError>> {
+        Box::pin(async move { self.shared.head(at).await.map(|head| head.ordinal) })
     }
 
     fn meta_get(&self, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, ReadError>> {

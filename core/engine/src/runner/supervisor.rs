@@ -213,6 +213,9 @@ impl Supervisor {
             generations.extend(self.store.list(name).await?);
         }
         self.end_runners(&generations).await;
+        for generation in generations.iter().filter(|generation| generation.state == GenerationState::Live) {
+            self.let_reads_go_on(generation).await;
+        }
         let mut view = View::default();
         for generation in generations {
             let problem = self.keep(&generation).await.err().map(|error| error.to_string());
@@ -227,6 +230,29 @@ impl Supervisor {
         }
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
         Ok(())
+    }
+
+    /// Before another generation serves: it must have reached what the one before has shown, and a retired generation
+    /// keeps moving until this process notices the promotion. So that one is held still until the new one is there.
+    async fn let_reads_go_on(&mut self, live: &Generation) {
+        let shown = self.view.read().unwrap_or_else(PoisonError::into_inner).live.get(&live.read_model).cloned();
+        let Some(shown) = shown.filter(|shown| shown.generation.id != live.id) else { return };
+        let problem = self.keep(live).await.err();
+        let held = self.runners.remove(&(live.read_model.clone(), shown.generation.id));
+        if let Some(held) = held {
+            held.handle.stop().await;
+        }
+        // It is started again with all others that have no runner.
+        let Some(kept) = self.runners.get(&(live.read_model.clone(), live.id)) else {
+            tracing::warn!(generation = %live, ?problem, "promoted generation has no runner, reads may go back");
+            return;
+        };
+        let (read_model, progress) = (kept.read_model.clone(), kept.handle.progress.clone());
+        let next = LiveReadModel { generation: live.clone(), read_model, progress };
+        let wait_max = Duration::from_millis(limits::SWITCH_WAIT_MS_MAX);
+        if let Err(error) = next.wait_for(&shown.positions(), wait_max).await {
+            tracing::warn!(%error, "promoted generation has not reached the one before, reads may go back");
+        }
     }
 
     /// Ends the runners of generations that are gone, and of those that stopped long enough ago to be tried again.

@@ -174,6 +174,9 @@ impl EventLog for BuggyLog {
     fn end(&self, at: ContextPartition) -> BoxFuture<'_, Result<Offset, ReadError>> {
         self.inner.end(at)
     }
+    fn last_ordinal(&self, at: ContextPartition) -> BoxFuture<'_, Result<Ordinal, ReadError>> {
+        self.inner.last_ordinal(at)
+    }
     fn meta_get(&self, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, ReadError>> {
         self.inner.meta_get(key)
     }

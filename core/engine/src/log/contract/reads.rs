@@ -64,6 +64,8 @@ pub(super) async fn the_end_is_reached_by_reading(log: Arc<dyn EventLog>) {
         // `read_all` ends only when the reader's position has reached the end.
         let read = read_all(&*log, at, Offset::START).await;
         assert_eq!(events(&read).len() as u64, owner.records.ordinal.0);
+        let last = log.last_ordinal(at).await.unwrap_or_else(|error| panic!("last ordinal: {error}"));
+        assert_eq!(last, owner.records.ordinal);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals_model::ids::{ContextId, LogId};
-use annals_model::position::{ClaimEpoch, ContextPartition, Offset};
+use annals_model::position::{ClaimEpoch, ContextPartition, Offset, Ordinal};
 
 use crate::log::contract::{CHECKS, CONTEXTS, PATIENCE};
 use crate::log::memory::MemoryLog;
@@ -61,6 +61,9 @@ impl EventLog for Buggy {
     }
     fn end(&self, at: ContextPartition) -> BoxFuture<'_, Result<Offset, ReadError>> {
         self.inner.end(at)
+    }
+    fn last_ordinal(&self, at: ContextPartition) -> BoxFuture<'_, Result<Ordinal, ReadError>> {
+        self.inner.last_ordinal(at)
     }
     fn meta_get(&self, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, ReadError>> {
         self.inner.meta_get(key)
