@@ -151,6 +151,10 @@ async fn fold_and_load(
         let started = Instant::now();
         sink.bulk_load(&shards).await?;
         loading += started.elapsed();
+        if fold.is_finished() {
+            // Millions of rows take a while to be let go of: meanwhile the indexes are built.
+            tokio::task::spawn_blocking(move || drop(shards));
+        }
     }
     Ok((fold.finish(), loading))
 }

@@ -233,6 +233,11 @@ impl Fold {
         joined(read_model, tokio::task::spawn_blocking(finish).await)
     }
 
+    /// True when all keys are finished: there is no further range.
+    pub const fn is_finished(&self) -> bool {
+        self.next.is_none()
+    }
+
     /// What the rows stand for, once [`Self::next`] has said that all keys are finished.
     pub fn finish(self) -> Folded {
         let mut checkpoints = Checkpoints::start(self.log.id());
