@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a test's own tools fails the test")]
 
 mod importing;
+mod kill;
 mod operating;
 mod server;
+mod size;
 mod talking;
 mod usage;
