@@ -191,7 +191,7 @@ pub(crate) enum SendCommand {
     #[command(after_help = "Examples:
   annals command send access.workspace.create --payload '{\"name\": \"Home\", \"slug\": \"home\"}'
   annals command send portfolio.application.register --workspace home --payload @application.json
-  annals command send portfolio.application.release_version --workspace home --id ID \\
+  annals command send portfolio.application.release_version --workspace home --id billing \\
       --payload '{\"number\": \"1.2.0\"}' --expected-version 1 --reason 'release day'")]
     Send(SendArgs),
 }
@@ -207,9 +207,9 @@ pub(crate) struct SendArgs {
     /// The workspace, by id or slug
     #[arg(short, long, value_name = "ID|SLUG")]
     pub(crate) workspace: Option<String>,
-    /// The aggregate; a new one gets an id from the request when none is given
-    #[arg(long, value_name = "ID")]
-    pub(crate) id: Option<uuid::Uuid>,
+    /// The aggregate, by id; an application also by name. A new one gets an id from the request when none is given
+    #[arg(long, value_name = "ID|NAME")]
+    pub(crate) id: Option<String>,
     /// Refuse unless the aggregate has this version
     #[arg(long, value_name = "N")]
     pub(crate) expected_version: Option<u64>,
@@ -256,14 +256,14 @@ pub(crate) struct QueryArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  annals history portfolio.application ID --workspace home")]
+#[command(after_help = "Example:\n  annals history portfolio.application billing --workspace home")]
 pub(crate) struct HistoryArgs {
     /// context.aggregate
     #[arg(value_name = "TYPE")]
     pub(crate) aggregate_type: String,
-    /// The aggregate
-    #[arg(value_name = "ID")]
-    pub(crate) id: uuid::Uuid,
+    /// The aggregate, by id; an application also by name, a workspace by slug
+    #[arg(value_name = "ID|NAME")]
+    pub(crate) id: String,
     /// The workspace, by id or slug
     #[arg(short, long, value_name = "ID|SLUG")]
     pub(crate) workspace: Option<String>,

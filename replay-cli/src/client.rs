@@ -13,8 +13,8 @@ use crate::limits;
 
 pub(crate) mod answer;
 pub(crate) mod lines;
+pub(crate) mod naming;
 pub(crate) mod problem;
-pub(crate) mod workspace;
 
 use answer::Answer;
 use problem::Problem;

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::cli::{CargoLockArgs, Global, HistoryArgs, NdjsonArgs, SendArgs};
-use crate::client::workspace::workspace_id;
+use crate::client::naming::{aggregate_id, workspace_id};
 use crate::client::{CallError, Client};
 use crate::exit::{Exit, Failure};
 use crate::import::cargo_lock::Inventory;
@@ -63,10 +63,15 @@ pub(crate) async fn send(global: &Global, output: Output, args: &SendArgs) -> an
             body[name] = value;
         }
     };
-    if let Some(workspace) = &args.workspace {
-        set("workspace_id", Some(json!(workspace_id(&client, workspace).await?)));
+    let workspace = match &args.workspace {
+        Some(workspace) => Some(workspace_id(&client, workspace).await?),
+        None => None,
+    };
+    if let Some(text) = &args.id {
+        let aggregate_type = args.command_type.rsplit_once('.').map_or("", |(aggregate_type, _)| aggregate_type);
+        set("aggregate_id", Some(json!(aggregate_id(&client, aggregate_type, workspace, text).await?)));
     }
-    set("aggregate_id", args.id.map(|id| json!(id)));
+    set("workspace_id", workspace.map(|id| json!(id)));
     set("expected_version", args.expected_version.map(|version| json!(version)));
     set("correlation_id", args.correlation.map(|id| json!(id)));
     set("reason", args.reason.as_deref().map(|reason| json!(reason)));
@@ -124,7 +129,8 @@ pub(crate) async fn history(global: &Global, output: Output, args: &HistoryArgs)
         Some(workspace) => Some(workspace_id(&client, workspace).await?),
         None => None,
     };
-    let events = events_of(&client, &args.aggregate_type, args.id, workspace).await.map_err(Failure::from)?;
+    let id = aggregate_id(&client, &args.aggregate_type, workspace, &args.id).await?;
+    let events = events_of(&client, &args.aggregate_type, id, workspace).await.map_err(Failure::from)?;
     output.records(&events, &history_columns())?;
     Ok(Exit::Ok)
 }

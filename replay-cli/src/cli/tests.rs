@@ -29,7 +29,7 @@ fn what_contradicts_itself_is_refused() {
         "annals rebuild",
         "annals rebuild portfolio --memory 0",
         "annals import cargo-lock",
-        "annals history portfolio.application not-a-uuid",
+        "annals history portfolio.application",
         "annals token mint --valid-hours 0",
     ] {
         assert!(parsed(line).is_err(), "{line}");

@@ -72,7 +72,7 @@ pub(super) async fn import(demo: &mut Demo) -> anyhow::Result<()> {
 pub(super) async fn look(demo: &mut Demo) -> anyhow::Result<()> {
     let id = application_id(demo.workspace, SHOWN);
     demo.stage.heading("One application: its history, and what breaks if it has a hole");
-    demo.stage.command(&format!("annals history portfolio.application {id} --workspace {FIRST_WORKSPACE}"));
+    demo.stage.command(&format!("annals history portfolio.application {SHOWN} --workspace {FIRST_WORKSPACE}"));
     let events = history(demo, id).await?;
     demo.stage.say(&crate::output::render(&events, &history_columns(), false));
     let releases = events.len().saturating_sub(1);

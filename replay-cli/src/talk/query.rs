@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::{Global, QueryArgs};
-use crate::client::workspace::workspace_id;
+use crate::client::naming::workspace_id;
 use crate::client::{CallError, Client};
 use crate::exit::{Exit, Failure};
 use crate::limits;

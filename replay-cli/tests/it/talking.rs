@@ -47,7 +47,12 @@ fn a_command_is_answered_read_back_and_found_in_its_history() {
     let history = ["history", "portfolio.application", ID, "--workspace", "home"];
     let events = server.run(&[&history[..], &["-o", "json"]].concat()).exits(0).json();
     assert_eq!(events[0]["type"], "application.registered");
-    assert!(server.run(&history).exits(0).stdout().contains("application.registered"));
+    let by_name = ["history", "portfolio.application", "billing", "--workspace", "home"];
+    assert!(server.run(&by_name).exits(0).stdout().contains("application.registered"));
+    server.run(&["history", "portfolio.application", "nobody", "--workspace", "home"]).exits(1);
+    server.run(&["history", "portfolio.application", "billing"]).exits(2);
+    server.run(&["history", "portfolio.project", "billing", "--workspace", "home"]).exits(2);
+    server.run(&["history", "access.workspace", "home"]).exits(0);
 }
 
 #[test]

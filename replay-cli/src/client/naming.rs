@@ -1,0 +1,53 @@
+//! Things by id, or by the name that people know them by.
+
+use uuid::Uuid;
+
+use super::Client;
+use crate::exit::{Exit, Failure};
+
+/// The workspace that the user means: an id as it is, a slug looked up among the tenant's workspaces.
+pub(crate) async fn workspace_id(client: &Client, text: &str) -> anyhow::Result<Uuid> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let found = first_id(client, "access.workspaces", &[("slug", text.to_owned())]).await?;
+    found.ok_or_else(|| {
+        Failure::new(Exit::Failed, format!("there is no workspace {text:?}"))
+            .remedy("name one by id or slug; `annals query access.workspaces` lists them")
+            .into()
+    })
+}
+
+/// The aggregate that the user means: an id as it is; an application by its name, a workspace by its slug.
+pub(crate) async fn aggregate_id(
+    client: &Client,
+    aggregate_type: &str,
+    workspace: Option<Uuid>,
+    text: &str,
+) -> anyhow::Result<Uuid> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let found = match (aggregate_type, workspace) {
+        ("access.workspace", None) => return workspace_id(client, text).await,
+        ("portfolio.application", Some(workspace)) => {
+            let parameters = [("workspace_id", workspace.to_string()), ("name", text.to_owned())];
+            first_id(client, "portfolio.applications", &parameters).await?
+        }
+        ("portfolio.application", None) => {
+            return Err(Failure::usage("an application's name is looked up in a workspace")
+                .remedy("add --workspace")
+                .into());
+        }
+        _ => return Err(Failure::usage(format!("{text:?} is no id; a {aggregate_type} is named by its uuid")).into()),
+    };
+    found.ok_or_else(|| Failure::new(Exit::Failed, format!("there is no {aggregate_type} {text:?} here")).into())
+}
+
+async fn first_id(client: &Client, query: &str, parameters: &[(&str, String)]) -> anyhow::Result<Option<Uuid>> {
+    let page = client.get(&format!("/v1/queries/{query}"), parameters).await.map_err(Failure::from)?;
+    let rows = page["rows"].as_array().map(Vec::as_slice).unwrap_or_default();
+    // A name that was given up may be another's now: what is in use comes first.
+    let row = rows.iter().find(|row| row["status"] == "active").or_else(|| rows.first());
+    Ok(row.and_then(|row| row["id"].as_str()?.parse().ok()))
+}
