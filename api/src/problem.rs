@@ -283,6 +283,13 @@ impl From<CommandError> for Problem {
                 Self::at(Code::RequestIdReused, "client_request_id", detail).with("operation_id", operation.to_string())
             }
             CommandError::TooLarge { .. } => Self::new(Code::CommandTooLarge, detail),
+            // The cause is for the server's own log.
+            CommandError::Defect { aggregate_type, .. } => Self::new(
+                Code::Internal,
+                format!(
+                    "{aggregate_type} cannot decide this command because of a mistake in its code; nothing was written, report it"
+                ),
+            ),
             CommandError::Busy { retry_after } => Self::new(Code::Overloaded, detail).retry_after(retry_after),
             CommandError::Aborted { .. } => Self::new(Code::Aborted, detail),
             CommandError::Unanswered => Self::new(Code::Unanswered, detail),

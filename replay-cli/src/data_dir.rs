@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,7 +46,11 @@ pub(crate) struct ServeLock(#[expect(dead_code, reason = "held for its drop")] F
 impl DataDir {
     /// The directory, made if it is not there.
     pub(crate) fn create(root: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(root)
+        // Log and read models hold every tenant's data: nobody else on the machine reads them.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(root)
             .map_err(|error| Failure::usage(format!("{} cannot be made: {error}", root.display())))?;
         Ok(Self { root: root.to_owned() })
     }

@@ -149,6 +149,16 @@ pub enum CommandError {
         /// Bytes that they have.
         bytes: usize,
     },
+    /// The aggregate's own code panicked on it; nothing was written. Sending it again does the same: report it.
+    #[error(
+        "{aggregate_type} cannot decide this command because of a mistake in its code ({cause}); nothing was written, report it"
+    )]
+    Defect {
+        /// Wire name of the aggregate's type.
+        aggregate_type: &'static str,
+        /// What the panic said.
+        cause: String,
+    },
     /// Overload or shutdown; nothing was written. Send it again, with the same id, after the time named.
     #[error("the partition's queue is full; send it again after {} ms", .retry_after.as_millis())]
     Busy {

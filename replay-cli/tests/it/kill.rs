@@ -56,7 +56,7 @@ fn commands(client: usize, workspace: String) -> impl Iterator<Item = Value> {
                 json!({
                     "from_application_id": id(application),
                     // Mostly on the one before: chains, and within one scope cycles are allowed as well.
-                    "to_application_id": id(application.checked_sub(1).unwrap_or(0)),
+                    "to_application_id": id(application.saturating_sub(1)),
                     "kind": "runtime",
                 }),
             ),

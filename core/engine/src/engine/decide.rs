@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use annals_model::aggregate::{Context, StateView};
 use annals_model::context::{BoundedContext, Decided, ErasedAggregate};
@@ -77,15 +78,29 @@ pub(super) async fn decide(
     now: Timestamp,
 ) -> Decision {
     for _ in 0..limits::DECIDE_ROUNDS_MAX {
-        match decide_once(context, store, changes, request, now) {
-            Round::Done(decision) => return decision,
-            Round::Load(keys) => store.load(&keys).await,
+        // Nothing is changed by a decision, so nothing is left half done by one that panics: it costs its own command
+        // an answer, not everybody else the partition.
+        let round = catch_unwind(AssertUnwindSafe(|| decide_once(context, store, changes, request, now)));
+        match round {
+            Ok(Round::Done(decision)) => return decision,
+            Ok(Round::Load(keys)) => store.load(&keys).await,
+            Err(panic) => {
+                let cause = panic_text(&*panic).to_owned();
+                let aggregate_type = request.aggregate_type;
+                tracing::error!(aggregate_type, command = request.command.name(), cause, "decision panicked");
+                return Decision::Refused(CommandError::Defect { aggregate_type, cause });
+            }
         }
     }
     // Each round asks for at least one more state, so this needs a decision that looks at more than that many in turn.
     Decision::Refused(CommandError::Aborted {
         cause: format!("the decision asked for more states in {} rounds", limits::DECIDE_ROUNDS_MAX),
     })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown")
 }
 
 fn decide_once(

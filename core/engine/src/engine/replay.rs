@@ -49,6 +49,9 @@ pub(super) async fn replay(
             reader.wait().await?;
         }
     }
+    if reader.voided() > 0 {
+        tracing::error!(%at, records = reader.voided(), "dropped records of a fenced writer: fencing below this log fails");
+    }
     // Claims alone move the position too.
     store.apply(Changes::default(), reader.checkpoint());
     Ok(())

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_engine::command::{CommandError, ReadFailure};
-use annals_engine::engine::PartitionState;
+use annals_engine::engine::{Clock, Engine, EngineOptions, PartitionState, system_now};
 use annals_engine::log::EventLog;
 use annals_engine::log::memory::MemoryLog;
 use annals_model::position::ContextPartition;
 use serde_json::json;
 
-use crate::accounts::{BANK, address, scope};
-use crate::engine::{deadline, send, start};
+use crate::accounts::{BANK, address, catalogue, contexts, scope};
+use crate::engine::{deadline, owner, send, start};
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_ends_while_clients_go_on_sending() {
@@ -63,12 +63,36 @@ async fn a_shutdown_ends_while_clients_go_on_sending() {
 }
 
 #[tokio::test]
-async fn an_owner_that_panicked_is_shown_as_stopped_and_its_partition_refused() {
+async fn a_decision_that_panics_costs_its_own_command_only() {
     let log: Arc<dyn EventLog> = MemoryLog::new(&[BANK]);
     let engine = start(&log).await;
     let handle = engine.handle();
     send(&handle, "o", 1, "open", json!({"name": "a"})).await.unwrap();
-    let broken = send(&handle, "p", 1, "panic", json!({})).await.unwrap_err();
+    let sends = ["d1", "p", "d2"].map(|id| {
+        let (name, payload) = if id == "p" { ("panic", json!({})) } else { ("deposit", json!({"amount": 1})) };
+        send(&handle, id, 1, name, payload)
+    });
+    let [first, broken, second] = <[_; 3]>::try_from(futures_util::future::join_all(sends).await).unwrap();
+    assert!(matches!(&broken, Err(CommandError::Defect { aggregate_type: "account", .. })), "{broken:?}");
+    assert_eq!((first.unwrap().version.0, second.unwrap().version.0), (2, 3));
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_owner_that_panicked_is_shown_as_stopped_and_its_partition_refused() {
+    let log: Arc<dyn EventLog> = MemoryLog::new(&[BANK]);
+    let broken_clock = Arc::new(AtomicBool::new(false));
+    let breaks = Arc::clone(&broken_clock);
+    let clock: Clock = Arc::new(move || {
+        assert!(!breaks.load(Ordering::Relaxed), "the clock is broken");
+        system_now()
+    });
+    let options = EngineOptions { clock, ..EngineOptions::new(owner("one")) };
+    let engine = Engine::start(Arc::clone(&log), contexts(), catalogue(), &options).await.unwrap();
+    let handle = engine.handle();
+    send(&handle, "o", 1, "open", json!({"name": "a"})).await.unwrap();
+    broken_clock.store(true, Ordering::Relaxed);
+    let broken = send(&handle, "d0", 1, "deposit", json!({"amount": 1})).await.unwrap_err();
     assert_eq!(broken, CommandError::Unanswered);
     let at = ContextPartition { context: BANK, partition: scope(1).slot().partition(log.partitions(BANK)) };
     let state = handle.partitions().into_iter().find(|status| status.at == at).unwrap().state;
