@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use annals_api::auth::{ROLE_AUDITOR, ROLE_OPERATOR};
 use annals_api::{Api, ApiOptions};
-use annals_engine::engine::{Engine, EngineOptions};
+use annals_engine::engine::{Engine, EngineOptions, PartitionState};
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::log::{EventLog, Owner};
 use annals_engine::runner::ReadModels;
@@ -70,6 +70,11 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
         .write(dir.root())
         .context("endpoint.json cannot be written")?;
     banner(&dir, &url);
+    for partition in engine.handle().partitions() {
+        if let PartitionState::Stopped { cause } = partition.state {
+            eprintln!("warning: partition {} takes no commands: {cause}", partition.at);
+        }
+    }
 
     let served = serving.await;
     remove_endpoint(&dir)?;

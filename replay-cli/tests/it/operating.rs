@@ -1,13 +1,15 @@
 //! The operator's commands: what they find on a sound directory, and on one that somebody changed.
 
 use std::path::Path;
+use std::process::Stdio;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
-use crate::server::{Server, copy, run};
+use crate::server::{Server, annals, copy, run, signal, wait_until};
 
 const ID: &str = "6b0f5c0e-9c43-4a5e-a1d0-5d0f0c7b9a11";
 const NAME: &str = "application-with-a-name-that-is-found-in-the-file";
@@ -115,7 +117,7 @@ fn a_schema_change_is_advised_built_promoted_and_rolled_back_while_a_server_runs
     let release_count = |version: u64| {
         let query = ["query", "portfolio.applications", "--workspace", "home", "-o", "json"];
         let mut page = Value::Null;
-        crate::server::wait_until("queries are served from the other version", || {
+        wait_until("queries are served from the other version", || {
             page = server.run(&query).exits(0).json();
             page["version"] == version
         });
@@ -125,6 +127,34 @@ fn a_schema_change_is_advised_built_promoted_and_rolled_back_while_a_server_runs
     server.run(&["rollback", "portfolio"]).exits(0);
     assert_eq!(release_count(1), None);
     server.run(&["verify"]).exits(0);
+}
+
+#[test]
+fn a_rebuild_runs_once_at_a_time_and_can_be_interrupted_and_run_again() {
+    let server = Server::start();
+    let lock = format!("{}/../Cargo.lock", env!("CARGO_MANIFEST_DIR"));
+    server.run(&["import", "cargo-lock", &lock]).exits(0);
+    // So slow that it is still at work when it is looked at.
+    let building = annals(&server.data(), &["rebuild", "portfolio", "--yes", "--throttle", "20"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let newest_state = || {
+        let status = server.run(&["status", "-o", "json"]).exits(0).json();
+        status["generations"].as_array().unwrap().last().unwrap()["state"].clone()
+    };
+    wait_until("the rebuild has begun", || newest_state() == "building");
+    server.run(&["rebuild", "portfolio", "--yes"]).exits(4);
+    signal(building.id(), Signal::SIGINT);
+    let ended = building.wait_with_output().unwrap();
+    let words = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(130), "{words}");
+    assert!(words.contains("again"), "{words}");
+    server.run(&["rebuild", "portfolio", "--yes"]).exits(0);
+    assert_eq!(newest_state(), "ready");
+    // The live generation never noticed.
+    server.run(&["verify", "portfolio"]).exits(0);
 }
 
 #[test]
