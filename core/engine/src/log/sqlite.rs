@@ -218,7 +218,7 @@ impl EventLog for SqliteLog {
                 return Err(ClaimError::NoSuchPartition(at));
             }
             let claim = self.ask(|reply| Request::Claim(Claim { at, owner, reply })).await;
-            let (claim_epoch, barrier) = claim.map_err(ClaimError::Unavailable)?;
+            let (claim_epoch, barrier) = claim.map_err(ClaimError::Unavailable)??;
             let requests = self.requests.clone().ok_or_else(|| ClaimError::Unavailable("read only".into()))?;
             let writer = SqliteWriter { shared: Arc::clone(&self.shared), requests, at, claim_epoch };
             Ok(Claimed { writer: Box::new(writer), barrier })

@@ -16,9 +16,9 @@ use super::connections::{Access, settings};
 use super::failure::Failure;
 use super::wake::Wake;
 use crate::limits;
-use crate::log::Owner;
 use crate::log::admission::Admitted;
 use crate::log::holes::Holes;
+use crate::log::{Owner, ReadError};
 
 /// What the committer is asked to write.
 #[derive(Debug)]
@@ -52,8 +52,11 @@ pub(super) enum Appended {
 pub(super) struct Claim {
     pub(super) at: ContextPartition,
     pub(super) owner: Owner,
-    pub(super) reply: oneshot::Sender<Result<(ClaimEpoch, Offset), String>>,
+    pub(super) reply: oneshot::Sender<Result<ClaimedAt, String>>,
 }
+
+/// Epoch and barrier of a claim; or why its partition cannot be claimed before somebody has looked at the log.
+pub(super) type ClaimedAt = Result<(ClaimEpoch, Offset), ReadError>;
 
 #[derive(Debug)]
 pub(super) struct PutMeta {

@@ -32,15 +32,24 @@ impl Head {
 
     /// Columns context, partition, next_offset, claim_epoch, ordinal, checksum.
     fn from_row(row: &SqliteRow) -> Result<((u8, Partition), Self), Failure> {
-        let (context, partition) = (row.try_get(0)?, row.try_get(1)?);
+        let key = key(row)?;
+        Self::at(key, row).map(|head| (key, head))
+    }
+
+    fn at((context, partition): (u8, Partition), row: &SqliteRow) -> Result<Self, Failure> {
         // A negative number is damage.
         let number = |index| row.try_get::<u64, _>(index);
         let head = Self { next: Offset(number(2)?), claim_epoch: ClaimEpoch(number(3)?), ordinal: Ordinal(number(4)?) };
-        if i64::from(head.checksum(context, partition)) != row.try_get::<i64, _>(5)? {
+        if i64::from(head.checksum(context, partition.0)) != row.try_get::<i64, _>(5)? {
             return Err(damaged(format!("checksum of the end of partition {context}/{partition} does not match")));
         }
-        Ok(((context, Partition(partition)), head))
+        Ok(head)
     }
+}
+
+/// Columns context, partition.
+fn key(row: &SqliteRow) -> Result<(u8, Partition), Failure> {
+    Ok((row.try_get(0)?, Partition(row.try_get(1)?)))
 }
 
 /// The end of one partition, as committed last.
@@ -63,11 +72,14 @@ pub(super) async fn read_heads(connection: &mut SqliteConnection) -> Result<Vec<
     rows.fetch_all(connection).await?.iter().map(Head::from_row).collect()
 }
 
+/// The ends that were asked for and found, each with its own damage: one must not stand in the way of the others.
+pub(super) type FoundHeads = Vec<((u8, Partition), Result<Head, Failure>)>;
+
 /// Begins the write transaction and reads the ends of `partitions` in it, in one trip to the connection's thread.
 pub(super) async fn begin_with_heads(
     connection: &mut SqliteConnection,
     partitions: &[ContextPartition],
-) -> Result<Vec<((u8, Partition), Head)>, Failure> {
+) -> Result<FoundHeads, Failure> {
     if partitions.is_empty() {
         sqlx::query("BEGIN IMMEDIATE").execute(connection).await?;
         return Ok(Vec::new());
@@ -81,7 +93,8 @@ pub(super) async fn begin_with_heads(
     for at in partitions {
         query = query.bind(at.context.number).bind(at.partition.0);
     }
-    query.fetch_all(connection).await?.iter().map(Head::from_row).collect()
+    let rows = query.fetch_all(connection).await?;
+    rows.iter().map(|row| key(row).map(|key| (key, Head::at(key, row)))).collect()
 }
 
 /// `one` repeated, with commas.

@@ -7,12 +7,13 @@ use annals_model::position::{ClaimEpoch, ContextPartition, Offset, RecordOffset}
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use tokio::sync::oneshot;
 
-use super::{Append, Appended, Claim, PutMeta, Request};
+use super::{Append, Appended, Claim, ClaimedAt, PutMeta, Request};
+use crate::log::ReadError;
 use crate::log::admission::follows;
 use crate::log::claim_record::encode_claim;
 use crate::log::holes::Holes;
 use crate::log::sqlite::block::{Placed, Unplaced};
-use crate::log::sqlite::failure::{Failure, damaged};
+use crate::log::sqlite::failure::Failure;
 use crate::log::sqlite::file::meta_checksum;
 use crate::log::sqlite::heads::{Head, begin_with_heads, placeholders};
 
@@ -36,7 +37,7 @@ pub(super) struct Answers(Vec<Answer>);
 #[derive(Debug)]
 enum Answer {
     Append(oneshot::Sender<Appended>, Vec<RecordOffset>),
-    Claim(oneshot::Sender<Result<(ClaimEpoch, Offset), String>>, ClaimEpoch, Offset),
+    Claim(oneshot::Sender<Result<ClaimedAt, String>>, ClaimEpoch, Offset),
     PutMeta(oneshot::Sender<Result<(), String>>),
     /// Left out. Told with the others, because the newer claim may be one of this very transaction.
     Fenced(oneshot::Sender<Appended>),
@@ -60,7 +61,7 @@ impl Answers {
         for answer in self.0 {
             match answer {
                 Answer::Append(reply, positions) => drop(reply.send(Appended::Durable(positions))),
-                Answer::Claim(reply, claim_epoch, barrier) => drop(reply.send(Ok((claim_epoch, barrier)))),
+                Answer::Claim(reply, claim_epoch, barrier) => drop(reply.send(Ok(Ok((claim_epoch, barrier))))),
                 Answer::PutMeta(reply) => drop(reply.send(Ok(()))),
                 Answer::Fenced(reply) => drop(reply.send(Appended::Fenced)),
             }
@@ -99,13 +100,7 @@ pub(super) async fn prepare(
         Err(failure) => return Err((Answers::of(requests), failure)),
     };
     let mut plan = Plan { heads: heads.into_iter().collect(), ..Plan::default() };
-    let mut requests = requests.into_iter();
-    while let Some(request) = requests.next() {
-        if let Err(failure) = plan.add(request, holes) {
-            plan.answers.0.extend(Answers::of(requests.collect()).0);
-            return Err((plan.answers, failure));
-        }
-    }
+    requests.into_iter().for_each(|request| plan.add(request, holes));
     let writes = !plan.rows.is_empty() || !plan.meta.is_empty();
     let bytes = plan.rows.iter().map(|row| row.placed.block.len() as u64).sum();
     match plan.write(connection).await {
@@ -133,7 +128,7 @@ fn partitions(requests: &[Request]) -> Vec<ContextPartition> {
 #[derive(Debug, Default)]
 struct Plan {
     answers: Answers,
-    heads: BTreeMap<(u8, Partition), Head>,
+    heads: BTreeMap<(u8, Partition), Result<Head, Failure>>,
     moved: BTreeMap<(u8, Partition), Head>,
     rows: Vec<Row>,
     meta: Vec<(String, Vec<u8>)>,
@@ -147,46 +142,57 @@ struct Row {
 }
 
 impl Plan {
-    fn add(&mut self, request: Request, holes: &mut Holes) -> Result<(), Failure> {
+    fn add(&mut self, request: Request, holes: &mut Holes) {
         match request {
             Request::Append(append) => self.append(append, holes),
             Request::Claim(claim) => self.claim(claim, holes),
             Request::PutMeta(PutMeta { key, value, reply }) => {
                 self.meta.push((key, value));
                 self.answers.0.push(Answer::PutMeta(reply));
-                Ok(())
             }
-            Request::Close(_) => Ok(()),
+            Request::Close(_) => {}
         }
     }
 
-    fn append(&mut self, append: Append, holes: &mut Holes) -> Result<(), Failure> {
+    /// Where a partition ends; its damage is the trouble of those who asked for it, and of nobody else.
+    fn head(&self, at: ContextPartition) -> Result<Head, ReadError> {
+        let unread = |cause: String| {
+            tracing::error!(%at, cause, "the end of a partition is damaged, nothing is written to it");
+            ReadError::Corrupt { at, offset: RecordOffset(0), cause }
+        };
+        match self.heads.get(&(at.context.number, at.partition)) {
+            Some(Ok(head)) => Ok(*head),
+            Some(Err(failure)) => Err(unread(failure.to_string())),
+            None => Err(unread(format!("the end of partition {at} is missing"))),
+        }
+    }
+
+    fn append(&mut self, append: Append, holes: &mut Holes) {
         let Append { at, claim_epoch, block, admitted, reply } = append;
-        let Some(head) = self.heads.get(&(at.context.number, at.partition)).copied() else {
-            self.answers.0.push(Answer::Append(reply, Vec::new()));
-            return Err(head_is_missing(at));
+        let head = match self.head(at) {
+            Ok(head) => head,
+            // Nobody can say whether this owner is still the one: the claim that it tries next tells it why not.
+            Err(error) => return drop(reply.send(Appended::Unknown(error.to_string()))),
         };
         if head.claim_epoch != claim_epoch {
             self.answers.0.push(Answer::Fenced(reply));
-            return Ok(());
+            return;
         }
         if let Err(cause) = follows(head.ordinal, admitted) {
             tracing::error!(%at, cause, "append refused");
-            drop(reply.send(Appended::Aborted(cause)));
-            return Ok(());
+            return drop(reply.send(Appended::Aborted(cause)));
         }
         let placed = block.place(at, head.next, holes);
         self.answers.0.push(Answer::Append(reply, placed.positions.clone()));
         self.moved_to(at, Head { next: placed.next, ordinal: admitted.last, ..head });
         self.rows.push(Row { at, first: head.next, placed });
-        Ok(())
     }
 
-    fn claim(&mut self, claim: Claim, holes: &mut Holes) -> Result<(), Failure> {
+    fn claim(&mut self, claim: Claim, holes: &mut Holes) {
         let Claim { at, owner, reply } = claim;
-        let Some(head) = self.heads.get(&(at.context.number, at.partition)).copied() else {
-            self.answers.0.push(Answer::Claim(reply, ClaimEpoch::ZERO, Offset::START));
-            return Err(head_is_missing(at));
+        let head = match self.head(at) {
+            Ok(head) => head,
+            Err(error) => return drop(reply.send(Ok(Err(error)))),
         };
         let placed = Unplaced::single(&encode_claim(&owner)).place(at, head.next, holes);
         // One record was placed, so there is one position.
@@ -194,13 +200,12 @@ impl Plan {
         self.answers.0.push(Answer::Claim(reply, claim_epoch, placed.next));
         self.moved_to(at, Head { next: placed.next, claim_epoch, ..head });
         self.rows.push(Row { at, first: head.next, placed });
-        Ok(())
     }
 
     /// Later requests of this transaction see it.
     fn moved_to(&mut self, at: ContextPartition, head: Head) {
         let key = (at.context.number, at.partition);
-        self.heads.insert(key, head);
+        self.heads.insert(key, Ok(head));
         self.moved.insert(key, head);
     }
 
@@ -248,8 +253,4 @@ impl Plan {
         query.execute(connection).await?;
         Ok(())
     }
-}
-
-fn head_is_missing(at: ContextPartition) -> Failure {
-    damaged(format!("the end of partition {at} is missing"))
 }

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
+use annals_model::ids::Partition;
+use annals_model::position::ContextPartition;
 use sqlx::{Connection, SqliteConnection};
 
-use super::{CONTEXT, SqliteLog, SqliteOptions, written};
+use super::{AT, CONTEXT, SqliteLog, SqliteOptions, append, claim, open, written};
+use crate::log::contract::records::TestRecords;
 use crate::log::sqlite::OpenError;
+use crate::log::{AppendOutcome, ClaimError, Claimed, EventLog as _, Owner, ReadError};
 
 /// Opens a file with these bytes, and checks that opening did not change it.
 async fn opened(path: &Path, bytes: &[u8]) -> OpenError {
@@ -91,4 +95,31 @@ async fn a_newer_format_and_a_lost_id_are_refused() {
     assert!(error.to_string().contains("use a newer build"), "{error}");
     let error = change("PRAGMA user_version = 1; DELETE FROM meta WHERE key = 'log.id'").await.unwrap_err();
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_end_that_is_damaged_while_it_is_served_stops_its_own_partition_and_no_other() {
+    const OTHER: ContextPartition = ContextPartition { context: CONTEXT, partition: Partition(2) };
+    for damage in
+        ["UPDATE heads SET ordinal = ordinal + 1 WHERE partition = 1", "DELETE FROM heads WHERE partition = 1"]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.sqlite");
+        let log = open(&path).await;
+        let owner = || Owner { id: "test".into(), address: String::new() };
+        let (writer, mut records) = claim(&log).await;
+        let writer = append(writer, &mut records, &[1]).await;
+        let Claimed { writer: other, .. } = log.claim(OTHER, owner()).await.unwrap();
+        let mut others = TestRecords::new(OTHER, log.partitions(CONTEXT)).claimed(other.claim_epoch());
+        let mut connection = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        sqlx::raw_sql(damage).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        // All three may meet in one transaction.
+        let (lost, mut other, claimed) =
+            tokio::join!(writer.append(records.batch(&[1])), append(other, &mut others, &[1]), log.claim(AT, owner()));
+        assert!(matches!(lost, AppendOutcome::Unknown { .. }), "{damage}: {lost:?}");
+        assert!(matches!(claimed, Err(ClaimError::Read(ReadError::Corrupt { at: AT, .. }))), "{damage}: {claimed:?}");
+        other = append(other, &mut others, &[1]).await;
+        drop((other, log));
+    }
 }
