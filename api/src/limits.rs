@@ -12,6 +12,8 @@ pub const HEAD_READ_MS: u64 = 30_000;
 pub const BODY_READ_MS: u64 = 10_000;
 /// Longest wait for more bytes of a batch, milliseconds.
 pub const BATCH_IDLE_MS: u64 = 30_000;
+/// How long a write waits for a client that takes nothing, milliseconds; then its connection is cut.
+pub const WRITE_STALL_MS: u64 = 30_000;
 /// Most connections at a time; more wait in the listener's backlog.
 pub const CONNECTIONS_MAX: usize = 1_024;
 /// Most requests at a time, batches not counted; more are refused before any work is done.
@@ -34,7 +36,6 @@ pub const RETRY_AFTER_MS: u64 = 1_000;
 pub const HISTORY_PAGE_DEFAULT: usize = 100;
 /// Most events on a page of a history.
 pub const HISTORY_PAGE_MAX: usize = 500;
-/// Most events that are counted to tell how far a generation is behind.
 /// Workspaces whose state is remembered.
 pub const WORKSPACES_CACHED_MAX: usize = 10_000;
 /// How long a workspace's state is remembered, milliseconds.

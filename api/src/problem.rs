@@ -263,12 +263,14 @@ impl From<CommandError> for Problem {
                 format!("{detail}; check the id and the workspace, or create it first"),
             ),
             CommandError::AggregateIdMissing { .. } => Self::at(Code::AggregateIdMissing, "aggregate_id", detail),
-            CommandError::AlreadyExists { version, .. } => Self::at(
-                Code::AlreadyExists,
-                "aggregate_id",
-                format!("{detail}; choose another aggregate_id, or leave it out"),
-            )
-            .with("actual_version", version.0),
+            CommandError::AlreadyExists { version, .. } => {
+                let detail = format!("{detail}; choose another aggregate_id, or leave it out");
+                let problem = Self::at(Code::AlreadyExists, "aggregate_id", detail);
+                match version {
+                    Some(version) => problem.with("actual_version", version.0),
+                    None => problem,
+                }
+            }
             CommandError::VersionConflict { expected, actual } => {
                 Self::at(Code::VersionConflict, "expected_version", detail)
                     .with("expected_version", expected.0)

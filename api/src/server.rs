@@ -1,5 +1,7 @@
 //! Connections: how many, for how long, and how they end.
 
+mod stall;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use self::stall::StallLimit;
 use crate::limits;
 use crate::routes::router;
 use crate::shared::Api;
@@ -95,6 +98,7 @@ fn connection(
         .header_read_timeout(Duration::from_millis(limits::HEAD_READ_MS))
         .max_buf_size(limits::HEAD_BYTES_MAX)
         .half_close(true);
+    let stream = StallLimit::new(stream, Duration::from_millis(limits::WRITE_STALL_MS));
     let served = graceful.watch(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     async move {
         if let Err(error) = served.await {

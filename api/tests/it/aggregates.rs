@@ -92,3 +92,27 @@ async fn a_tenants_thing_about_a_workspace_is_found_with_and_without_naming_it()
     server.get(&format!("{path}/events?workspace_id={}", Uuid::new_v4())).await.expect(404);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn an_id_that_is_taken_in_another_workspace_tells_nothing_of_what_became_of_it_there() {
+    let server = Server::start().await;
+    let (here, there) = (server.workspace().await, server.workspace().await);
+    let id = Uuid::new_v4();
+    let add = |workspace: Uuid| {
+        json!({
+            "client_request_id": new_id(), "workspace_id": workspace, "aggregate_id": id,
+            "payload": { "user_id": Uuid::new_v4(), "role": "member" },
+        })
+    };
+    server.command("access.membership.add", &add(there)).await.expect(201);
+    let own = server.command("access.membership.add", &add(there)).await.expect(409);
+    assert_eq!(own.json()["actual_version"], 1);
+    let foreign = server.command("access.membership.add", &add(here)).await.expect(409);
+    assert_eq!(foreign.problem(), "already-exists");
+    assert!(!foreign.text.contains("version 1") && foreign.json().get("actual_version").is_none(), "{}", foreign.text);
+    let remove = json!({
+        "client_request_id": new_id(), "workspace_id": here, "aggregate_id": id, "expected_version": 7, "payload": {},
+    });
+    assert_eq!(server.command("access.membership.remove", &remove).await.expect(404).problem(), "not-found");
+    server.stop().await;
+}

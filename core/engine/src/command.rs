@@ -110,14 +110,17 @@ pub enum CommandError {
         created_by: &'static [&'static str],
     },
     /// The command creates an aggregate that exists already; nothing was written.
-    #[error("{aggregate_type} {id} exists already, at version {version}")]
+    #[error(
+        "{aggregate_type} {id} exists already{}",
+        version.map_or_else(String::new, |version| format!(", at version {version}"))
+    )]
     AlreadyExists {
         /// Wire name of the aggregate's type.
         aggregate_type: &'static str,
         /// The id asked for.
         id: AggregateId,
-        /// Its version.
-        version: Sequence,
+        /// Its version; nothing if it is about another workspace.
+        version: Option<Sequence>,
     },
     /// The aggregate moved on; nothing was written. Read it again and decide anew.
     #[error("expected version {expected}, the aggregate is at {actual}; read it again and decide anew")]

@@ -214,9 +214,12 @@ fn check_existence(
         Some(entry) if entry.workspace != request.workspace && !creates => {
             Err(CommandError::NotFound { aggregate_type: key.aggregate_type, id: key.id })
         }
-        Some(entry) if creates => {
-            Err(CommandError::AlreadyExists { aggregate_type: key.aggregate_type, id: key.id, version: entry.version })
-        }
+        Some(entry) if creates => Err(CommandError::AlreadyExists {
+            aggregate_type: key.aggregate_type,
+            id: key.id,
+            // That the id is taken must be said; what became of it in another workspace is not this caller's to know.
+            version: (entry.workspace == request.workspace).then_some(entry.version),
+        }),
         None if !creates => Err(CommandError::NotFound { aggregate_type: key.aggregate_type, id: key.id }),
         Some(_) | None => Ok(()),
     }
