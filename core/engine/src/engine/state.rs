@@ -6,7 +6,7 @@ use annals_model::context::AnyState;
 use annals_model::envelope::Fingerprint;
 use annals_model::ids::{AggregateId, OperationId, Scope, WorkspaceId};
 use annals_model::position::{Checkpoint, Offset, RecordOffset, Sequence};
-use rustc_hash::FxHashMap;
+use std::collections::HashMap;
 
 use crate::log::BoxFuture;
 
@@ -114,13 +114,13 @@ pub trait StateStore: Send + std::fmt::Debug {
 #[derive(Debug, Default)]
 pub struct Changes {
     /// States behind the batch.
-    pub aggregates: FxHashMap<AggregateKey, AggregateEntry>,
+    pub aggregates: HashMap<AggregateKey, AggregateEntry>,
     /// Commands accepted in the batch.
-    pub ledger: FxHashMap<OperationId, LedgerEntry>,
+    pub ledger: HashMap<OperationId, LedgerEntry>,
     /// Values taken, or set free.
-    pub unique: FxHashMap<UniqueKey, Option<AggregateKey>>,
+    pub unique: HashMap<UniqueKey, Option<AggregateKey>>,
     /// Changes of reference counts.
-    pub references: FxHashMap<ReferenceKey, i64>,
+    pub references: HashMap<ReferenceKey, i64>,
     /// Where the batch's events lie; known behind the append.
     pub index: Vec<(AggregateKey, RecordOffset)>,
 }
@@ -129,12 +129,12 @@ pub struct Changes {
 #[derive(Debug, Default)]
 pub struct MemoryStateStore {
     position: Checkpoint,
-    aggregates: FxHashMap<AggregateKey, AggregateEntry>,
-    ledger: FxHashMap<OperationId, LedgerEntry>,
-    unique: FxHashMap<UniqueKey, AggregateKey>,
-    references: FxHashMap<ReferenceKey, i64>,
+    aggregates: HashMap<AggregateKey, AggregateEntry>,
+    ledger: HashMap<OperationId, LedgerEntry>,
+    unique: HashMap<UniqueKey, AggregateKey>,
+    references: HashMap<ReferenceKey, i64>,
     /// Sequences are contiguous, so the event with sequence n is at index n - 1.
-    index: FxHashMap<AggregateKey, Vec<RecordOffset>>,
+    index: HashMap<AggregateKey, Vec<RecordOffset>>,
 }
 
 impl StateStore for MemoryStateStore {

@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use rustc_hash::FxHashSet;
+use foldhash::HashSet;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -123,12 +123,12 @@ impl Keys {
 /// Which rows of each table a batch of events touches: what a sink has to load before they are applied.
 #[derive(Clone, Debug)]
 pub struct KeySets {
-    tables: Vec<FxHashSet<RowKey>>,
+    tables: Vec<HashSet<RowKey>>,
 }
 
 impl KeySets {
     pub(crate) fn new(tables: usize) -> Self {
-        Self { tables: vec![FxHashSet::default(); tables] }
+        Self { tables: vec![HashSet::default(); tables] }
     }
     /// Adds a key of the table with this index.
     pub fn add(&mut self, table: usize, key: RowKey) {
@@ -150,14 +150,14 @@ impl KeySets {
     }
     /// Number of keys, over all tables.
     pub fn len(&self) -> usize {
-        self.tables.iter().map(FxHashSet::len).sum()
+        self.tables.iter().map(HashSet::len).sum()
     }
     /// True without keys.
     pub fn is_empty(&self) -> bool {
-        self.tables.iter().all(FxHashSet::is_empty)
+        self.tables.iter().all(HashSet::is_empty)
     }
     /// Removes all keys and keeps the room.
     pub fn clear(&mut self) {
-        self.tables.iter_mut().for_each(FxHashSet::clear);
+        self.tables.iter_mut().for_each(HashSet::clear);
     }
 }

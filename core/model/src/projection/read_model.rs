@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::fmt;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 
 use crate::engine_record::{ACCEPTED_SCHEMA, CLAIM_SCHEMA};
 use crate::envelope::{Record, SchemaId};
@@ -103,7 +103,7 @@ pub struct ReadModel {
     tables: Vec<TableMaker>,
     rollups: Arc<[RollupPlan]>,
     groups: Vec<(TypeId, Box<dyn EventGroup>)>,
-    targets: FxHashMap<u32, Target>,
+    targets: HashMap<u32, Target>,
 }
 
 struct TableMaker {
@@ -131,7 +131,7 @@ impl ReadModel {
             tables: Vec::new(),
             rollups: Arc::new([]),
             groups: Vec::new(),
-            targets: FxHashMap::default(),
+            targets: HashMap::default(),
         };
         model.find_targets();
         model

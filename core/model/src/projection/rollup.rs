@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 
 use crate::canonical;
 use crate::ids::{TenantId, WorkspaceId};
@@ -92,7 +92,7 @@ impl RollupTotals {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Groups {
     /// By tenant, workspace and canonical bytes of the group.
-    sums: FxHashMap<Vec<u8>, Sum>,
+    sums: HashMap<Vec<u8>, Sum>,
     /// Room for the key of one contribution.
     key: Vec<u8>,
 }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use foldhash::HashMap;
 
 use crate::projection::key::{KeyRange, Keys, RowKey};
 use crate::projection::rollup::{GroupRow, Groups, RollupPlan};
@@ -36,7 +36,7 @@ pub(crate) struct Slot<R> {
 }
 
 pub(crate) struct Table<R> {
-    pub(crate) rows: FxHashMap<RowKey, Slot<R>>,
+    pub(crate) rows: HashMap<RowKey, Slot<R>>,
     /// Of all rows, outside of their structs.
     pub(crate) heap_bytes: usize,
     /// A rollup needs to know what changed rows were.
@@ -54,7 +54,7 @@ impl<R: Row> Table<R> {
         table.as_any_mut().downcast_mut().expect("the table that the read model made for this row type")
     }
     pub(crate) fn boxed(keep_origin: bool) -> Box<dyn AnyTable> {
-        Box::new(Self { rows: FxHashMap::default(), heap_bytes: 0, keep_origin })
+        Box::new(Self { rows: HashMap::default(), heap_bytes: 0, keep_origin })
     }
 }
 

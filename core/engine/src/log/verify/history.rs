@@ -3,7 +3,7 @@
 use annals_model::envelope::{Record, SchemaId};
 use annals_model::ids::{AggregateId, ClientRequestId, CommitIndex, OperationId, Scope, TenantId};
 use annals_model::position::{ContextPartition, Sequence};
-use rustc_hash::{FxHashMap, FxHashSet};
+use foldhash::{HashMap, HashSet};
 
 /// Remembers one number per aggregate and one id per command: about 100 bytes for each.
 pub(super) struct History<'a> {
@@ -12,8 +12,8 @@ pub(super) struct History<'a> {
     known_schema: &'a (dyn Fn(SchemaId) -> bool + Sync),
     /// Names of aggregate types, numbered: there are few of them.
     types: Vec<Box<str>>,
-    sequences: FxHashMap<(TenantId, usize, AggregateId), Sequence>,
-    operations: FxHashSet<OperationId>,
+    sequences: HashMap<(TenantId, usize, AggregateId), Sequence>,
+    operations: HashSet<OperationId>,
 }
 
 impl<'a> History<'a> {
@@ -22,7 +22,7 @@ impl<'a> History<'a> {
         partitions: u16,
         known_schema: &'a (dyn Fn(SchemaId) -> bool + Sync),
     ) -> Self {
-        let (types, sequences, operations) = (Vec::new(), FxHashMap::default(), FxHashSet::default());
+        let (types, sequences, operations) = (Vec::new(), HashMap::default(), HashSet::default());
         Self { at, partitions, known_schema, types, sequences, operations }
     }
 
