@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use annals_model::position::{ContextPartition, Offset, PositionVector};
 use annals_model::projection::{KeyRange, ReadModel};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use self::progress::{RunnerFailure, RunnerProgress, RunnerState};
@@ -31,9 +31,17 @@ pub struct RunnerHandle {
     pub progress: watch::Receiver<RunnerProgress>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
+    /// One permit: a turn of the runner, or a hold.
+    turns: Arc<Semaphore>,
 }
 
 impl RunnerHandle {
+    /// Waits for the turn that is under way, and lets no other begin until the guard is dropped: rows and progress stand
+    /// still meanwhile.
+    pub(crate) async fn hold(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turns).acquire_owned().await.ok()
+    }
+
     /// Ends the runner and returns when it has ended.
     pub async fn stop(self) {
         let _ = self.stop.send(());
@@ -52,8 +60,10 @@ pub fn start(
     let (publish, progress) = watch::channel(RunnerProgress::new(log.id()));
     let (stop, mut stopped) = oneshot::channel();
     let label = generation.to_string();
+    let turns = Arc::new(Semaphore::new(1));
+    let own_turns = Arc::clone(&turns);
     let task = tokio::spawn(async move {
-        let work = Work::new(&*log, &read_model, sink.as_mut(), &publish).run(None);
+        let work = Work::new(&*log, &read_model, sink.as_mut(), &publish, &own_turns).run(None);
         let ended = tokio::select! {
             biased;
             _ = &mut stopped => return publish.send_modify(|progress| progress.state = RunnerState::Ended),
@@ -69,7 +79,7 @@ pub fn start(
         };
         publish.send_modify(|progress| progress.state = state);
     });
-    RunnerHandle { generation, progress, stop, task }
+    RunnerHandle { generation, progress, stop, task, turns }
 }
 
 /// Brings a generation to `until` and returns where it stands. Ends early with what stops a runner.
@@ -80,7 +90,8 @@ pub async fn catch_up(
     until: &PositionVector,
 ) -> Result<Checkpoints, RunnerFailure> {
     let (publish, progress) = watch::channel(RunnerProgress::new(log.id()));
-    Work::new(log, read_model, sink, &publish).run(Some(until)).await?;
+    let turns = Semaphore::new(1);
+    Work::new(log, read_model, sink, &publish, &turns).run(Some(until)).await?;
     let reached = progress.borrow().checkpoints.clone();
     Ok(reached)
 }

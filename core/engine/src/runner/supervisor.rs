@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use annals_model::position::PositionVector;
 use annals_model::projection::ReadModel;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -213,8 +213,9 @@ impl Supervisor {
             generations.extend(self.store.list(name).await?);
         }
         self.end_runners(&generations).await;
+        let mut held = Vec::new();
         for generation in generations.iter().filter(|generation| generation.state == GenerationState::Live) {
-            self.let_reads_go_on(generation).await;
+            held.extend(self.hold_what_was_live(generation).await);
         }
         let mut view = View::default();
         for generation in generations {
@@ -229,30 +230,32 @@ impl Supervisor {
             view.generations.push(Shown { generation, progress, problem });
         }
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        drop(held);
         Ok(())
     }
 
     /// Before another generation serves: it must have reached what the one before has shown, and a retired generation
-    /// keeps moving until this process notices the promotion. So that one is held still until the new one is there.
-    async fn let_reads_go_on(&mut self, live: &Generation) {
+    /// keeps moving until this process notices the promotion. So that one is held still until the new one serves.
+    async fn hold_what_was_live(&mut self, live: &Generation) -> Option<OwnedSemaphorePermit> {
         let shown = self.view.read().unwrap_or_else(PoisonError::into_inner).live.get(&live.read_model).cloned();
-        let Some(shown) = shown.filter(|shown| shown.generation.id != live.id) else { return };
+        let shown = shown.filter(|shown| shown.generation.id != live.id)?;
         let problem = self.keep(live).await.err();
-        let held = self.runners.remove(&(live.read_model.clone(), shown.generation.id));
-        if let Some(held) = held {
-            held.handle.stop().await;
-        }
-        // It is started again with all others that have no runner.
-        let Some(kept) = self.runners.get(&(live.read_model.clone(), live.id)) else {
+        let runner = |id| self.runners.get(&(live.read_model.clone(), id));
+        let Some(kept) = runner(live.id) else {
             tracing::warn!(generation = %live, ?problem, "promoted generation has no runner, reads may go back");
-            return;
+            return None;
+        };
+        let wait_max = Duration::from_millis(limits::SWITCH_WAIT_MS_MAX);
+        let held = match runner(shown.generation.id) {
+            Some(held) => tokio::time::timeout(wait_max, held.handle.hold()).await.ok().flatten(),
+            None => None,
         };
         let (read_model, progress) = (kept.read_model.clone(), kept.handle.progress.clone());
         let next = LiveReadModel { generation: live.clone(), read_model, progress };
-        let wait_max = Duration::from_millis(limits::SWITCH_WAIT_MS_MAX);
         if let Err(error) = next.wait_for(&shown.positions(), wait_max).await {
             tracing::warn!(%error, "promoted generation has not reached the one before, reads may go back");
         }
+        held
     }
 
     /// Ends the runners of generations that are gone, and of those that stopped long enough ago to be tried again.

@@ -8,7 +8,7 @@ use annals_model::position::{Checkpoint, ContextPartition, PositionVector};
 use annals_model::projection::{KeySets, ReadModel, Tables};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::progress::{RunnerFailure, RunnerProgress, RunnerState};
 use super::source::{Source, Woken};
@@ -24,6 +24,8 @@ pub(super) struct Work<'a> {
     read_model: &'a ReadModel,
     sink: &'a mut dyn Sink,
     progress: &'a watch::Sender<RunnerProgress>,
+    /// A turn needs its permit; whoever holds it holds the runner still.
+    turns: &'a Semaphore,
     keys: KeySets,
     tables: Tables,
 }
@@ -42,9 +44,10 @@ impl<'a> Work<'a> {
         read_model: &'a ReadModel,
         sink: &'a mut dyn Sink,
         progress: &'a watch::Sender<RunnerProgress>,
+        turns: &'a Semaphore,
     ) -> Self {
         let (keys, tables) = (read_model.new_key_sets(), read_model.new_tables(ALL_KEYS));
-        Self { log, read_model, sink, progress, keys, tables }
+        Self { log, read_model, sink, progress, turns, keys, tables }
     }
 
     /// Works until `until` is reached, or for ever.
@@ -58,6 +61,8 @@ impl<'a> Work<'a> {
         while !self.has_reached(until) {
             // Without partitions there is nothing to wait for, for ever.
             let Some(woken) = sources.next().await else { return std::future::pending().await };
+            // Nobody closes it; were it closed, there would be nobody to hold still for.
+            let _turn = self.turns.acquire().await.ok();
             let next = match woken {
                 Woken::Ready(mut source) => match self.turn(&mut source).await? {
                     Turn::Over => source.wait(),
