@@ -8,6 +8,10 @@ pub const QUERY_PAGE_ROWS_MAX: u32 = 500;
 pub const QUERY_PARAMETER_BYTES_MAX: usize = 1_024;
 /// Longest cursor, bytes: above the text of the longest order columns (two names), signed.
 pub const QUERY_CURSOR_BYTES_MAX: usize = 4_096;
+/// Longest time that a query's statement runs, milliseconds.
+pub const QUERY_TIME_MS_MAX: u64 = 5_000;
+/// Steps of SQLite's virtual machine between two looks at that time: well below a millisecond.
+pub const QUERY_STEPS_BETWEEN_LOOKS: i32 = 10_000;
 /// Most characters of a client's unknown name that an error repeats.
 pub const QUERY_ECHO_CHARS_MAX: usize = 64;
 
@@ -28,5 +32,7 @@ pub const BULK_CACHE_KIB: usize = 64 << 10;
 pub const SINK_WAL_BYTES_KEPT: u64 = 64 << 20;
 /// Most connections that serve queries on one generation in one process; one more query waits.
 pub const READERS_PER_GENERATION_MAX: u32 = 8;
+/// How long a query waits for one of them, milliseconds.
+pub const READER_WAIT_MS_MAX: u64 = 5_000;
 /// Connections to the registry in one process.
 pub const REGISTRY_CONNECTIONS_MAX: u32 = 2;

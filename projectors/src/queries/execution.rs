@@ -1,6 +1,7 @@
 //! Answers requests: checks, one read transaction, a page.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals_engine::sink::{Generation, GenerationStore as _, StoreError};
 use annals_model::ids::{TenantId, WorkspaceId};
@@ -112,9 +113,10 @@ impl Queries {
         let scope = (request.tenant, workspace);
         // One row more than asked for tells whether there is a next page.
         let statement = statement::build(query, definition.model.tables(), scope, &given, after, limit + 1);
-        let read = sqlite::read(&live.readers, statement, query, &definition.model)
+        let time_max = Duration::from_millis(limits::QUERY_TIME_MS_MAX);
+        let read = sqlite::read(&live.readers, statement, query, &definition.model, time_max)
             .await
-            .map_err(|error| failed(error, definition.model.name()))?;
+            .map_err(|error| failed(error, query, definition.model.name()))?;
         let page = self.page(question, read.rows, limit as usize)?;
         Ok(Answer {
             query: query.name,
@@ -187,9 +189,10 @@ fn limit(asked: Option<u32>) -> Result<u32, QueryError> {
     }
 }
 
-fn failed(error: sqlx::Error, read_model: &'static str) -> QueryError {
+fn failed(error: sqlx::Error, query: &'static Query, read_model: &'static str) -> QueryError {
     let cause = error.to_string();
     match error {
+        error if sqlite::took_too_long(&error) => QueryError::TooMuchWork { query: query.name },
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => QueryError::Damaged { read_model, cause },
         _ => QueryError::Unavailable { read_model, cause },
     }

@@ -154,3 +154,22 @@ async fn the_size_of_pages_and_the_order_of_parameters_may_change_between_pages(
 fn a_key_does_not_show_itself() {
     assert_eq!(format!("{:?}", CursorKey::new([7; 32])), "CursorKey(secret)");
 }
+
+#[tokio::test]
+async fn a_statement_that_does_not_end_is_ended_and_its_connection_serves_on() {
+    let definition = newest_of("portfolio");
+    let generation = Rows::of(&definition, &History::default()).await;
+    let query = &definition.queries[0];
+    let endless = statement::Statement {
+        text: "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n WHERE i < 0".to_owned(),
+        arguments: Vec::new(),
+    };
+    // More often than there are connections.
+    for _ in 0..2 * crate::limits::READERS_PER_GENERATION_MAX {
+        let time_max = std::time::Duration::from_millis(5);
+        let read = sqlite::read(&generation.live.readers, endless.clone(), query, &definition.model, time_max).await;
+        let error = read.unwrap_err();
+        assert!(sqlite::took_too_long(&error), "{error}");
+    }
+    queries().answer(&ask(query.name, HERE, &[]), &generation.live).await.unwrap();
+}

@@ -28,6 +28,7 @@ impl Readers {
         let open = || {
             SqlitePoolOptions::new()
                 .max_connections(limits::READERS_PER_GENERATION_MAX)
+                .acquire_timeout(Duration::from_millis(limits::READER_WAIT_MS_MAX))
                 .connect_lazy_with(connect::reader(path))
         };
         pools.entry(key).or_insert_with(open).clone()
