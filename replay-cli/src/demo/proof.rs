@@ -9,10 +9,17 @@ use crate::output::cell::{bytes, count};
 pub(super) async fn everything(demo: &mut Demo) -> anyhow::Result<()> {
     demo.stage.heading("Check everything from outside");
     let log = demo.tool.run(&demo.stage, &["log", "verify"]).await?;
+    let partitions = log["partitions"].as_array().into_iter().flatten();
+    let recorded = partitions.filter_map(|partition| partition["bytes"].as_u64()).sum();
+    let events = count(log["events"].as_u64().unwrap_or_default());
     demo.stage.prove(
         "the log is whole: every byte, every ordinal, every sequence, every command complete",
         log["ok"] == true,
-        format!("{} events in {}", count(log["events"].as_u64().unwrap_or_default()), bytes(bytes_under(&demo.data))),
+        format!(
+            "{events} events in {}; {} on disk with all read models",
+            bytes(recorded),
+            bytes(bytes_under(&demo.data))
+        ),
     )?;
     let verified = demo.tool.run(&demo.stage, &["verify"]).await?;
     for read_model in verified.as_array().into_iter().flatten() {
