@@ -142,7 +142,7 @@ fn fold_failure(error: &FoldError, resume: &str) -> Failure {
     }
 }
 
-/// Watches a long operation: a progress bar, and Ctrl-C asks it to stop.
+/// Watches a long operation: a progress bar, and Ctrl-C asks it to stop; a second one ends the process.
 #[derive(Debug)]
 struct Watch {
     follower: JoinHandle<()>,
@@ -167,7 +167,13 @@ impl Watch {
         });
         let control = control.clone();
         let interrupt = tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                // Rows and indexes are written to their end: who will not wait for that need not.
+                if control.is_cancelled() {
+                    eprintln!("ended at once; the live generation is as it was");
+                    std::process::exit(Exit::Interrupted as i32);
+                }
+                eprintln!("stopping; once more to end at once");
                 control.cancel();
             }
         });

@@ -1,5 +1,6 @@
 //! The operator's commands: what they find on a sound directory, and on one that somebody changed.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -154,6 +155,43 @@ fn a_rebuild_runs_once_at_a_time_and_can_be_interrupted_and_run_again() {
     server.run(&["rebuild", "portfolio", "--yes"]).exits(0);
     assert_eq!(newest_state(), "ready");
     // The live generation never noticed.
+    server.run(&["verify", "portfolio"]).exits(0);
+}
+
+#[test]
+fn a_second_interruption_ends_a_rebuild_that_cannot_end_well_now() {
+    let server = Server::start();
+    let lock = format!("{}/../Cargo.lock", env!("CARGO_MANIFEST_DIR"));
+    server.run(&["import", "cargo-lock", &lock]).exits(0);
+    let mut building = annals(&server.data(), &["rebuild", "portfolio", "--yes", "--throttle", "20"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("the rebuild has begun", || {
+        let status = server.run(&["status", "-o", "json"]).exits(0).json();
+        status["generations"].as_array().unwrap().last().unwrap()["state"] == "building"
+    });
+    // Its end cannot be written down while somebody else writes to the registry.
+    let registry = server.data().join("read-models/registry.db");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let held = runtime.block_on(async {
+        let mut connection = SqliteConnectOptions::new().filename(registry).connect().await.unwrap();
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+        connection
+    });
+    let mut words = BufReader::new(building.stderr.take().unwrap());
+    let mut said = String::new();
+    signal(building.id(), Signal::SIGINT);
+    while !said.contains("once more") {
+        assert!(words.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    signal(building.id(), Signal::SIGINT);
+    words.read_to_string(&mut said).unwrap();
+    assert_eq!(building.wait().unwrap().code(), Some(130), "{said}");
+    assert!(said.contains("ended at once"), "{said}");
+    runtime.block_on(held.close()).unwrap();
+    server.run(&["rebuild", "portfolio", "--yes"]).exits(0);
     server.run(&["verify", "portfolio"]).exits(0);
 }
 
