@@ -97,9 +97,9 @@ fn failure(error: &RebuildError, name: &str) -> Failure {
         RebuildError::CatchUp(RunnerFailure::Store(error)) => store_failure(error),
         RebuildError::CatchUp(RunnerFailure::Sink(error)) => Failure::new(sink_exit(error), error.to_string()),
         RebuildError::CatchUp(RunnerFailure::Log(error)) => read_failure(error),
-        RebuildError::CatchUp(RunnerFailure::Apply { .. } | RunnerFailure::Panicked { .. }) => {
-            Failure::new(Exit::Failed, error.to_string())
-        }
+        RebuildError::CatchUp(
+            RunnerFailure::Apply { .. } | RunnerFailure::Panicked { .. } | RunnerFailure::Crashed { .. },
+        ) => Failure::new(Exit::Failed, error.to_string()),
         RebuildError::Fold(error) => {
             fold_failure(error, &format!("run `annals rebuild {name}` again; it begins that generation anew"))
         }

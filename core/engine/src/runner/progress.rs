@@ -71,6 +71,13 @@ pub enum RunnerFailure {
         /// What the panic said.
         text: String,
     },
+    /// Code of the read model panicked while rows were written, none of which is in: a rollup. Correct it and rebuild
+    /// under a new version.
+    #[error("the read model's code panicked while its rows were written: {text}")]
+    Crashed {
+        /// What the panic said.
+        text: String,
+    },
 }
 
 impl RunnerFailure {

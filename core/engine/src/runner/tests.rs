@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use annals_model::position::Checkpoint;
-use annals_model::projection::{ApplyError, Fold, Projection, own};
+use annals_model::projection::{ApplyError, Contributions, Fold, Projection, Rollup, own};
 
 use super::*;
 use crate::log::checked::CheckedReader;
@@ -234,6 +234,60 @@ async fn a_panicking_handler_stops_its_read_model() {
             assert_eq!((at, text.as_str()), (world.owners[0].0.at(), "cannot count to 1"));
         }
         other => panic!("{other:?}"),
+    }
+}
+
+struct LosesItsWay;
+impl Projection for LosesItsWay {
+    const NAME: &'static str = "lost";
+    type Row = stock::ItemRowV2;
+    fn fold(on: &mut Fold<stock::ItemRowV2>) {
+        on.on::<stock::Added>(
+            |e, keys| if e.sequence.0 > 0 { panic!("no way for {}", e.sequence) } else { own(e, keys) },
+            |row, e| row.insert(stock::ItemRowV2 { name: e.payload.name.clone(), moves: 0 }),
+        );
+    }
+}
+
+struct Collects;
+impl Projection for Collects {
+    const NAME: &'static str = "collected";
+    type Row = stock::ItemRowV2;
+    fn fold(on: &mut Fold<stock::ItemRowV2>) {
+        on.on::<stock::Added>(own, |row, e| row.insert(stock::ItemRowV2 { name: e.payload.name.clone(), moves: 0 }));
+    }
+}
+struct Miscounts;
+impl Rollup for Miscounts {
+    const NAME: &'static str = "miscounted";
+    type Of = Collects;
+    type Group = ();
+    const MEASURES: &'static [&'static str] = &["items"];
+    fn contribute(_: &stock::ItemRowV2, out: &mut Contributions<()>) {
+        out.add((), &[1, 2]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_panics_in_a_read_models_own_code_stops_it_and_says_so() {
+    for (model, words) in [
+        (ReadModel::new("lost", 1, &stock::CATALOGUE).table::<LosesItsWay>(), "no way for 1"),
+        (ReadModel::new("miscounts", 1, &stock::CATALOGUE).table::<Collects>().rollup::<Miscounts>(), "one number per"),
+    ] {
+        let mut world = World::new(3);
+        let model = Arc::new(model);
+        let store = MemoryStore::new([model.clone()], world.log.id());
+        let live = store.ensure_live(&model).await.unwrap().unwrap();
+        let mut runner = start(world.log.clone(), model.clone(), live.clone(), store.open(&live).await.unwrap());
+        world.append(0, 1, Shop::event).await;
+        let found = failure(&mut runner.progress).await;
+        assert!(found.to_string().contains(words) && !found.is_transient(), "{found}");
+        // Nothing of it is in, and whoever builds such a read model is told the same.
+        let until = ends(&*world.log, &model).await.unwrap();
+        let mut sink = store.open(&live).await.unwrap();
+        let built = catch_up(&*world.log, &model, sink.as_mut(), &until).await;
+        assert!(built.unwrap_err().to_string().contains(words));
+        assert!(sink.checkpoints().await.unwrap().iter().all(|(_, stored)| stored.ordinal.0 == 0));
     }
 }
 

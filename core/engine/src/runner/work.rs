@@ -6,8 +6,8 @@ use std::time::Duration;
 use annals_model::envelope::Record;
 use annals_model::position::{Checkpoint, ContextPartition, PositionVector};
 use annals_model::projection::{KeySets, ReadModel, Tables};
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{Semaphore, watch};
 
 use super::progress::{RunnerFailure, RunnerProgress, RunnerState};
@@ -51,7 +51,15 @@ impl<'a> Work<'a> {
     }
 
     /// Works until `until` is reached, or for ever.
-    pub(super) async fn run(mut self, until: Option<&PositionVector>) -> Result<(), RunnerFailure> {
+    pub(super) async fn run(self, until: Option<&PositionVector>) -> Result<(), RunnerFailure> {
+        // A rollup's code runs inside the sink's commit, which is whole or not at all.
+        AssertUnwindSafe(self.work(until)).catch_unwind().await.unwrap_or_else(|panic| {
+            let text = super::panic_text(panic.as_ref());
+            Err(RunnerFailure::Crashed { text })
+        })
+    }
+
+    async fn work(mut self, until: Option<&PositionVector>) -> Result<(), RunnerFailure> {
         self.read_checkpoints().await?;
         let mut sources = FuturesUnordered::new();
         for at in partitions(self.log, self.read_model) {
@@ -192,7 +200,9 @@ impl<'a> Work<'a> {
         self.keys.clear();
         for record in records {
             // What cannot be routed stops the runner where it would be applied, behind everything before it.
-            if self.read_model.route(record, &mut self.keys).is_err() {
+            let (read_model, keys) = (self.read_model, &mut self.keys);
+            let routed = std::panic::catch_unwind(AssertUnwindSafe(|| read_model.route(record, keys)));
+            if !matches!(routed, Ok(Ok(()))) {
                 tracing::debug!(%at, offset = %record.offset, "an event cannot be routed");
                 return Ok(true);
             }

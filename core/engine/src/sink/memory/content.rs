@@ -51,7 +51,9 @@ pub(super) struct Write<'a> {
 
 impl Write<'_> {
     pub(super) fn write(&self, held: &mut Held) {
-        for (stored, shape) in held.tables.iter_mut().zip(self.model.tables()) {
+        // Before anything is changed: a rollup's code may panic, and half a commit would stay.
+        let deltas: Vec<_> = self.model.tables().iter().map(|shape| self.deltas(shape.kind)).collect();
+        for ((stored, shape), deltas) in held.tables.iter_mut().zip(self.model.tables()).zip(&deltas) {
             match shape.kind {
                 TableKind::Rows(index) if self.rows => {
                     for key in self.changes.changed_keys(index) {
@@ -63,14 +65,20 @@ impl Write<'_> {
                         }
                     }
                 }
-                TableKind::Rollup(index) if self.rollups => {
-                    self.changes.rollup_deltas(index).iter().for_each(|delta| add_delta(stored, delta));
+                TableKind::Rows(_) | TableKind::Rollup(_) => {
+                    deltas.iter().for_each(|delta| add_delta(stored, delta));
                 }
-                TableKind::Rows(_) | TableKind::Rollup(_) => {}
             }
         }
         if let Some((at, to)) = self.checkpoint {
             held.checkpoints.set(at, to);
+        }
+    }
+
+    fn deltas(&self, kind: TableKind) -> Vec<GroupRow> {
+        match kind {
+            TableKind::Rollup(index) if self.rollups => self.changes.rollup_deltas(index),
+            TableKind::Rows(_) | TableKind::Rollup(_) => Vec::new(),
         }
     }
 }
