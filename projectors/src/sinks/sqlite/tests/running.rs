@@ -8,7 +8,7 @@ use annals_engine::log::{AppendBatch, AppendOutcome, EventLog, LogWriter, Owner}
 use annals_engine::rebuild::control::Control;
 use annals_engine::rebuild::fold::FoldOptions;
 use annals_engine::rebuild::rebuild;
-use annals_engine::runner::{LiveReadModel, ReadModels, ends};
+use annals_engine::runner::{GenerationStatus, LiveReadModel, ReadModels, ends};
 use annals_engine::sink::contract::history::{Random, Shop};
 use annals_engine::verify::{VerifyOutcome, verify};
 
@@ -160,6 +160,16 @@ async fn a_read_model_is_rebuilt_verified_promoted_and_rolled_back_while_events_
     let live = until_live(&read_models, second.id).await;
     let until = ends(&*server.log, &stock::stock_v1()).await.unwrap();
     live.wait_for(&until, PATIENCE).await.unwrap();
+    // The retired one is kept current as well, by a runner of its own.
+    let all_there = async {
+        let reached = |status: &GenerationStatus| {
+            status.progress.as_ref().is_some_and(|progress| progress.positions.covers(&until, |_| true))
+        };
+        while !read_models.statuses().iter().all(reached) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all_there).await.unwrap();
     for generation in [&first, &second] {
         match server.verify(generation).await {
             VerifyOutcome::Equal { checkpoints, .. } => assert_eq!(checkpoints.positions(), until),
