@@ -37,7 +37,7 @@ pub(super) async fn list(
     for source in shared.read_models.sources() {
         let mut generations = Vec::new();
         for status in shared.read_models.generations(source.name) {
-            generations.push(describe(&shared, source, status).await?);
+            generations.push(describe(&shared, source, status).await);
         }
         read_models.push(json!({
             "name": source.name,
@@ -55,7 +55,7 @@ pub(super) async fn list(
 }
 
 /// What the registry knows of a generation, and, where a runner keeps it current, how that fares.
-async fn describe(shared: &Shared, source: &Source, status: GenerationStatus) -> Result<Value, Problem> {
+async fn describe(shared: &Shared, source: &Source, status: GenerationStatus) -> Value {
     let mut shown = match serde_json::to_value(&status.generation) {
         Ok(Value::Object(shown)) => shown,
         // Texts, numbers and instants: always an object.
@@ -63,7 +63,7 @@ async fn describe(shared: &Shared, source: &Source, status: GenerationStatus) ->
     };
     shown.remove("read_model");
     if !status.generation.state.is_run() {
-        return Ok(Value::Object(shown));
+        return Value::Object(shown);
     }
     let state = status.progress.as_ref().map(|progress| &progress.state);
     shown.insert("runner".to_owned(), runner(state, status.problem.as_deref()));
@@ -71,13 +71,15 @@ async fn describe(shared: &Shared, source: &Source, status: GenerationStatus) ->
         Some(progress) if !matches!(progress.state, RunnerState::Starting) => Ok(progress.checkpoints),
         Some(_) | None => shared.read_models.checkpoints(&status.generation).await,
     };
-    match checkpoints {
-        Ok(checkpoints) => progress(shared, &source.contexts, &checkpoints, &mut shown).await?,
-        Err(problem) => {
-            shown.insert("unreadable".to_owned(), problem.to_json()["detail"].clone());
-        }
+    // Whoever asks here looks for what is wrong: one trouble must not hide all the rest.
+    let told = match checkpoints {
+        Ok(checkpoints) => progress(shared, &source.contexts, &checkpoints, &mut shown).await,
+        Err(problem) => Err(problem),
+    };
+    if let Err(problem) = told {
+        shown.insert("unreadable".to_owned(), problem.to_json()["detail"].clone());
     }
-    Ok(Value::Object(shown))
+    Value::Object(shown)
 }
 
 /// How a runner is, and why it does not run.

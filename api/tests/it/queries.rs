@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use annals_engine::sink::GenerationStore as _;
+use annals_engine::sink::{Checkpoints, GenerationStore as _};
+use annals_model::ids::Partition;
+use annals_model::position::{Checkpoint, ContextPartition, Offset};
+use annals_schemas::contexts::PORTFOLIO;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -251,6 +254,36 @@ async fn read_models_show_their_generations_and_how_far_they_are_behind() {
     let anyone = server.with_roles(Method::GET, "/v1/read-models", &[]);
     assert_eq!(send(anyone).await.expect(403).problem(), "forbidden");
     send(server.with_roles(Method::GET, "/v1/read-models", &["auditor"])).await.expect(200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_generation_that_is_ahead_of_the_log_does_not_hide_the_others() {
+    let server = Server::start().await;
+    twelve_projects(&server).await;
+    let live = server.store.live("portfolio").await.unwrap().unwrap();
+    let model = server.store.read_models().iter().rfind(|model| model.name() == "portfolio").unwrap().clone();
+    // As after a restore of an older log: a position that it does not have.
+    let mut position = Checkpoints::start(server.log.id());
+    for partition in (0..server.log.partitions(PORTFOLIO)).map(Partition) {
+        let far = Checkpoint { offset: Offset(1 << 40), ..Checkpoint::default() };
+        position.set(ContextPartition { context: PORTFOLIO, partition }, far);
+    }
+    let (built, lock) = server.store.create(&model, "test").await.unwrap();
+    server.store.open(&built).await.unwrap().bulk_finish(&model.new_rollup_totals(), &position).await.unwrap();
+    server.store.finish(&built, Ok(())).await.unwrap();
+    drop(lock);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let generations = loop {
+        let all = server.get("/v1/read-models").await.expect(200).json()["read_models"].as_array().unwrap().clone();
+        let portfolio = all.into_iter().find(|model| model["name"] == "portfolio").unwrap();
+        if portfolio["generations"][1]["runner"]["state"] == "stopped" {
+            break portfolio["generations"].clone();
+        }
+        assert!(Instant::now() < deadline, "the runner goes on: {portfolio}");
+    };
+    assert_eq!((&generations[0]["id"], &generations[0]["lag_events"]), (&json!(live.id), &json!(0)));
+    assert!(generations[1]["unreadable"].as_str().unwrap().contains("beyond the log's end"), "{generations}");
     server.stop().await;
 }
 
