@@ -1,11 +1,13 @@
 //! `promote` and `rollback`: which generation is served.
 
+use annals_engine::log::EventLog as _;
 use annals_engine::sink::{Generation, GenerationId, GenerationState, GenerationStore, PromoteError, Promoted};
 use serde_json::json;
 
 use super::{Site, generation_json, store_failure};
 use crate::cli::{Global, RollbackArgs, SwitchArgs};
 use crate::exit::{Exit, Failure};
+use crate::log_tools::read_failure;
 use crate::output::{Output, render_pairs};
 
 /// `promote`.
@@ -17,7 +19,7 @@ pub(crate) async fn promote(global: &Global, output: Output, args: &SwitchArgs) 
         None => newest_ready(&site, &args.name).await?.id,
     };
     let promoted = site.store.promote(&args.name, target).await;
-    report(output, promoted.map_err(|error| failure(&error))?)
+    finish(&site, output, promoted).await
 }
 
 /// `rollback`.
@@ -25,7 +27,30 @@ pub(crate) async fn rollback(global: &Global, output: Output, args: &RollbackArg
     let site = Site::open(global).await?;
     site.read_model(&args.name, None)?;
     let promoted = site.store.rollback(&args.name).await;
-    report(output, promoted.map_err(|error| failure(&error))?)
+    finish(&site, output, promoted).await
+}
+
+async fn finish(site: &Site, output: Output, promoted: Result<Promoted, PromoteError>) -> anyhow::Result<Exit> {
+    let error = match promoted {
+        Ok(promoted) => return report(output, promoted),
+        Err(error) => error,
+    };
+    if let PromoteError::Behind { components, .. } = &error {
+        for component in components {
+            let end = site.log.end(component.at).await.map_err(|error| read_failure(&error))?;
+            if component.needs.offset > end {
+                // No generation of this log will ever come that far.
+                return Err(failure(&error)
+                    .remedy(format!(
+                        "the live generation is beyond the log's end ({} ends at {end}): the log was replaced by an older \
+                         copy; stop the server, move the folder `read-models` away, and start it: it builds them anew",
+                        component.at
+                    ))
+                    .into());
+            }
+        }
+    }
+    Err(failure(&error).into())
 }
 
 async fn newest_ready(site: &Site, name: &str) -> anyhow::Result<Generation> {

@@ -196,6 +196,37 @@ fn a_second_interruption_ends_a_rebuild_that_cannot_end_well_now() {
 }
 
 #[test]
+fn read_models_of_a_newer_log_than_the_one_restored_are_found_and_the_way_out_is_told() {
+    let directory = stopped(&[]);
+    let backup = copy(directory.path());
+    let server = Server::on(directory, &[]);
+    server.run(&[
+        "command",
+        "send",
+        "portfolio.project.create",
+        "--workspace",
+        "home",
+        "--payload",
+        r#"{"name": "P"}"#,
+    ]);
+    wait_until("the read model has it", || {
+        let status = server.run(&["status", "-o", "json"]).exits(0).json();
+        status["generations"].as_array().unwrap().iter().all(|generation| generation["lag_events"] == 0)
+    });
+    let (_, directory) = server.stop();
+    std::fs::copy(backup.path().join("log.db"), directory.path().join("log.db")).unwrap();
+    let status = run(directory.path(), &["status", "-o", "json"]).exits(0).json();
+    assert!(status["advice"].to_string().contains("beyond the log's end"), "{status}");
+    run(directory.path(), &["verify", "portfolio"]).exits(3);
+    run(directory.path(), &["rebuild", "portfolio", "--yes"]).exits(0);
+    let refused = run(directory.path(), &["promote", "portfolio"]).exits(4);
+    assert!(refused.stderr().contains("move the folder `read-models` away"), "{}", refused.stderr());
+    std::fs::rename(directory.path().join("read-models"), backup.path().join("away")).unwrap();
+    let server = Server::on(directory, &[]);
+    server.run(&["verify"]).exits(0);
+}
+
+#[test]
 fn names_and_numbers_that_are_not_there_are_refused() {
     let directory = stopped(&[]);
     run(directory.path(), &["plan", "nothing"]).exits(2);

@@ -87,7 +87,7 @@ pub async fn plan(
         .rev()
         .find(|generation| generation.state == GenerationState::Ready && generation.version == read_model.version());
     let usable = match &live {
-        Some(live) if live.version == read_model.version() => usable(store, live).await?,
+        Some(live) if live.version == read_model.version() => usable(log, store, live, &partitions).await?,
         _ => Ok(()),
     };
     let why = match (&live, ready) {
@@ -116,10 +116,31 @@ pub async fn plan(
 }
 
 /// Whether a generation can be opened; the inner error says why not, for good.
-async fn usable(store: &dyn GenerationStore, generation: &Generation) -> Result<Result<(), String>, PlanError> {
-    match store.open(generation).await {
-        Ok(_) => Ok(Ok(())),
-        Err(StoreError::Sink(error)) if !error.is_transient() => Ok(Err(error.to_string())),
-        Err(error) => Err(error.into()),
+async fn usable(
+    log: &dyn EventLog,
+    store: &dyn GenerationStore,
+    generation: &Generation,
+    partitions: &[Extent],
+) -> Result<Result<(), String>, PlanError> {
+    let stored = match store.open(generation).await {
+        Ok(mut sink) => sink.checkpoints().await.map_err(StoreError::from),
+        Err(error) => Err(error),
+    };
+    let checkpoints = match stored {
+        Ok(checkpoints) => checkpoints,
+        Err(StoreError::Sink(error)) if !error.is_transient() => return Ok(Err(error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    // A generation that has seen more than there is shows events that are lost: the log was restored from an older copy.
+    // The ends are asked for behind the checkpoints, which move on with them.
+    for Extent { at, .. } in partitions {
+        let (offset, end) = (checkpoints.get(*at).offset, log.end(*at).await?);
+        if offset > end {
+            let cause = format!(
+                "it stands at {at} offset {offset}, beyond the log's end {end}: the log was shortened or replaced"
+            );
+            return Ok(Err(cause));
+        }
     }
+    Ok(Ok(()))
 }

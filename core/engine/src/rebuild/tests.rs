@@ -1,7 +1,8 @@
 use std::future::Future;
 use std::task::Poll;
 
-use annals_model::position::PositionVector;
+use annals_model::position::{Checkpoint, Offset, PositionVector};
+use annals_model::projection::KeyRange;
 use proptest::prelude::*;
 
 use super::shop_log::{ITEMS, append, log_of};
@@ -210,4 +211,19 @@ async fn a_plan_says_what_would_be_read_and_whether_it_is_called_for() {
     assert_eq!(planned(stock_v2()).await.why, Why::ReadyToPromote(rebuilt.generation));
     let (building, _lock) = setting.store.create(&stock_v2(), "test").await.expect("no other builder");
     assert_eq!(planned(stock_v2()).await.building, Some(building));
+}
+
+#[tokio::test]
+async fn a_live_generation_beyond_the_logs_end_is_planned_anew() {
+    let setting = Setting::new(9, 2, &[30], usize::MAX).await;
+    let live = setting.live().await;
+    let mut sink = setting.store.open(&live).await.expect("a generation");
+    let (at, from) = sink.checkpoints().await.expect("a store").iter().next().expect("events");
+    let to = Checkpoint { offset: Offset(from.offset.0 + 1_000), ..from };
+    sink.commit(&stock_v1().new_tables(KeyRange::ALL), at, from, to).await.expect("the next checkpoint");
+    let planned = plan(setting.log.as_ref(), &setting.store, &stock_v1(), None).await.expect("a log");
+    assert!(
+        matches!(&planned.why, Why::LiveUnusable { cause } if cause.contains("beyond the log's end")),
+        "{planned:?}"
+    );
 }
