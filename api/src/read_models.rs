@@ -78,7 +78,9 @@ impl ReadModels {
             let answer = self.queries.answer(request, &self.rows(&live).await?).await?;
             let Some(wanted) = &wanted else { return Ok(answer) };
             let position = answer.position.positions();
-            if source.covers(&position, &wanted.position) {
+            // Of the contexts that this very version reads: it never comes to positions of any other.
+            let contexts = live.read_model.contexts();
+            if position.covers(&wanted.position, |number| contexts.iter().any(|context| context.number == number)) {
                 return Ok(answer);
             }
             source.refuse_beyond_end(&wanted.position, log).await?;
@@ -130,10 +132,6 @@ fn unreadable(generation: &Generation, error: &dyn std::error::Error) -> Problem
 impl Source {
     fn reads(&self, number: u8) -> Option<ContextId> {
         self.contexts.iter().copied().find(|context| context.number == number)
-    }
-
-    fn covers(&self, position: &PositionVector, wanted: &PositionVector) -> bool {
-        position.covers(wanted, |number| self.reads(number).is_some())
     }
 
     /// Returns once the live generation may cover what is wanted.
