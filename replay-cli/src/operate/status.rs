@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::plan::{called_for, plan_failure, why};
 use super::{Site, generation_json, store_failure};
 use crate::cli::Global;
-use crate::client::Client;
+use crate::client::{CallError, Client};
 use crate::endpoint::Endpoint;
 use crate::exit::Exit;
 use crate::output::{Format, Output, columns};
@@ -54,7 +54,7 @@ pub(crate) async fn run(global: &Global, output: Output) -> anyhow::Result<Exit>
         }
     }
     if output.format() == Format::Table {
-        server(global);
+        server(global, !runners.is_null());
     }
     Ok(Exit::Ok)
 }
@@ -67,11 +67,14 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
 
-/// How the runners are, as the directory's server tells; nothing where none answers.
+/// How the runners are, as the directory's server tells; null where none answers.
 async fn runners(global: &Global) -> Value {
-    match Client::find(global) {
-        Ok(client) => client.get("/v1/read-models", &[]).await.unwrap_or_default(),
-        Err(_) => Value::Null,
+    let Ok(client) = Client::find(global) else { return Value::Null };
+    match client.get("/v1/read-models", &[]).await {
+        Ok(runners) => runners,
+        Err(CallError::Unreachable { .. } | CallError::Timeout { .. }) => Value::Null,
+        // It answers, if only to say no.
+        Err(CallError::Refused(_) | CallError::Foreign { .. }) => json!({}),
     }
 }
 
@@ -137,9 +140,14 @@ fn advise(name: &str, planned: &Plan, lines: &[Value]) -> Vec<Value> {
     all
 }
 
-fn server(global: &Global) {
+fn server(global: &Global, answers: bool) {
     match Endpoint::read(&global.data) {
-        Ok(Some(endpoint)) => eprintln!("\nserved by process {} at {}", endpoint.pid, endpoint.url),
+        Ok(Some(Endpoint { pid, url, .. })) if answers => eprintln!("\nserved by process {pid} at {url}"),
+        Ok(Some(Endpoint { pid, url, .. })) => {
+            eprintln!(
+                "\nprocess {pid} at {url}, which served this directory, does not answer: start it again with `annals up`"
+            );
+        }
         Ok(None) => eprintln!("\nno server runs on {}", global.data.display()),
         Err(error) => eprintln!("\nendpoint.json cannot be read: {error}"),
     }

@@ -227,6 +227,21 @@ fn read_models_of_a_newer_log_than_the_one_restored_are_found_and_the_way_out_is
 }
 
 #[test]
+fn what_a_killed_server_left_can_be_looked_at_and_nobody_is_sent_to_it() {
+    let server = Server::start();
+    fill(&server);
+    let served = format!("served by process {} at", server.id());
+    let words = server.run(&["status"]).exits(0).stderr();
+    assert!(words.contains(&served), "{words}");
+    let directory = server.kill();
+    for looks in [&["log", "verify"][..], &["log", "stats"], &["plan", "portfolio"], &["verify"]] {
+        run(directory.path(), looks).exits(0);
+    }
+    let words = run(directory.path(), &["status"]).exits(0).stderr();
+    assert!(words.contains("does not answer") && !words.contains(&served), "{words}");
+}
+
+#[test]
 fn names_and_numbers_that_are_not_there_are_refused() {
     let directory = stopped(&[]);
     run(directory.path(), &["plan", "nothing"]).exits(2);
