@@ -14,11 +14,11 @@ use crate::definition::Definition;
 
 /// All versions that this build carries, ascending.
 pub fn definitions() -> Vec<Definition> {
-    vec![v1()]
+    vec![newest()]
 }
 
 /// Version 1.
-pub fn v1() -> Definition {
+pub fn newest() -> Definition {
     Definition {
         model: Arc::new(
             ReadModel::new("access", 1, &annals_schemas::CATALOGUE)

@@ -1,7 +1,7 @@
 //! What does a workspace run, in which project, and what depends on what? Read model `portfolio`.
 //!
-//! Both versions are carried side by side; the promoted generation decides which is served. Version 1 is in `v1`,
-//! with nothing but what differs from version 2.
+//! All versions are carried side by side; the promoted generation decides which is served. The newest one is here; each
+//! older one is in `v<N>`, with nothing but what differs.
 
 mod application_counts;
 mod application_versions;
@@ -24,11 +24,11 @@ use crate::definition::Definition;
 
 /// All versions that this build carries, ascending.
 pub fn definitions() -> Vec<Definition> {
-    vec![v1::definition(), v2()]
+    vec![v1::definition(), newest()]
 }
 
 /// Version 2: `applications` counts the releases.
-pub fn v2() -> Definition {
+pub fn newest() -> Definition {
     Definition {
         model: Arc::new(
             ReadModel::new("portfolio", 2, &annals_schemas::CATALOGUE)

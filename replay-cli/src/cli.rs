@@ -288,7 +288,7 @@ pub(crate) struct PlanArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  annals rebuild portfolio --yes --reason 'release counts' && annals verify portfolio"
+    after_help = "Example:\n  annals rebuild portfolio --yes --reason 'release counts' && annals verify portfolio --generation 2"
 )]
 pub(crate) struct RebuildArgs {
     /// The read model

@@ -6,7 +6,7 @@ use crate::history::{History, id, scope};
 
 #[track_caller]
 fn check(history: &History, table: &str, expect: &[&str]) {
-    assert_eq!(history.rows(&super::v1().model, table), expect);
+    assert_eq!(history.rows(&super::newest().model, table), expect);
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(super) async fn run(demo: &mut Demo) -> anyhow::Result<()> {
         before.version == 1 && !before.has_column,
         format!("generation {}", before.generation),
     )?;
-    let plan = demo.tool.run(&demo.stage, &["plan", NAME]).await?;
+    let plan = demo.tool.run(&demo.stage, &["plan", NAME, "--version", "2"]).await?;
     demo.stage.say(&format!(
         "{}; it would read {} events ({}); nothing is executed",
         plan["why"].as_str().unwrap_or_default(),

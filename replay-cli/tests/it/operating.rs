@@ -109,7 +109,8 @@ fn a_schema_change_is_advised_built_promoted_and_rolled_back_while_a_server_runs
     assert_eq!(server.run(&["plan", "portfolio", "-o", "json"]).exits(0).json()["called_for"], true);
     // Nobody can be asked here.
     server.run(&["rebuild", "portfolio"]).exits(2);
-    let built = server.run(&["rebuild", "portfolio", "--yes", "--reason", "a test", "-o", "json"]).exits(0).json();
+    let built = server.run(&["rebuild", "portfolio", "--version", "2", "--yes", "--reason", "a test", "-o", "json"]);
+    let built = built.exits(0).json();
     assert_eq!((&built["state"], &built["version"], &built["reason"]), (&json!("ready"), &json!(2), &json!("a test")));
     let generation = built["generation"].to_string();
     server.run(&["verify", "portfolio", "--generation", &generation]).exits(0);

@@ -65,7 +65,8 @@ async fn a_query_that_does_not_exist_is_answered_with_those_that_do() {
     assert_eq!(queries().read_model("portfolio.secrets"), Err(error));
     assert_eq!(queries().read_model("portfolio.cycle"), Ok("portfolio"));
     let of_another = refusal(&generation.live, &ask("access.workspaces", scope(1, 0), &[])).await;
-    assert!(matches!(of_another, QueryError::NotInVersion { version: 2, .. }), "{of_another}");
+    let newest = newest_of("portfolio").model.version();
+    assert!(matches!(of_another, QueryError::NotInVersion { version, .. } if version == newest), "{of_another}");
 }
 
 #[tokio::test]
