@@ -1,6 +1,7 @@
 //! What a client is promised for one command, without faults.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use annals_engine::command::{CommandAnswer, CommandError};
@@ -8,11 +9,13 @@ use annals_engine::engine::{
     AggregateKey, Changes, Engine, EngineHandle, EngineOptions, LedgerEntry, MemoryStateStore, Peek, ReferenceKey,
     StateStore, UniqueKey,
 };
+use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::memory::MemoryLog;
 use annals_engine::log::{BoxFuture, EventLog, Owner};
 use annals_engine::published::SchemaError;
 use annals_model::ids::{OperationId, TenantId};
-use annals_model::position::{Checkpoint, RecordOffset, Sequence};
+use annals_model::position::{Checkpoint, ContextPartition, RecordOffset, Sequence};
+use annals_model::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -279,6 +282,34 @@ async fn a_state_that_is_not_in_memory_is_loaded_and_the_decision_made_again() {
     open(&engine, 2, "b").await;
     let mirrored = send(&engine, "m", 2, "mirror", json!({"other": account(1)})).await.unwrap();
     assert_eq!(mirrored.events[0].data, json!({"amount": 41}));
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_does_not_take_the_log_with_it() {
+    let log = log();
+    let now = Arc::new(AtomicI64::new(1_000));
+    let shown = Arc::clone(&now);
+    let options = EngineOptions {
+        clock: Arc::new(move || Timestamp(shown.fetch_sub(100, Ordering::Relaxed))),
+        ..EngineOptions::new(owner("one"))
+    };
+    // A second life takes the clock back as well.
+    for life in 0..2 {
+        let running = Engine::start(Arc::clone(&log), contexts(), catalogue(), &options).await.unwrap();
+        let engine = running.handle();
+        open(&engine, life, &format!("n{life}")).await;
+        send(&engine, &format!("s{life}"), life, "split", json!({"parts": 3})).await.unwrap();
+        running.shutdown().await;
+    }
+    assert!(now.load(Ordering::Relaxed) < 1_000, "the clock was asked");
+    let at = ContextPartition { context: BANK, partition: scope(1).slot().partition(log.partitions(BANK)) };
+    // A reader refuses a time that goes back.
+    let mut reader = CheckedReader::open(&*log, at, Checkpoint::default()).await.unwrap();
+    let mut times = Vec::new();
+    while let Some(batch) = reader.next().await.unwrap() {
+        times.extend(batch.records.iter().map(|record| record.envelope.emitted_at));
+    }
+    assert_eq!((times.len(), times.is_sorted()), (8, true), "{times:?}");
 }
 
 #[tokio::test]
