@@ -5,5 +5,7 @@
 
 mod architecture;
 mod dependencies;
+mod guarantees;
 mod log_process;
+mod operations;
 mod zombie;

@@ -18,7 +18,7 @@ async fn the_test_store_keeps_the_contract() {
 }
 
 macro_rules! finds {
-    ($($test:ident: $bug:ident => $check:literal;)+) => {$(
+    ($(fn $test:ident($bug:ident) => $check:literal;)+) => {$(
         #[tokio::test]
         async fn $test() {
             let (_, check) = CHECKS.iter().find(|(name, _)| *name == $check).unwrap();
@@ -29,20 +29,20 @@ macro_rules! finds {
 }
 
 finds! {
-    the_contract_finds_a_checkpoint_outside_of_the_transaction:
-        CheckpointApart => "rows_rollups_and_checkpoint_move_together_wherever_a_commit_is_dropped";
-    the_contract_finds_a_stale_commit_that_is_accepted:
-        StaleAccepted => "a_commit_from_another_checkpoint_is_stale_and_changes_nothing";
-    the_contract_finds_a_rollup_outside_of_the_transaction:
-        RollupApart => "rows_rollups_and_checkpoint_move_together_wherever_a_commit_is_dropped";
-    the_contract_finds_a_lost_tombstone:
-        TombstoneLost => "a_deleted_row_is_loaded_as_a_tombstone_and_may_come_again";
-    the_contract_finds_a_promotion_that_goes_back:
-        PromotesBehind => "a_generation_that_is_behind_is_not_promoted";
-    the_contract_finds_a_snapshot_that_moves:
-        SnapshotMoves => "a_snapshot_does_not_see_later_commits";
-    the_contract_finds_two_builders:
-        BuilderNotAlone => "only_one_builder_is_at_work";
+    fn the_contract_finds_a_checkpoint_outside_of_the_transaction(CheckpointApart) =>
+        "rows_rollups_and_checkpoint_move_together_wherever_a_commit_is_dropped";
+    fn the_contract_finds_a_stale_commit_that_is_accepted(StaleAccepted) =>
+        "a_commit_from_another_checkpoint_is_stale_and_changes_nothing";
+    fn the_contract_finds_a_rollup_outside_of_the_transaction(RollupApart) =>
+        "rows_rollups_and_checkpoint_move_together_wherever_a_commit_is_dropped";
+    fn the_contract_finds_a_lost_tombstone(TombstoneLost) =>
+        "a_deleted_row_is_loaded_as_a_tombstone_and_may_come_again";
+    fn the_contract_finds_a_promotion_that_goes_back(PromotesBehind) =>
+        "a_generation_that_is_behind_is_not_promoted";
+    fn the_contract_finds_a_snapshot_that_moves(SnapshotMoves) =>
+        "a_snapshot_does_not_see_later_commits";
+    fn the_contract_finds_two_builders(BuilderNotAlone) =>
+        "only_one_builder_is_at_work";
 }
 
 #[test]
