@@ -11,9 +11,10 @@ use annals_engine::engine::{AggregateAddress, EngineHandle};
 use annals_engine::log::{RawBatch, ReadError};
 use annals_model::aggregate::Aggregate as _;
 use annals_model::avro::DecodeError;
+use annals_model::engine_record::Claim;
 use annals_model::envelope::Record;
 use annals_model::ids::{AggregateId, Partition, Scope, TenantId, WorkspaceId};
-use annals_model::position::ContextPartition;
+use annals_model::position::{ContextPartition, RecordOffset};
 use annals_schemas::contexts::ACCESS;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -121,9 +122,8 @@ impl Gate {
         loop {
             reader.next(&mut batch).await?;
             for (offset, bytes) in batch.iter() {
-                let envelope = Record::decode(offset, bytes)?.envelope;
-                if envelope.aggregate_type == Workspace::TYPE {
-                    self.forget(envelope.tenant_id, WorkspaceId(envelope.aggregate_id.0));
+                if let Some((tenant, workspace)) = changed_workspace(offset, bytes)? {
+                    self.forget(tenant, workspace);
                 }
             }
             if batch.is_empty() {
@@ -136,6 +136,17 @@ impl Gate {
         // Nothing between lock and unlock leaves the map half changed.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The workspace that a record changes, if it changes one.
+fn changed_workspace(offset: RecordOffset, bytes: &[u8]) -> Result<Option<(TenantId, WorkspaceId)>, DecodeError> {
+    // A claim is no record of the domain: it has no envelope.
+    if Claim::decode(bytes)?.is_some() {
+        return Ok(None);
+    }
+    let envelope = Record::decode(offset, bytes)?.envelope;
+    let workspace = (envelope.tenant_id, WorkspaceId(envelope.aggregate_id.0));
+    Ok((envelope.aggregate_type == Workspace::TYPE).then_some(workspace))
 }
 
 impl Known {

@@ -1,3 +1,7 @@
+use annals_engine::log::EventLog as _;
+use annals_engine::log::memory::MemoryLog;
+use annals_model::position::Offset;
+
 use super::*;
 
 fn workspace(n: u128) -> (TenantId, WorkspaceId) {
@@ -32,4 +36,15 @@ async fn no_more_workspaces_are_remembered_than_the_limit() {
         known.remember(workspace(n), WorkspaceState::Active, known.forgotten);
     }
     assert!(known.workspaces.len() <= limits::WORKSPACES_CACHED_MAX);
+}
+
+#[tokio::test]
+async fn a_claim_changes_no_workspace_and_blinds_nobody() {
+    let (log, at) = (MemoryLog::new(&[ACCESS]), ContextPartition { context: ACCESS, partition: Partition(0) });
+    log.claim_by_rival(at);
+    let mut batch = RawBatch::default();
+    log.reader(at, Offset::START).await.unwrap().next(&mut batch).await.unwrap();
+    let (offset, bytes) = batch.iter().next().unwrap();
+    assert_eq!(changed_workspace(offset, bytes), Ok(None));
+    assert!(changed_workspace(offset, &bytes[..bytes.len() - 1]).is_err());
 }
