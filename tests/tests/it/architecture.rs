@@ -32,7 +32,7 @@ const IMPURE: [&str; 9] = ["tokio", "sqlx", "sqlx-core", "axum", "hyper", "reqwe
 
 fn metadata() -> Metadata {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-    MetadataCommand::new().manifest_path(manifest).other_options(["--offline".to_owned()]).exec().unwrap()
+    MetadataCommand::new().manifest_path(manifest).other_options(["--locked".to_owned()]).exec().unwrap()
 }
 
 /// Arrows that are not allowed, as `from → to`.

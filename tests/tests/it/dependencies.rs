@@ -10,7 +10,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 fn used() -> BTreeSet<String> {
     let metadata = MetadataCommand::new()
         .manifest_path(format!("{ROOT}/Cargo.toml"))
-        .other_options(["--offline".to_owned()])
+        .other_options(["--locked".to_owned()])
         .no_deps()
         .exec()
         .unwrap();
