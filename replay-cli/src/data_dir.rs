@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals_api::auth::SigningKey;
 use annals_engine::log::sqlite::{OpenError, SqliteLog};
@@ -14,8 +15,9 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::endpoint::{Endpoint, write_private};
+use crate::endpoint::{Endpoint, lock_path, write_private};
 use crate::exit::{Exit, Failure};
+use crate::limits;
 
 /// A directory with a log and its read models.
 #[derive(Clone, Debug)]
@@ -121,10 +123,19 @@ impl DataDir {
 
     /// Takes the right to serve the directory, which one process can have.
     pub(crate) fn lock(&self) -> anyhow::Result<ServeLock> {
-        let path = self.root.join("lock");
+        let path = lock_path(&self.root);
         let failed = |error: io::Error| Failure::usage(format!("{} cannot be locked: {error}", path.display()));
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-        match file.try_lock() {
+        let mut locked = file.try_lock();
+        for _ in 0..limits::LOCK_LOOKS_MAX {
+            // Whoever looks for a server holds the lock for a moment, too.
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(limits::LOCK_LOOK_AGAIN_MS));
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => Ok(ServeLock(file)),
             Err(TryLockError::Error(error)) => Err(failed(error).into()),
             Err(TryLockError::WouldBlock) => {

@@ -29,18 +29,21 @@ pub(crate) async fn verify_log(global: &Global, output: Output) -> anyhow::Resul
     if report.is_sound() {
         return Ok(Exit::Ok);
     }
-    eprintln!("error: the log is damaged: {} findings", count(report.findings.len() as u64 + report.findings_left_out));
+    let findings = (report.findings.len() + usize::from(report.meta.is_some())) as u64 + report.findings_left_out;
+    eprintln!("error: the log is damaged: {} finding{}", count(findings), if findings == 1 { "" } else { "s" });
     eprintln!("  → restore it from a backup; nothing was changed");
     Ok(Exit::Mismatch)
 }
 
 fn write(output: Output, report: &VerifyReport) -> anyhow::Result<()> {
     let partitions: Vec<Value> = report.partitions.iter().map(partition).collect();
-    let findings: Vec<Value> = report
+    // What lies beside the records has no partition and no offset.
+    let beside = report.meta.iter().map(|cause| json!({"partition": null, "offset": null, "cause": cause}));
+    let within = report
         .findings
         .iter()
-        .map(|found| json!({"partition": found.at.to_string(), "offset": found.offset, "cause": found.cause}))
-        .collect();
+        .map(|found| json!({"partition": found.at.to_string(), "offset": found.offset, "cause": found.cause}));
+    let findings: Vec<Value> = beside.chain(within).collect();
     let events: u64 = report.partitions.iter().map(|partition| partition.events).sum();
     let document = json!({
         "ok": report.is_sound(),
@@ -147,7 +150,10 @@ pub(crate) async fn log_stats(global: &Global, output: Output) -> anyhow::Result
 pub(crate) fn read_failure(error: &ReadError) -> Failure {
     let exit = match error {
         ReadError::Unavailable(_) => Exit::Failed,
-        ReadError::BeyondEnd { .. } | ReadError::Corrupt { .. } | ReadError::NotContiguous { .. } => Exit::Mismatch,
+        ReadError::BeyondEnd { .. }
+        | ReadError::Corrupt { .. }
+        | ReadError::CorruptMeta(_)
+        | ReadError::NotContiguous { .. } => Exit::Mismatch,
     };
     Failure::new(exit, error.to_string())
 }

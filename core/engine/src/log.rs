@@ -335,6 +335,9 @@ pub enum ReadError {
         /// What is wrong with it.
         cause: String,
     },
+    /// What lies beside the records (published schemas, partition counts) is damaged: restore the log from a backup.
+    #[error("{0}; run `annals log verify`, restore the log from a backup")]
+    CorruptMeta(String),
     /// Records are missing, repeated or out of order.
     #[error(
         "{at}: {cause} between offsets {before} and {offset}; run `annals log verify`, restore the log from a backup"

@@ -64,6 +64,11 @@ pub trait Sink: Send + fmt::Debug {
 
     /// One consistent view of checkpoints and rows, which later commits do not change.
     fn snapshot(&mut self) -> BoxFuture<'_, Result<Box<dyn SinkSnapshot>, SinkError>>;
+
+    /// Looks for damage that rows read one by one do not show: indexes that do not lead to them. Reads everything.
+    fn check(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// A consistent view of a generation.

@@ -1,8 +1,11 @@
 //! `status`: read models, their generations, how far they are, and what needs a rebuild and why.
 
 use annals_engine::engine::system_now;
+use annals_engine::log::checked::CheckedReader;
 use annals_engine::rebuild::{Plan, Why, plan};
 use annals_engine::sink::{Generation, GenerationState, GenerationStore};
+use annals_model::position::{Checkpoint, ContextPartition};
+use annals_model::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::plan::{called_for, plan_failure, why};
@@ -100,14 +103,15 @@ async fn line(site: &Site, generation: &Generation, planned: &Plan, runners: &Va
             return line;
         }
     };
-    let (mut events, mut oldest) = (0, None);
+    let (mut events, mut oldest): (_, Option<Timestamp>) = (0, None);
     let mut positions = Vec::new();
     for extent in &planned.partitions {
         let reached = checkpoints.get(extent.at);
         let behind = extent.ordinal.0.saturating_sub(reached.ordinal.0);
         events += behind;
         if behind > 0 {
-            oldest = oldest.min(Some(reached.emitted_at)).or(Some(reached.emitted_at));
+            let waiting = first_behind(site, extent.at, reached).await;
+            oldest = [oldest, waiting].into_iter().flatten().min();
         }
         positions.push(json!({"partition": extent.at.to_string(), "offset": reached.offset, "ordinal": reached.ordinal, "behind": behind}));
     }
@@ -116,6 +120,13 @@ async fn line(site: &Site, generation: &Generation, planned: &Plan, runners: &Va
     line["lag_seconds"] = json!(seconds);
     line["checkpoint"] = json!(positions);
     line
+}
+
+/// When the first event behind a checkpoint was written; nothing where it cannot be read: `log verify` says why.
+async fn first_behind(site: &Site, at: ContextPartition, from: Checkpoint) -> Option<Timestamp> {
+    let mut reader = CheckedReader::open(&*site.log, at, from).await.ok()?;
+    let batch = reader.next().await.ok()??;
+    batch.records.first().map(|record| record.envelope.emitted_at)
 }
 
 /// What an operator should do about a read model, and why.
@@ -141,14 +152,14 @@ fn advise(name: &str, planned: &Plan, lines: &[Value]) -> Vec<Value> {
 }
 
 fn server(global: &Global, answers: bool) {
-    match Endpoint::read(&global.data) {
-        Ok(Some(Endpoint { pid, url, .. })) if answers => eprintln!("\nserved by process {pid} at {url}"),
+    match Endpoint::of_running(&global.data) {
+        Ok(Some(Endpoint { pid, url, .. })) if answers => eprintln!("
+served by process {pid} at {url}"),
         Ok(Some(Endpoint { pid, url, .. })) => {
-            eprintln!(
-                "\nprocess {pid} at {url}, which served this directory, does not answer: start it again with `annals up`"
-            );
+            eprintln!("
+process {pid} at {url}, which serves this directory, does not answer");
         }
-        Ok(None) => eprintln!("\nno server runs on {}", global.data.display()),
+        Ok(None) => eprintln!("\nno server runs on {}; start one with `annals up`", global.data.display()),
         Err(error) => eprintln!("\nendpoint.json cannot be read: {error}"),
     }
 }

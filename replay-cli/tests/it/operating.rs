@@ -7,7 +7,7 @@ use std::process::Stdio;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::server::{Server, annals, copy, run, signal, wait_until};
@@ -54,11 +54,7 @@ fn a_flipped_byte_of_the_log_is_found_and_exits_3() {
     let directory = stopped(&[]);
     run(directory.path(), &["log", "verify"]).exits(0);
     let damaged = copy(directory.path());
-    let path = damaged.path().join("log.db");
-    let mut bytes = std::fs::read(&path).unwrap();
-    let at = bytes.windows(NAME.len()).position(|window| window == NAME.as_bytes()).unwrap();
-    bytes[at] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    flip(&damaged.path().join("log.db"), 0, NAME);
     let report = run(damaged.path(), &["log", "verify", "-o", "json"]).exits(3).json();
     assert_eq!(report["ok"], false);
     let finding = &report["findings"][0];
@@ -67,17 +63,74 @@ fn a_flipped_byte_of_the_log_is_found_and_exits_3() {
     run(directory.path(), &["log", "verify"]).exits(0);
 }
 
+/// Flips one bit behind the first occurrence of a text in a file, from a position on.
+fn flip(path: &Path, from: usize, text: &str) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let at = bytes[from..].windows(text.len()).position(|window| window == text.as_bytes()).unwrap();
+    bytes[from + at + text.len() - 1] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_flipped_byte_of_the_logs_own_schemas_is_found_and_exits_3() {
+    let directory = stopped(&[]);
+    flip(&directory.path().join("log.db"), 0, "writer");
+    let report = run(directory.path(), &["log", "verify", "-o", "json"]).exits(3).json();
+    assert_eq!(report["ok"], false);
+    let finding = &report["findings"][0];
+    assert!(finding["partition"].is_null() && finding["cause"].as_str().unwrap().contains("schema/"), "{finding}");
+    let shown = run(directory.path(), &["log", "verify"]).exits(3).stdout();
+    assert!(shown.contains("checksum of meta entry schema/"), "{shown}");
+}
+
+#[test]
+fn a_flipped_byte_of_an_index_is_found_and_exits_3() {
+    let directory = stopped(&[]);
+    let path = directory.path().join("read-models/portfolio/gen-1.db");
+    let page: i64 = on(&path, async |connection| {
+        let text = "SELECT rootpage FROM sqlite_schema WHERE name = 'applications_by_name'";
+        sqlx::query_scalar(text).fetch_one(connection).await.unwrap()
+    });
+    flip(&path, (page as usize - 1) * 4_096, NAME);
+    run(directory.path(), &["verify", "access"]).exits(0);
+    let told = run(directory.path(), &["verify", "portfolio"]).exits(3).stderr();
+    assert!(told.contains("applications_by_name") && told.contains("rebuild the read model"), "{told}");
+}
+
+#[test]
+fn a_read_model_that_was_thrown_away_is_told_and_built_anew() {
+    let directory = stopped(&[]);
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(directory.path().join(format!("read-models/portfolio/gen-1.db{suffix}")));
+    }
+    let status = run(directory.path(), &["status", "-o", "json"]).exits(0).json();
+    assert_eq!(status["advice"][0]["remedy"], "annals rebuild portfolio", "{status}");
+    assert!(status["advice"][0]["why"].as_str().unwrap().contains("is missing"), "{status}");
+    run(directory.path(), &["verify", "portfolio"]).exits(3);
+    run(directory.path(), &["rebuild", "portfolio", "--yes"]).exits(0);
+    run(directory.path(), &["promote", "portfolio"]).exits(0);
+    run(directory.path(), &["verify", "portfolio"]).exits(0);
+}
+
 /// Changes a row of the live generation behind everybody's back.
 fn change(data: &Path, statement: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let options = SqliteConnectOptions::new().filename(data.join("read-models/portfolio/gen-1.db"));
     let statement = sqlx::AssertSqlSafe(statement.to_owned());
+    on(&data.join("read-models/portfolio/gen-1.db"), async |connection| {
+        let changed = sqlx::query(statement).execute(connection).await.unwrap();
+        assert_eq!(changed.rows_affected(), 1);
+    });
+}
+
+/// Works on a SQLite file directly; closing it leaves everything in the file itself.
+fn on<T>(path: &Path, work: impl AsyncFnOnce(&mut SqliteConnection) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let options = SqliteConnectOptions::new().filename(path);
     runtime.block_on(async {
         let mut connection = options.connect().await.unwrap();
-        let changed = sqlx::query(statement).execute(&mut connection).await.unwrap();
-        assert_eq!(changed.rows_affected(), 1);
+        let done = work(&mut connection).await;
         connection.close().await.unwrap();
-    });
+        done
+    })
 }
 
 #[test]
@@ -239,7 +292,7 @@ fn what_a_killed_server_left_can_be_looked_at_and_nobody_is_sent_to_it() {
         run(directory.path(), looks).exits(0);
     }
     let words = run(directory.path(), &["status"]).exits(0).stderr();
-    assert!(words.contains("does not answer") && !words.contains(&served), "{words}");
+    assert!(words.contains("no server runs on") && !words.contains(&served), "{words}");
 }
 
 #[test]

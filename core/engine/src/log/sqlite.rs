@@ -199,7 +199,8 @@ impl Shared {
 
 fn meta_unread(failure: Failure) -> ReadError {
     match failure {
-        Failure::Damaged(cause) | Failure::Transient(cause) | Failure::Broken(cause) => ReadError::Unavailable(cause),
+        Failure::Damaged(cause) => ReadError::CorruptMeta(cause),
+        Failure::Transient(cause) | Failure::Broken(cause) => ReadError::Unavailable(cause),
     }
 }
 

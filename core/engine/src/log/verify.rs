@@ -26,12 +26,14 @@ pub struct VerifyReport {
     pub findings: Vec<VerifyFinding>,
     /// Further findings that are not listed.
     pub findings_left_out: u64,
+    /// What is wrong beside the records, with the first entry of `meta` that is not what was put there.
+    pub meta: Option<String>,
 }
 
 impl VerifyReport {
     /// True if nothing is wrong.
     pub fn is_sound(&self) -> bool {
-        self.findings.is_empty()
+        self.findings.is_empty() && self.meta.is_none()
     }
 }
 
@@ -104,6 +106,11 @@ pub async fn verify(
 ) -> Result<VerifyReport, ReadError> {
     let all = partitions(log, contexts);
     let mut report = VerifyReport::default();
+    match log.meta_list("").await {
+        Ok(_) => {}
+        Err(ReadError::CorruptMeta(cause)) => report.meta = Some(cause),
+        Err(error) => return Err(error),
+    }
     let (mut records, mut bytes) = (0, 0);
     for (partitions_done, at) in all.iter().copied().enumerate() {
         let (position, end) = (Offset::START, Offset::START);
@@ -141,7 +148,7 @@ pub async fn verify(
 /// Where a read broke and why; an error that is not about the content is handed on.
 fn located(error: ReadError) -> Result<(RecordOffset, String), ReadError> {
     match error {
-        ReadError::Unavailable(_) => Err(error),
+        ReadError::Unavailable(_) | ReadError::CorruptMeta(_) => Err(error),
         ReadError::Corrupt { offset, cause, .. } => Ok((offset, cause)),
         ReadError::NotContiguous { before, offset, cause, .. } => Ok((offset, format!("behind {before}: {cause}"))),
         ReadError::BeyondEnd { position, end, .. } => {

@@ -27,11 +27,11 @@ pub enum SinkError {
         cause: String,
     },
     /// What is stored cannot be read as the read model's rows: build the generation again.
-    #[error("{generation}, table `{table}`: {cause}; rebuild the read model")]
+    #[error("{generation}{}: {cause}; rebuild the read model", in_table(table))]
     Damaged {
         /// Which generation.
         generation: String,
-        /// The table.
+        /// The table; empty if it is the whole.
         table: String,
         /// What does not fit.
         cause: String,
@@ -73,6 +73,10 @@ impl SinkError {
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
+}
+
+fn in_table(table: &str) -> String {
+    if table.is_empty() { String::new() } else { format!(", table `{table}`") }
 }
 
 /// Why a commit changed nothing.

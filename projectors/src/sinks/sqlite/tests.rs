@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use annals_engine::sink::contract::{CHECKS, LOG_ID, stock};
 use annals_engine::sink::{GenerationStore, SinkError, StoreError};
-use annals_model::ids::LogId;
+use annals_model::ids::{LogId, Partition};
+use annals_model::position::{Checkpoint, ContextPartition, Offset, Ordinal};
+use annals_model::projection::KeyRange;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -16,6 +18,12 @@ fn definitions() -> Vec<ReadModelDefinition> {
 
 async fn store(directory: &TempDir) -> SqliteStore {
     SqliteStore::open(directory.path(), definitions(), LOG_ID).await.unwrap()
+}
+
+/// The first generation's file, beside its writer.
+async fn by_hand(directory: &TempDir) -> SqliteConnection {
+    let options = connect::writer(&directory.path().join("read-models/stock/gen-1.db"));
+    sqlx::ConnectOptions::connect(&options).await.unwrap()
 }
 
 macro_rules! contract {
@@ -168,8 +176,7 @@ async fn a_value_of_another_type_is_damage_and_not_a_row() {
     let store = store(&directory).await;
     let model = stock::stock_v2();
     let live = store.ensure_live(&model).await.unwrap().unwrap();
-    let options = connect::writer(&directory.path().join("read-models/stock/gen-1.db"));
-    let mut by_hand = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    let mut by_hand = by_hand(&directory).await;
     let text = "INSERT INTO items VALUES (zeroblob(16), zeroblob(16), zeroblob(16), 'nail', 'many', 0)";
     sqlx::query(text).execute(&mut by_hand).await.unwrap();
     let mut snapshot = store.open(&live).await.unwrap().snapshot().await.unwrap();
@@ -177,6 +184,44 @@ async fn a_value_of_another_type_is_damage_and_not_a_row() {
         Err(SinkError::Damaged { table, cause, .. }) => {
             assert_eq!(table, "items");
             assert!(cause.contains("column moves") && cause.contains("TEXT where INTEGER belongs"), "{cause}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_sqlite_rolled_back_by_itself_can_be_tried_again() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    let model = stock::stock_v1();
+    let live = store.ensure_live(&model).await.unwrap().unwrap();
+    let mut sink = store.open(&live).await.unwrap();
+    let mut by_hand = by_hand(&directory).await;
+    // As a full disk does it: the statement fails, and the whole transaction is gone.
+    let full = "CREATE TRIGGER full BEFORE INSERT ON annals_checkpoints BEGIN SELECT RAISE(ROLLBACK, 'no room'); END";
+    sqlx::query(full).execute(&mut by_hand).await.unwrap();
+    let at = ContextPartition { context: stock::SHOP, partition: Partition(0) };
+    let (from, nothing) = (Checkpoint::default(), model.new_tables(KeyRange::ALL));
+    let to = Checkpoint { offset: Offset(5), ordinal: Ordinal(5), ..from };
+    for _ in 0..2 {
+        let failed = sink.commit(&nothing, at, from, to).await.unwrap_err();
+        assert!(failed.to_string().contains("no room"), "{failed}");
+        assert_eq!(sink.checkpoints().await.unwrap().get(at), from);
+    }
+    sqlx::query("DROP TRIGGER full").execute(&mut by_hand).await.unwrap();
+    sink.commit(&nothing, at, from, to).await.unwrap();
+    assert_eq!(sink.checkpoints().await.unwrap().get(at), to);
+}
+
+#[tokio::test]
+async fn a_file_that_is_missing_is_damage_and_no_outage() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    let live = store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
+    std::fs::remove_file(directory.path().join("read-models/stock/gen-1.db")).unwrap();
+    match store.open(&live).await {
+        Err(StoreError::Sink(error @ SinkError::Damaged { .. })) => {
+            assert!(error.to_string().contains("is missing; rebuild the read model"), "{error}");
         }
         other => panic!("{other:?}"),
     }

@@ -34,7 +34,16 @@ impl Target {
     }
 
     pub(super) async fn connect(&self, options: &SqliteConnectOptions) -> Result<SqliteConnection, SinkError> {
-        options.connect().await.map_err(|error| self.error("", &error))
+        match options.connect().await {
+            Ok(connection) => Ok(connection),
+            // No outage: it does not come back by itself, and only a rebuild helps.
+            Err(_) if !self.path.exists() => Err(SinkError::Damaged {
+                generation: self.label.clone(),
+                table: String::new(),
+                cause: format!("its file {} is missing", self.path.display()),
+            }),
+            Err(error) => Err(self.error("", &error)),
+        }
     }
 }
 
@@ -43,6 +52,9 @@ impl Target {
 pub(super) struct SqliteSink {
     target: Target,
     connection: SqliteConnection,
+    /// A commit failed: what the connection takes for its transaction may not be what SQLite does, which rolls back by
+    /// itself when the disk is full. Another connection goes on.
+    failed: bool,
     /// Open for a bulk load: without journal, so that nothing else may be done before it has ended.
     loading: bool,
 }
@@ -57,7 +69,7 @@ impl SqliteSink {
         connection.close().await.map_err(|error| target.error("", &error))?;
         let options = if loading { connect::builder(&target.path) } else { connect::writer(&target.path) };
         let connection = target.connect(&options).await?;
-        Ok(Self { target, connection, loading })
+        Ok(Self { target, connection, failed: false, loading })
     }
 
     fn loaded(&self, asked: &str) -> Result<(), SinkError> {
@@ -72,8 +84,18 @@ impl SqliteSink {
         }
     }
 
+    /// A connection that is fit for use, after a commit that failed.
+    async fn renew(&mut self) -> Result<(), SinkError> {
+        if self.failed {
+            self.connection = self.target.connect(&connect::writer(&self.target.path)).await?;
+            self.failed = false;
+        }
+        Ok(())
+    }
+
     async fn load_rows(&mut self, keys: &KeySets, tables: &mut Tables) -> Result<(), SinkError> {
         self.loaded("reading rows")?;
+        self.renew().await?;
         let Self { target, connection, .. } = self;
         for (index, table) in target.statements.rows() {
             let missing: Vec<RowKey> =
@@ -95,6 +117,21 @@ impl SqliteSink {
         to: Checkpoint,
     ) -> Result<(), CommitError> {
         self.loaded("a commit")?;
+        self.renew().await?;
+        // Also if this future is dropped half way.
+        self.failed = true;
+        let committed = self.try_commit(changes, at, from, to).await;
+        self.failed = matches!(committed, Err(CommitError::Sink(_)));
+        committed
+    }
+
+    async fn try_commit(
+        &mut self,
+        changes: &Tables,
+        at: ContextPartition,
+        from: Checkpoint,
+        to: Checkpoint,
+    ) -> Result<(), CommitError> {
         let Self { target, connection, .. } = self;
         let error = |error: sqlx::Error| target.error("annals_checkpoints", &error);
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(error)?;
@@ -140,6 +177,7 @@ impl SqliteSink {
 impl Sink for SqliteSink {
     fn checkpoints(&mut self) -> BoxFuture<'_, Result<Checkpoints, SinkError>> {
         Box::pin(async move {
+            self.renew().await?;
             let Self { target, connection, .. } = self;
             let found = checkpoints::all(connection, MAIN, &target.model.contexts()).await;
             found.map_err(|error| target.error("annals_checkpoints", &error))
@@ -177,6 +215,23 @@ impl Sink for SqliteSink {
             self.loaded("a snapshot")?;
             let snapshot = SqliteSnapshot::open(self.target.clone()).await?;
             Ok(Box::new(snapshot) as Box<dyn SinkSnapshot>)
+        })
+    }
+
+    fn check(&mut self) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(async move {
+            self.loaded("a check")?;
+            let target = &self.target;
+            let mut connection = target.connect(&connect::reader(&target.path)).await?;
+            let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
+                .fetch_one(&mut connection)
+                .await
+                .map_err(|error| target.error("", &error))?;
+            if found != "ok" {
+                let (generation, table) = (target.label.clone(), String::new());
+                return Err(SinkError::Damaged { generation, table, cause: found });
+            }
+            connection.close().await.map_err(|error| target.error("", &error))
         })
     }
 }
