@@ -37,7 +37,14 @@ impl<'a> CommandKind<'a> {
         let unknown = |detail: String| Problem::at(Code::UnknownCommand, "type", detail);
         let mut parts = text.splitn(3, '.');
         let (Some(context), Some(aggregate), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(unknown("a command's type is context.aggregate.command".to_owned()));
+            let known = engine.contexts().flat_map(|context| {
+                let of_context = context.aggregates().map(|kind| format!("{}.{}", context.id(), kind.aggregate_type()));
+                of_context.collect::<Vec<_>>()
+            });
+            let known = known.collect::<Vec<_>>().join(", ");
+            return Err(unknown(format!(
+                "a command's type is context.aggregate.command; there are commands of {known}"
+            )));
         };
         let Some(context) = engine.context(context) else {
             let known: Vec<_> = engine.contexts().map(|context| context.id().name).collect();

@@ -211,7 +211,7 @@ impl From<FieldError> for Problem {
     fn from(error: FieldError) -> Self {
         let field = named_field(&error);
         match field.as_str() {
-            "" => Self::new(Code::MalformedJson, error.message),
+            "" => Self::new(Code::MalformedJson, format!("{}; send one JSON object", error.message)),
             _ => {
                 let detail = format!("{field}: {}", error.message);
                 Self::at(Code::InvalidField, field, detail)

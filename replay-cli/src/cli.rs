@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use annals_api::auth::{ROLE_AUDITOR, ROLE_OPERATOR};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
@@ -9,11 +10,11 @@ use crate::output::Format;
 
 const EXAMPLES: &str = "\
 Examples:
-  annals demo                                        the guided tour, on real input, in under a minute
+  annals demo                                        the guided tour, on real input
   annals up &                                        start everything on ./annals-data
   annals import cargo-lock Cargo.lock                a real inventory as commands
-  annals query portfolio.applications                read it back
-  annals rebuild portfolio && annals verify portfolio
+  annals query portfolio.applications -w inventory   read it back
+  annals rebuild portfolio                           a read model anew from the log
 
 Exit codes: 0 ok, 1 failed, 2 usage or environment, 3 mismatch or corruption found,
 4 conflict or already running, 5 partial, 6 timeout, 130 interrupted.";
@@ -128,9 +129,12 @@ pub(crate) enum ImportSource {
     #[command(after_help = "Example:\n  annals import cargo-lock Cargo.lock --workspace-slug my-service")]
     CargoLock(CargoLockArgs),
     /// A file of commands, one JSON object per line, each with `type` and the fields of a command
-    #[command(after_help = "A line: {\"type\": \"portfolio.application.register\", \"workspace_id\": \"…\", \
-\"payload\": {\"name\": \"billing\"}}\nA line without client_request_id gets one from the file's hash and its number, \
-so that the same file can be\nsent again: what was accepted is answered, not repeated.")]
+    #[command(after_help = "A line:
+  {\"type\": \"portfolio.application.register\", \"workspace_id\": \"…\",
+   \"payload\": {\"name\": \"billing\"}}
+
+A line without client_request_id gets one from the file's hash and its number, so that the same file \
+can be sent again: what was accepted is answered, not repeated.")]
     Ndjson(NdjsonArgs),
 }
 
@@ -178,7 +182,7 @@ pub(crate) struct MintArgs {
     #[arg(long, value_name = "ID|service:NAME")]
     pub(crate) actor: Option<String>,
     /// A role that the token carries; repeat for more
-    #[arg(long, value_name = "ROLE")]
+    #[arg(long, value_name = "ROLE", value_parser = [ROLE_OPERATOR, ROLE_AUDITOR])]
     pub(crate) role: Vec<String>,
     /// How long it is good for, hours
     #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=8760))]

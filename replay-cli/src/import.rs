@@ -247,6 +247,15 @@ pub(crate) async fn run(
     }
 }
 
+/// A refused line under its own number: the server counted within one request.
+fn refusal(label: &str, problem: &Problem) -> Value {
+    let mut document = problem.document.clone();
+    if let Some(fields) = document.as_object_mut() {
+        fields.remove("line");
+    }
+    serde_json::json!({"line": label, "problem": document})
+}
+
 fn report(output: Output, tally: &Tally, took: Duration, extra: &[(&'static str, u64)]) -> anyhow::Result<()> {
     if !tally.refusals.is_empty() {
         let refused: Vec<Value> = tally
@@ -254,7 +263,7 @@ fn report(output: Output, tally: &Tally, took: Duration, extra: &[(&'static str,
             .iter()
             .map(|(label, problem)| serde_json::json!({"line": label, "status": problem.status, "why": problem.to_string()}))
             .collect();
-        eprintln!("{}", render(&refused, &columns(&[("refused", "/line"), ("why", "/why")]), false));
+        eprintln!("{}", render(&refused, &columns(&[("refused", "/line"), ("why", "/why")])));
         if tally.refused > refused.len() as u64 {
             eprintln!("… and {} more", count(tally.refused - refused.len() as u64));
         }
@@ -266,7 +275,7 @@ fn report(output: Output, tally: &Tally, took: Duration, extra: &[(&'static str,
         "events": tally.events,
         "seconds": took.as_secs_f64(),
         "consistency_token": tally.consistency_token,
-        "refusals": tally.refusals.iter().map(|(label, problem)| serde_json::json!({"line": label, "problem": problem.document})).collect::<Vec<_>>(),
+        "refusals": tally.refusals.iter().map(|(label, problem)| refusal(label, problem)).collect::<Vec<_>>(),
     });
     for (name, value) in extra {
         document[*name] = (*value).into();

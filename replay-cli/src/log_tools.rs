@@ -64,7 +64,6 @@ fn write(output: Output, report: &VerifyReport) -> anyhow::Result<()> {
                 ("bytes", "/bytes"),
                 ("digest", "/short_digest"),
             ]),
-            false,
         );
         if findings.is_empty() {
             text.push_str(&format!("\n\nthe log is whole: {} events", count(events)));
@@ -73,7 +72,6 @@ fn write(output: Output, report: &VerifyReport) -> anyhow::Result<()> {
             text.push_str(&render(
                 &findings,
                 &columns(&[("partition", "/partition"), ("offset", "/offset"), ("what is wrong", "/cause")]),
-                false,
             ));
         }
         text
@@ -141,7 +139,7 @@ pub(crate) async fn log_stats(global: &Global, output: Output) -> anyhow::Result
             ("first", "/first"),
             ("last", "/last"),
         ]);
-        format!("{}\n\n{}", render(&events, &by_type, false), render(&partitions, &by_partition, false))
+        format!("{}\n\n{}", render(&events, &by_type), render(&partitions, &by_partition))
     })?;
     Ok(Exit::Ok)
 }

@@ -1,12 +1,13 @@
 //! Results on stdout: an aligned table for people, JSON for programs.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use clap::ValueEnum;
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
 pub(crate) mod cell;
+mod layout;
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -24,12 +25,19 @@ pub(crate) enum Format {
 pub(crate) struct Column {
     pub(crate) heading: String,
     pointer: String,
+    /// Left out where the terminal is too narrow.
+    optional: bool,
 }
 
 impl Column {
     /// A column; `pointer` as in RFC 6901, `/aggregate/id`.
     pub(crate) fn new(heading: &str, pointer: &str) -> Self {
-        Self { heading: heading.to_owned(), pointer: pointer.to_owned() }
+        Self { heading: heading.to_owned(), pointer: pointer.to_owned(), optional: false }
+    }
+
+    /// A column that may be left out where the terminal is too narrow for all.
+    pub(crate) fn optional(self) -> Self {
+        Self { optional: true, ..self }
     }
 }
 
@@ -58,7 +66,7 @@ impl Output {
     /// Writes a list: a table, a JSON array, or a line per record.
     pub(crate) fn records(self, records: &[Value], columns: &[Column]) -> io::Result<()> {
         match self.format {
-            Format::Table => print_lines(&render(records, columns, io::stdout().is_terminal())),
+            Format::Table => print_lines(&layout::on_terminal(records, columns)),
             Format::Json => print_lines(&pretty(&Value::Array(records.to_vec()))),
             Format::Jsonl => records.iter().try_for_each(|record| print_lines(&record.to_string())),
         }
@@ -74,51 +82,27 @@ impl Output {
     }
 }
 
-/// A table of records as text, without the line's end. What no record has is left out.
-pub(crate) fn render(records: &[Value], columns: &[Column], styled: bool) -> String {
-    let given =
-        |column: &&Column| records.iter().any(|record| record.pointer(&column.pointer).is_some_and(|v| !v.is_null()));
-    let columns: Vec<&Column> = columns.iter().filter(|column| records.is_empty() || given(column)).collect();
-    let numeric: Vec<bool> = columns
-        .iter()
-        .map(|column| {
-            let mut values =
-                records.iter().filter_map(|r| r.pointer(&column.pointer)).filter(|v| !v.is_null()).peekable();
-            values.peek().is_some() && values.all(Value::is_number)
-        })
-        .collect();
-    let mut table = bare_table(styled);
-    let align = |number: bool| if number { CellAlignment::Right } else { CellAlignment::Left };
-    table.set_header(columns.iter().zip(&numeric).map(|(column, number)| {
-        let cell = Cell::new(column.heading.to_uppercase()).set_alignment(align(*number));
-        if styled { cell.add_attribute(Attribute::Bold) } else { cell }
-    }));
-    for record in records {
-        table.add_row(columns.iter().zip(&numeric).map(|(column, number)| {
-            Cell::new(cell::human(record.pointer(&column.pointer).unwrap_or(&Value::Null)))
-                .set_alignment(align(*number))
-        }));
-    }
-    trimmed(&mut table)
+/// A table of records as text, without the line's end, as wide as it takes. What no record has is left out.
+pub(crate) fn render(records: &[Value], columns: &[Column]) -> String {
+    layout::table(records, columns, None)
 }
 
 /// Names and values, one pair per line, as text.
 pub(crate) fn render_pairs(pairs: &[(&str, String)]) -> String {
-    let mut table = bare_table(false);
+    let mut table = bare_table(None);
     for (name, value) in pairs {
         table.add_row([name, value.as_str()]);
     }
     trimmed(&mut table)
 }
 
-fn bare_table(styled: bool) -> Table {
+fn bare_table(width: Option<u16>) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    // A pipe has no width: lines must not be broken there.
-    let arrangement = if styled { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
-    table.set_content_arrangement(arrangement);
-    if !styled {
-        table.force_no_tty();
+    match width {
+        Some(width) => _ = table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic),
+        // A pipe has no width: lines must not be broken there.
+        None => _ = table.set_content_arrangement(ContentArrangement::Disabled).force_no_tty(),
     }
     table
 }

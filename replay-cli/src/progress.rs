@@ -100,7 +100,7 @@ impl Progress {
 
 fn style(unit: &'static str, bounded: bool) -> ProgressStyle {
     let template = if bounded {
-        "{msg:<22} {bar:30.cyan/dim} {percent:>3} %  {done} {unit}  {rate}/s  {left}"
+        "{msg:<22} {wide_bar:.cyan/dim} {percent:>3} %  {done} {unit}  {rate}/s  {left}"
     } else {
         "{msg:<22} {spinner}  {done} {unit}  {rate}/s"
     };
@@ -175,8 +175,10 @@ mod tests {
             assert_eq!(bar.position(), 2);
         }
         assert!(
-            ProgressStyle::with_template("{msg:<22} {bar:30.cyan/dim} {percent:>3} %  {done} {unit}  {rate}/s  {left}")
-                .is_ok()
+            ProgressStyle::with_template(
+                "{msg:<22} {wide_bar:.cyan/dim} {percent:>3} %  {done} {unit}  {rate}/s  {left}"
+            )
+            .is_ok()
         );
     }
 

@@ -111,8 +111,11 @@ fn payload(text: &str) -> anyhow::Result<Value> {
         (text, None) => Ok(text.to_owned()),
     };
     let text = read.map_err(|error| Failure::usage(format!("{error:#}")))?;
-    annals_model::command_json::parse_strict(text.as_bytes())
-        .map_err(|error| Failure::usage(format!("the payload is no acceptable JSON: {error}")).into())
+    annals_model::command_json::parse_strict(text.as_bytes()).map_err(|error| {
+        // What could not be parsed at all has no path.
+        let at = if matches!(error.path.as_str(), "." | "?") { String::new() } else { format!("{}: ", error.path) };
+        Failure::usage(format!("the payload is no acceptable JSON: {at}{}", error.message)).into()
+    })
 }
 
 fn bounded(source: impl Read) -> anyhow::Result<String> {

@@ -104,7 +104,7 @@ pub enum CommandError {
         id: AggregateId,
     },
     /// The command needs an aggregate id and names none; nothing was written.
-    #[error("the command needs an aggregate_id; only {created_by:?} may leave it out")]
+    #[error("the command needs an aggregate_id; only {} may leave it out", created_by.join(", "))]
     AggregateIdMissing {
         /// The commands that create an aggregate of this type.
         created_by: &'static [&'static str],

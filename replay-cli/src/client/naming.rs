@@ -39,7 +39,12 @@ pub(crate) async fn aggregate_id(
                 .remedy("add --workspace")
                 .into());
         }
-        _ => return Err(Failure::usage(format!("{text:?} is no id; a {aggregate_type} is named by its uuid")).into()),
+        (kind, _) if !kind.contains('.') => {
+            return Err(Failure::usage(format!("{kind:?} is no type of aggregate"))
+                .remedy("write it as context.aggregate, like portfolio.application")
+                .into());
+        }
+        (kind, _) => return Err(Failure::usage(format!("{text:?} is no id; name the {kind} by its uuid")).into()),
     };
     found.ok_or_else(|| Failure::new(Exit::Failed, format!("there is no {aggregate_type} {text:?} here")).into())
 }

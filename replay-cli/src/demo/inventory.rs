@@ -74,7 +74,7 @@ pub(super) async fn look(demo: &mut Demo) -> anyhow::Result<()> {
     demo.stage.heading("One application: its history, and what breaks if it has a hole");
     demo.stage.command(&format!("annals history portfolio.application {SHOWN} --workspace {FIRST_WORKSPACE}"));
     let events = history(demo, id).await?;
-    demo.stage.say(&crate::output::render(&events, &history_columns(), false));
+    demo.stage.say(&crate::output::render(&events, &history_columns()));
     let releases = events.len().saturating_sub(1);
     demo.stage.prove(
         "a history begins with the registration and has each event once, in order",

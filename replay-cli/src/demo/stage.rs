@@ -54,7 +54,7 @@ impl Stage {
 
     /// Shows records as a table.
     pub(crate) fn table(&self, records: &[Value], pairs: &[(&str, &str)]) {
-        self.say(&render(records, &columns(pairs), false));
+        self.say(&render(records, &columns(pairs)));
     }
 
     /// Holds a claim against what was found, says so, and keeps it for the end; the first that does not hold ends the

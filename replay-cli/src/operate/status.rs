@@ -50,7 +50,12 @@ pub(crate) async fn run(global: &Global, output: Output) -> anyhow::Result<Exit>
                 ("reason", "/reason"),
                 ("trouble", "/trouble"),
             ];
-            output.records(&lines, &columns(&shown))?;
+            let may_go = ["lag s", "verified", "since"];
+            let shown = columns(&shown).into_iter().map(|column| match may_go.contains(&column.heading.as_str()) {
+                true => column.optional(),
+                false => column,
+            });
+            output.records(&lines, &shown.collect::<Vec<_>>())?;
             for one in &advice {
                 println!("\n{}: {}\n  → {}", text(one, "read_model"), text(one, "why"), text(one, "remedy"));
             }
@@ -153,11 +158,15 @@ fn advise(name: &str, planned: &Plan, lines: &[Value]) -> Vec<Value> {
 
 fn server(global: &Global, answers: bool) {
     match Endpoint::of_running(&global.data) {
-        Ok(Some(Endpoint { pid, url, .. })) if answers => eprintln!("
-served by process {pid} at {url}"),
+        Ok(Some(Endpoint { pid, url, .. })) if answers => eprintln!(
+            "
+served by process {pid} at {url}"
+        ),
         Ok(Some(Endpoint { pid, url, .. })) => {
-            eprintln!("
-process {pid} at {url}, which serves this directory, does not answer");
+            eprintln!(
+                "
+process {pid} at {url}, which serves this directory, does not answer"
+            );
         }
         Ok(None) => eprintln!("\nno server runs on {}; start one with `annals up`", global.data.display()),
         Err(error) => eprintln!("\nendpoint.json cannot be read: {error}"),

@@ -59,7 +59,9 @@ async fn one(site: &Site, generation: &Generation) -> anyhow::Result<Value> {
         VerifyOutcome::Equal { digest, rows, events, .. } => {
             result["rows"] = json!(rows);
             result["events"] = json!(events);
-            result["digest"] = json!(digest.to_string());
+            let digest = digest.to_string();
+            result["short_digest"] = json!(digest.get(..16));
+            result["digest"] = json!(digest);
         }
         VerifyOutcome::Diverges { diverging, first, events, tables, .. } => {
             result["rows"] = json!(tables.iter().map(|table| table.rows).sum::<u64>());
@@ -86,7 +88,7 @@ fn write(output: Output, results: &[Value]) -> anyhow::Result<()> {
         ("equals the log", "/matches"),
         ("rows", "/rows"),
         ("events", "/events"),
-        ("digest", "/digest"),
+        ("digest", "/short_digest"),
     ];
     output.records(results, &columns(&summary))?;
     if output.format() != Format::Table {
@@ -121,8 +123,9 @@ fn write(output: Output, results: &[Value]) -> anyhow::Result<()> {
 /// One line per column that differs.
 fn differing_columns(divergence: &Value) -> Vec<Value> {
     let (stored, folded) = (&divergence["stored"], &divergence["folded"]);
+    let text = |name: &str| divergence[name].as_str().unwrap_or_default();
     // Whole, unlike other ids in tables: this is what somebody looks the row up by.
-    let row = format!("id {}", divergence["id"].as_str().unwrap_or_default());
+    let row = format!("id {} in workspace {}", text("id"), text("workspace_id"));
     let offsets: Vec<String> = divergence["events"]
         .as_array()
         .into_iter()

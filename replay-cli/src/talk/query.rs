@@ -34,7 +34,10 @@ pub(crate) async fn run(global: &Global, output: Output, args: &QueryArgs) -> an
 fn write(output: Output, name: &str, mut page: Value, rows: Vec<Value>) -> anyhow::Result<Exit> {
     match output.format() {
         Format::Table => {
-            output.records(&rows, &columns_of(&rows, &known_order(name)))?;
+            match rows.is_empty() {
+                true => eprintln!("no rows"),
+                false => output.records(&rows, &columns_of(&rows, &known_order(name)))?,
+            }
             if let Some(next) = next_cursor(&page) {
                 eprintln!("more rows: add --all, or --cursor {next}");
             }
@@ -136,9 +139,12 @@ fn known_order(query: &str) -> Vec<&'static str> {
     known.map_or_else(Vec::new, |query| query.columns.iter().map(|column| column.name).collect())
 }
 
+/// Columns that are shown on the narrowest terminal, too.
+const FIRST_COLUMNS: usize = 2;
+
 /// Columns for people: names first, ids last, and no id whose row also has the name.
 pub(crate) fn columns_of(rows: &[Value], order: &[&str]) -> Vec<Column> {
-    let Some(Value::Object(first)) = rows.first() else { return columns(&[("(no rows)", "/")]) };
+    let Some(Value::Object(first)) = rows.first() else { return Vec::new() };
     let has = |name: &str| first.contains_key(name);
     let named = |name: &str| {
         name.strip_suffix("_application_id").is_some_and(|end| has(&format!("{end}_name")))
@@ -153,7 +159,12 @@ pub(crate) fn columns_of(rows: &[Value], order: &[&str]) -> Vec<Column> {
         };
         (rank, order.iter().position(|known| known == name).unwrap_or(usize::MAX))
     });
-    names.iter().map(|name| Column::new(&name.replace('_', " "), &format!("/{name}"))).collect()
+    let column = |(index, name): (usize, &&str)| {
+        let column = Column::new(&name.replace('_', " "), &format!("/{name}"));
+        // What comes first tells the rows apart.
+        if index < FIRST_COLUMNS { column } else { column.optional() }
+    };
+    names.iter().enumerate().map(column).collect()
 }
 
 #[cfg(test)]
