@@ -106,3 +106,26 @@ pub const RUNNER_STAND_BACK_MS_MIN: u64 = 10;
 pub const RUNNER_STAND_BACK_MS_MAX: u64 = 500;
 /// When a runner that stopped because something was down is started again, milliseconds.
 pub const RUNNER_RESTART_MS: u64 = 5_000;
+/// Most messages taken from librdkafka's queue at once.
+pub const KAFKA_TAKE_MESSAGES_MAX: usize = 512;
+/// Most clients of finished readers that are kept for the next ones.
+pub const KAFKA_IDLE_READERS_MAX: usize = 8;
+/// Longest wait for a question to the brokers (where a partition ends, what a topic is like), milliseconds.
+pub const KAFKA_QUESTION_MS_MAX: u64 = 5_000;
+/// Longest wait for records that must come, milliseconds: an owner that died in a commit holds readers back until its
+/// transaction times out, which the brokers look for every 10 s.
+pub const KAFKA_READ_MS_MAX: u64 = 30_000;
+/// Longest wait for one producer to be registered, milliseconds.
+pub const KAFKA_CLAIM_STEP_MS_MAX: u64 = 15_000;
+/// Most tries of one claim while others claim too.
+pub const KAFKA_CLAIM_ATTEMPTS_MAX: u32 = 5;
+/// Longest pause before the second of them, milliseconds; each later one may be so much longer.
+pub const KAFKA_CLAIM_JITTER_MS_MAX: u64 = 500;
+/// Longest wait until a topic that was just made can be used, milliseconds.
+pub const KAFKA_TOPIC_MS_MAX: u64 = 30_000;
+/// Pause between two looks at it, milliseconds.
+pub const KAFKA_TOPIC_POLL_MS: u64 = 20;
+/// Replicas of a new topic where there are as many brokers.
+pub const KAFKA_REPLICAS: usize = 3;
+/// Longest prefix of topic names, bytes.
+pub const KAFKA_PREFIX_BYTES_MAX: usize = 100;

@@ -8,6 +8,8 @@ pub mod checked;
 pub(crate) mod claim_record;
 pub mod contract;
 pub(crate) mod holes;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
 pub mod sqlite;
 pub mod stats;

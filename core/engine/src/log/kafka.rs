@@ -1,0 +1,242 @@
+//! The log on Apache Kafka (4.0 or newer). Behind the cargo feature `kafka`, which is off by default: whoever embeds the
+//! engine with SQLite alone need not compile librdkafka.
+//!
+//! A topic per context holds its partitions (`topics`), one compacted topic what a starting process must know (`meta`,
+//! `registry`). A partition's owner is a thread with two transactional producers (`writer`, `producer`): the brokers'
+//! fencing of transactional ids is what makes it the only one. Readers see committed records alone (`reader`); where a
+//! partition ends is asked of another client (`positions`). `native` is the one module with `unsafe` code, `settings`
+//! has every setting and why.
+
+mod client;
+mod meta;
+mod native;
+mod positions;
+mod producer;
+mod reader;
+mod registry;
+mod settings;
+mod tail;
+mod topics;
+mod writer;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use annals_model::ids::{ContextId, LogId};
+use annals_model::position::{ContextPartition, Offset, Ordinal};
+
+use self::meta::Meta;
+use self::positions::Positions;
+use self::producer::Destination;
+use self::reader::{PartitionReader, ReaderClients};
+use self::registry::events_topic;
+use self::settings::{Clients, META_TOPIC};
+use self::topics::Topics;
+use self::writer::{ClaimTurn, Claiming};
+use super::{BoxFuture, ClaimError, Claimed, EventLog, LogReader, MetaEntry, MetaError, Owner, ReadError};
+use crate::limits;
+
+/// How the log is reached.
+#[derive(Clone, Debug)]
+pub struct KafkaOptions {
+    /// Addresses to begin with: `host:port`, comma-separated.
+    pub brokers: String,
+    /// First part of all topic names and transactional ids; another prefix is another log.
+    pub prefix: String,
+    /// Partitions per context. Of a new context: 4 if not given. Of one that exists: refused if it has another number.
+    pub partitions: Option<u16>,
+    /// Settings of librdkafka that are passed through: `security.protocol`, `ssl.*`, `sasl.*`.
+    pub client: BTreeMap<String, String>,
+}
+
+impl KafkaOptions {
+    /// Without TLS, with the prefix `annals`.
+    pub fn new(brokers: impl Into<String>) -> Self {
+        Self { brokers: brokers.into(), prefix: "annals".into(), partitions: None, client: BTreeMap::new() }
+    }
+}
+
+/// Why the log cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Choose a number in the range.
+    #[error("{0} partitions; 1 to {max} are possible", max = limits::LOG_PARTITIONS_MAX)]
+    InvalidPartitionCount(u16),
+    /// Choose a prefix that topics can be named with.
+    #[error("prefix {0:?}; letters, digits, `-`, `_` and `.` are possible, 1 to {max}", max = limits::KAFKA_PREFIX_BYTES_MAX)]
+    InvalidPrefix(String),
+    /// Leave the setting out: the log depends on its own value of it.
+    #[error("setting {0} is not free to choose")]
+    FixedSetting(String),
+    /// Correct the settings that are passed through.
+    #[error("a client of kafka cannot be made: {0}")]
+    Client(String),
+    /// Check the addresses and that the brokers run; try again with backoff.
+    #[error("kafka cannot be reached: {0}; check the addresses, that the brokers run and that they let us in")]
+    Unreachable(String),
+    /// Make the topic by hand, or let this user make topics.
+    #[error("topic {topic} cannot be made: {cause}")]
+    NotCreated {
+        /// The topic.
+        topic: String,
+        /// What the brokers said.
+        cause: String,
+    },
+    /// Change the topic before history is lost.
+    #[error("topic {topic} has {setting} = {found:?}, needed is {wanted}: {reason}")]
+    TopicRefused {
+        /// The topic.
+        topic: String,
+        /// Which setting.
+        setting: String,
+        /// Its value.
+        found: String,
+        /// The value that it needs.
+        wanted: String,
+        /// What would happen otherwise.
+        reason: &'static str,
+    },
+    /// The topic's number of partitions is fixed at its creation: go back to it, or export into another log.
+    #[error("topic {topic} has {found} partitions, not {wanted}; the number is fixed when a context is created")]
+    PartitionCount {
+        /// The topic.
+        topic: String,
+        /// What it has.
+        found: u16,
+        /// What was recorded or asked for.
+        wanted: u16,
+    },
+    /// Restore the topic: history was deleted.
+    #[error("topic {0} was here before and is gone; restore it, or use another prefix for a new log")]
+    TopicLost(String),
+    /// Restore the topic of `meta`.
+    #[error("meta entry {key} cannot be read; restore it")]
+    MetaDamaged {
+        /// Which.
+        key: String,
+    },
+}
+
+/// The log on Kafka.
+#[derive(Debug)]
+pub struct KafkaLog {
+    id: LogId,
+    prefix: String,
+    partitions: HashMap<ContextId, u16>,
+    clients: Clients,
+    positions: Arc<Positions>,
+    readers: Arc<ReaderClients>,
+    meta: Meta,
+    /// Claims of one partition in this process come one after another: they would only fence each other.
+    claims: HashMap<ContextPartition, ClaimTurn>,
+}
+
+impl KafkaLog {
+    /// Opens the log of this prefix, or creates it; contexts that it does not have yet are added. Needs a tokio runtime.
+    pub async fn connect(options: KafkaOptions, contexts: &[ContextId]) -> Result<Arc<Self>, OpenError> {
+        if let Some(count) = options.partitions.filter(|count| !(1..=limits::LOG_PARTITIONS_MAX).contains(count)) {
+            return Err(OpenError::InvalidPartitionCount(count));
+        }
+        let nameable = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let length = options.prefix.len();
+        if length == 0 || length > limits::KAFKA_PREFIX_BYTES_MAX || !options.prefix.bytes().all(nameable) {
+            return Err(OpenError::InvalidPrefix(options.prefix));
+        }
+        let clients = Clients::new(&options.brokers, &options.client).map_err(OpenError::FixedSetting)?;
+        let client = |error: rdkafka::error::KafkaError| OpenError::Client(error.to_string());
+        let positions = Arc::new(Positions::connect(&clients).map_err(client)?);
+        let readers = ReaderClients::start(clients.clone()).map_err(|error| OpenError::Client(error.to_string()))?;
+        let readers = Arc::new(readers);
+        let topics = Topics::connect(&clients, &positions)?;
+        let meta_topic = format!("{}.meta", options.prefix);
+        let mut seen = topics.look(&meta_topic).await?;
+        if seen.partitions == 0 {
+            seen = topics.create(&meta_topic, 1, META_TOPIC).await?;
+        }
+        topics.check(&meta_topic, seen, META_TOPIC).await?;
+        let meta = Meta::connect(&clients, meta_topic, Arc::clone(&readers), Arc::clone(&positions)).map_err(client)?;
+        let registered = registry::register(&options, contexts, &clients, &topics, &meta).await?;
+        drop(topics);
+        let partitions: HashMap<_, _> = registered.partitions.into_iter().collect();
+        let all = partitions.iter().flat_map(|(context, count)| (0..*count).map(|number| (*context, number)));
+        let claims = all.map(|(context, number)| {
+            let partition = annals_model::ids::Partition(number);
+            (ContextPartition { context, partition }, ClaimTurn::default())
+        });
+        let claims = claims.collect();
+        let id = registered.id;
+        Ok(Arc::new(Self { id, prefix: options.prefix, partitions, clients, positions, readers, meta, claims }))
+    }
+
+    /// The topic of a partition that exists.
+    fn topic(&self, at: ContextPartition) -> Result<String, ReadError> {
+        if !self.claims.contains_key(&at) {
+            return Err(ReadError::Unavailable(format!("the log has no partition {at}")));
+        }
+        Ok(events_topic(&self.prefix, at.context))
+    }
+
+    async fn open(&self, at: ContextPartition, from: Offset) -> Result<PartitionReader, ReadError> {
+        let (topic, positions) = (self.topic(at)?, Arc::clone(&self.positions));
+        PartitionReader::open(&self.readers, positions, at, topic, from).await
+    }
+}
+
+impl EventLog for KafkaLog {
+    fn id(&self) -> LogId {
+        self.id
+    }
+
+    fn partitions(&self, context: ContextId) -> u16 {
+        self.partitions.get(&context).copied().unwrap_or_default()
+    }
+
+    fn claim(&self, at: ContextPartition, owner: Owner) -> BoxFuture<'_, Result<Claimed, ClaimError>> {
+        Box::pin(async move {
+            let turn = self.claims.get(&at).ok_or(ClaimError::NoSuchPartition(at))?;
+            let _turn = turn.lock().await;
+            let to = Destination { topic: events_topic(&self.prefix, at.context), partition: at.partition.0 };
+            let id = format!("{}.{}.{}", self.prefix, at.context.name, at.partition.0);
+            let writer = writer::claim(Claiming { clients: self.clients.clone(), at, to, id, owner }).await?;
+            let barrier = writer.barrier();
+            Ok(Claimed { writer: Box::new(writer), barrier })
+        })
+    }
+
+    fn reader(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>> {
+        Box::pin(async move { Ok(Box::new(self.open(at, from).await?) as Box<dyn LogReader>) })
+    }
+
+    fn end(&self, at: ContextPartition) -> BoxFuture<'_, Result<Offset, ReadError>> {
+        Box::pin(async move { self.positions.end(&self.topic(at)?, at.partition.0).await })
+    }
+
+    fn last_ordinal(&self, at: ContextPartition) -> BoxFuture<'_, Result<Ordinal, ReadError>> {
+        Box::pin(tail::last_ordinal(self, at))
+    }
+
+    fn meta_get(&self, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, ReadError>> {
+        let key = key.to_owned();
+        Box::pin(async move { self.meta.look(|entries| entries.get(&key).cloned()).await })
+    }
+
+    fn meta_list(&self, prefix: &str) -> BoxFuture<'_, Result<Vec<MetaEntry>, ReadError>> {
+        let prefix = prefix.to_owned();
+        Box::pin(async move {
+            self.meta
+                .look(|entries| {
+                    let found = entries.iter().filter(|(key, _)| key.starts_with(&prefix));
+                    found.map(|(key, value)| (key.clone(), value.clone())).collect()
+                })
+                .await
+        })
+    }
+
+    fn meta_put(&self, key: &str, value: &[u8]) -> BoxFuture<'_, Result<(), MetaError>> {
+        let (key, value) = (key.to_owned(), value.to_owned());
+        Box::pin(async move {
+            super::admission::admit_meta(&key, &value).map_err(MetaError)?;
+            self.meta.put(&key, &value).await.map_err(MetaError)
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! Where partitions end, and what the cluster looks like: questions that block for about a millisecond.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_model::position::Offset;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+
+use super::client::Quiet;
+use super::settings::Clients;
+use crate::limits;
+use crate::log::ReadError;
+
+const PATIENCE: Duration = Duration::from_millis(limits::KAFKA_QUESTION_MS_MAX);
+
+/// A client that asks.
+pub(super) struct Positions {
+    client: Arc<BaseConsumer<Quiet>>,
+}
+
+impl std::fmt::Debug for Positions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Positions")
+    }
+}
+
+/// A topic as the cluster knows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) brokers: usize,
+    /// 0 if the topic does not exist.
+    pub(super) partitions: usize,
+    /// Of its least replicated partition.
+    pub(super) replicas: usize,
+    /// Every partition can be written.
+    pub(super) led: bool,
+}
+
+impl Positions {
+    pub(super) fn connect(clients: &Clients) -> Result<Self, KafkaError> {
+        let client = BaseConsumer::from_config_and_context(&clients.positions(), Quiet)?;
+        Ok(Self { client: Arc::new(client) })
+    }
+
+    /// Behind everything that is on the brokers, committed or not: what was acknowledged lies before it.
+    pub(super) async fn end(&self, topic: &str, partition: u16) -> Result<Offset, ReadError> {
+        let (client, topic) = (Arc::clone(&self.client), topic.to_owned());
+        let asked = ask(move || {
+            while client.poll(Duration::ZERO).is_some() {}
+            client.fetch_watermarks(&topic, i32::from(partition), PATIENCE)
+        });
+        let (_, end) = asked.await.map_err(ReadError::Unavailable)?;
+        u64::try_from(end).map(Offset).map_err(|_| ReadError::Unavailable(format!("the end is said to be {end}")))
+    }
+
+    pub(super) async fn topic(&self, topic: &str) -> Result<Seen, String> {
+        let (client, topic) = (Arc::clone(&self.client), topic.to_owned());
+        ask(move || {
+            while client.poll(Duration::ZERO).is_some() {}
+            let metadata = client.fetch_metadata(Some(&topic), PATIENCE)?;
+            let partitions =
+                metadata.topics().iter().find(|found| found.name() == topic).map(|found| found.partitions());
+            let partitions = partitions.unwrap_or_default();
+            Ok(Seen {
+                brokers: metadata.brokers().len(),
+                partitions: partitions.len(),
+                replicas: partitions.iter().map(|partition| partition.replicas().len()).min().unwrap_or_default(),
+                led: partitions.iter().all(|partition| partition.leader() >= 0),
+            })
+        })
+        .await
+    }
+}
+
+async fn ask<T: Send + 'static>(
+    question: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
+) -> Result<T, String> {
+    match tokio::task::spawn_blocking(question).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}

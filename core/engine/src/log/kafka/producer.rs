@@ -1,0 +1,204 @@
+//! One transactional producer of one partition: its transactions, and how they end.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use annals_model::position::RecordOffset;
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+
+use super::client::log;
+use super::native;
+use super::settings::SOCKET_TIMEOUT_MS;
+use crate::limits;
+
+/// One record to produce.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outgoing<'a> {
+    pub(super) key: &'a [u8],
+    /// Nothing is a tombstone.
+    pub(super) value: Option<&'a [u8]>,
+    /// Milliseconds since 1970; 0 for the time of producing.
+    pub(super) timestamp_ms: i64,
+}
+
+/// Why a transaction did not end as it should. Whichever it is: the producer is of no use any more.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The brokers know a newer producer of this id.
+    Fenced,
+    /// Whether it was committed is not known; before anything was produced, it was not.
+    Unknown(String),
+}
+
+/// Where its transactions go.
+#[derive(Clone, Debug)]
+pub(super) struct Destination {
+    pub(super) topic: String,
+    pub(super) partition: u16,
+}
+
+/// A producer that may have one transaction at a time.
+pub(super) struct Producer {
+    producer: ThreadedProducer<Watch>,
+    to: Destination,
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Producer({}/{})", self.to.topic, self.to.partition)
+    }
+}
+
+impl Producer {
+    /// Registers the id of `config`: fences every producer that had it before and ends what it left open.
+    pub(super) fn connect(config: &ClientConfig, to: Destination) -> Result<Self, Failure> {
+        let producer = ThreadedProducer::from_config_and_context(config, Watch::default());
+        let producer = Self { producer: producer.map_err(|error| Failure::Unknown(error.to_string()))?, to };
+        let patience = Duration::from_millis(limits::KAFKA_CLAIM_STEP_MS_MAX);
+        producer.producer.init_transactions(patience).map_err(|error| producer.failure(&error))?;
+        Ok(producer)
+    }
+
+    /// One transaction: all of it, durable and in order, or nothing. Positions as the records were given.
+    pub(super) fn transact<'a>(
+        &self,
+        records: impl Iterator<Item = Outgoing<'a>>,
+    ) -> Result<Vec<RecordOffset>, Failure> {
+        let watch = &**self.producer.client().context();
+        let _in_flight = watch.begin();
+        self.producer.begin_transaction().map_err(|error| self.failure(&error))?;
+        let mut count = 0;
+        for record in records {
+            self.produce(record)?;
+            count += 1;
+        }
+        native::commit(&self.producer).map_err(|(code, text)| self.classify(code, text))?;
+        let delivered = watch.delivered();
+        if delivered.offsets.len() != count || !delivered.offsets.is_sorted_by(|a, b| a < b) {
+            let found = delivered.offsets.len();
+            return Err(Failure::Unknown(format!("a commit of {count} records with {found} positions")));
+        }
+        Ok(delivered.offsets)
+    }
+
+    /// Why this producer must not be used again although its last transaction was committed.
+    ///
+    /// librdkafka speaks the transaction protocol in which a delayed request to end a transaction can hit a later one
+    /// of the same producer: after a disconnect or a request that may have been repeated, a new epoch must come first.
+    pub(super) fn spent(&self, took: Duration) -> Option<String> {
+        if took > Duration::from_millis(SOCKET_TIMEOUT_MS / 2) {
+            return Some(format!("a commit took {} ms", took.as_millis()));
+        }
+        let disturbed = self.producer.client().context().disturbed.load(Ordering::Acquire);
+        disturbed.then(|| "a broker was lost during a commit".to_owned())
+    }
+
+    fn produce(&self, record: Outgoing<'_>) -> Result<(), Failure> {
+        let mut base: BaseRecord<'_, [u8], [u8]> =
+            BaseRecord::to(&self.to.topic).partition(i32::from(self.to.partition)).timestamp(record.timestamp_ms);
+        if !record.key.is_empty() {
+            base = base.key(record.key);
+        }
+        if let Some(value) = record.value {
+            base = base.payload(value);
+        }
+        self.producer.send(base).map_err(|(error, _)| self.failure(&error))
+    }
+
+    fn failure(&self, error: &KafkaError) -> Failure {
+        let code = match error {
+            KafkaError::Transaction(error) => error.code(),
+            other => other.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
+        };
+        self.classify(code, error.to_string())
+    }
+
+    /// A producer that was fenced says so in the call, as its fatal error, or in what became of its records.
+    fn classify(&self, code: RDKafkaErrorCode, text: String) -> Failure {
+        let fatal = self.producer.client().fatal_error().map(|(code, _)| code);
+        let undelivered = self.producer.client().context().delivered().failed;
+        match [Some(code), fatal, undelivered].into_iter().flatten().any(is_fence) {
+            true => Failure::Fenced,
+            false => Failure::Unknown(format!("{text} ({code:?})")),
+        }
+    }
+}
+
+fn is_fence(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch)
+}
+
+/// What the polling thread learns about the transaction in flight.
+#[derive(Debug, Default)]
+struct Watch {
+    in_flight: AtomicBool,
+    disturbed: AtomicBool,
+    delivered: Mutex<Delivered>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Delivered {
+    offsets: Vec<RecordOffset>,
+    failed: Option<RDKafkaErrorCode>,
+}
+
+/// A transaction in flight, until it is dropped.
+struct InFlight<'a>(&'a Watch);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.store(false, Ordering::Release);
+    }
+}
+
+impl Watch {
+    fn begin(&self) -> InFlight<'_> {
+        *self.delivered.lock().unwrap_or_else(PoisonError::into_inner) = Delivered::default();
+        self.in_flight.store(true, Ordering::Release);
+        InFlight(self)
+    }
+
+    fn delivered(&self) -> Delivered {
+        std::mem::take(&mut *self.delivered.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl ClientContext for Watch {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        log(level, facility, text);
+    }
+
+    /// Connections that end while nothing is in flight (brokers close idle ones) leave nothing behind.
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka producer");
+        if self.in_flight.load(Ordering::Acquire) {
+            self.disturbed.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl ProducerContext for Watch {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(message) => match u64::try_from(message.offset()) {
+                Ok(offset) => delivered.offsets.push(RecordOffset(offset)),
+                Err(_) => delivered.failed = Some(RDKafkaErrorCode::Unknown),
+            },
+            Err((error, _)) => delivered.failed = error.rdkafka_error_code().or(delivered.failed),
+        }
+    }
+}
+
+/// How long something took, beside what it gave.
+pub(super) fn timed<T>(call: impl FnOnce() -> T) -> (T, Duration) {
+    let started = Instant::now();
+    (call(), started.elapsed())
+}

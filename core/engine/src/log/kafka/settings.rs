@@ -1,0 +1,137 @@
+//! Every setting that a client of Kafka is given here, with its reason. A caller's own settings (addresses, TLS, SASL)
+//! come on top and may not replace these: the protocol of this log was thought out and measured with them.
+
+use std::collections::BTreeMap;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+/// Name, value, reason.
+pub(super) type Setting = (&'static str, &'static str, &'static str);
+
+/// Of every client.
+const COMMON: &[Setting] = &[
+    ("client.id", "annals", "names us in the brokers' logs and quotas"),
+    ("socket.timeout.ms", "6000", "a commit slower than half of it ends a producer's life"),
+    ("socket.nagle.disable", "true", "a commit is a chain of small requests, each waited for"),
+    ("reconnect.backoff.ms", "50", "a broker that is back is found again soon"),
+    ("reconnect.backoff.max.ms", "1000", "the same after a longer absence"),
+    ("allow.auto.create.topics", "false", "a topic made by accident would have finite retention"),
+];
+
+/// Of every producer.
+const PRODUCER: &[Setting] = &[
+    ("acks", "all", "what is acknowledged is on every replica in sync"),
+    ("enable.idempotence", "true", "a retried request is not written twice"),
+    ("message.timeout.ms", "8000", "below the transaction's: delivery fails before the transaction does"),
+    ("linger.ms", "1000", "nothing is sent before the commit flushes, so that an append is one request"),
+    ("batch.size", "4000000", "the largest append fits in one record batch"),
+    ("batch.num.messages", "100000", "the same, by number"),
+    ("message.max.bytes", "8388608", "the largest append fits in one request"),
+    ("queue.buffering.max.messages", "200000", "more than one append ever holds"),
+    ("compression.type", "lz4", "halves the bytes at next to no time"),
+    ("retry.backoff.ms", "20", "the first partition of a transaction is often answered `retry` once"),
+];
+
+/// Of a partition's two producers.
+const TRANSACTIONAL: &[Setting] =
+    &[("transaction.timeout.ms", "10000", "how long an owner that died in a commit can hold readers back")];
+
+/// Of the producer of `meta` entries.
+const META: &[Setting] = &[("linger.ms", "0", "one entry at a time, each waited for")];
+
+/// Of every reader.
+const READER: &[Setting] = &[
+    ("isolation.level", "read_committed", "an aborted append never happened"),
+    ("auto.offset.reset", "error", "a silent jump is lost history"),
+    ("enable.auto.commit", "false", "checkpoints live with the rows they are about"),
+    ("enable.auto.offset.store", "false", "the same"),
+    ("enable.partition.eof", "true", "tells a reader that only markers are left up to the end"),
+    ("check.crcs", "true", "damage is found where it is read"),
+    ("queued.min.messages", "1000000", "a rebuild is never kept waiting by the network"),
+    ("queued.max.messages.kbytes", "262144", "bounds the memory of one reader"),
+    ("fetch.message.max.bytes", "8388608", "the largest append fits in one answer"),
+    ("fetch.queue.backoff.ms", "10", "a full queue is filled again soon"),
+    ("fetch.wait.max.ms", "50", "longest that a new reader waits for an idle connection to be free"),
+    ("fetch.error.backoff.ms", "50", "a partition whose leader moved is read again soon"),
+];
+
+/// Of the client that asks where partitions end.
+const POSITIONS: &[Setting] = &[(
+    "isolation.level",
+    "read_uncommitted",
+    "the last stable offset can lie below what was acknowledged, while its marker is written",
+)];
+
+/// What a topic of events must be like, as it is created.
+pub(super) const EVENTS_TOPIC: &[Setting] = &[
+    ("cleanup.policy", "delete", "compaction would eat history"),
+    ("retention.ms", "-1", "a finite time would eat history"),
+    ("retention.bytes", "-1", "a finite size would eat history"),
+    ("message.timestamp.type", "CreateTime", "an event's time is its owner's, not the broker's"),
+    ("max.message.bytes", "8388608", "the largest append is one record batch"),
+];
+
+/// What the topic of `meta` must be like.
+pub(super) const META_TOPIC: &[Setting] = &[
+    ("cleanup.policy", "compact", "the newest value of each key stays for ever"),
+    ("max.message.bytes", "8388608", "as the topics of events"),
+];
+
+/// The same value as a number, milliseconds: `socket.timeout.ms`.
+pub(super) const SOCKET_TIMEOUT_MS: u64 = 6_000;
+
+/// How this log's clients reach the brokers.
+#[derive(Clone, Debug)]
+pub(super) struct Clients {
+    brokers: String,
+    /// The caller's own: TLS, SASL.
+    own: BTreeMap<String, String>,
+}
+
+impl Clients {
+    /// The name of one of the caller's settings that is not the caller's to choose, if there is one.
+    pub(super) fn new(brokers: &str, own: &BTreeMap<String, String>) -> Result<Self, String> {
+        let fixed = [COMMON, PRODUCER, TRANSACTIONAL, READER, POSITIONS].concat();
+        let ours = |name: &str| fixed.iter().any(|(ours, ..)| *ours == name);
+        match own.keys().find(|name| ours(name) || ["bootstrap.servers", "transactional.id"].contains(&name.as_str())) {
+            Some(name) => Err(name.clone()),
+            None => Ok(Self { brokers: brokers.into(), own: own.clone() }),
+        }
+    }
+
+    pub(super) fn transactional(&self, id: &str) -> ClientConfig {
+        let mut config = self.config(&[COMMON, PRODUCER, TRANSACTIONAL]);
+        config.set("transactional.id", id);
+        config
+    }
+
+    pub(super) fn meta(&self) -> ClientConfig {
+        self.config(&[COMMON, PRODUCER, META])
+    }
+
+    pub(super) fn reader(&self) -> ClientConfig {
+        self.config(&[COMMON, READER])
+    }
+
+    pub(super) fn positions(&self) -> ClientConfig {
+        self.config(&[COMMON, POSITIONS])
+    }
+
+    pub(super) fn admin(&self) -> ClientConfig {
+        self.config(&[COMMON])
+    }
+
+    fn config(&self, tables: &[&[Setting]]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        // What librdkafka logs heals itself or comes back as an error.
+        config.set_log_level(RDKafkaLogLevel::Warning).set("bootstrap.servers", &self.brokers);
+        for (name, value, _) in tables.iter().copied().flatten() {
+            config.set(*name, *value);
+        }
+        for (name, value) in &self.own {
+            config.set(name, value);
+        }
+        config
+    }
+}

@@ -1,0 +1,117 @@
+//! The topics: made as they must be, or checked and refused.
+
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::OpenError;
+use super::client::Quiet;
+use super::positions::{Positions, Seen};
+use super::settings::{Clients, Setting};
+use crate::limits;
+
+/// What makes and checks topics.
+pub(super) struct Topics<'a> {
+    admin: AdminClient<Quiet>,
+    positions: &'a Positions,
+}
+
+impl<'a> Topics<'a> {
+    pub(super) fn connect(clients: &Clients, positions: &'a Positions) -> Result<Self, OpenError> {
+        let admin = AdminClient::from_config_and_context(&clients.admin(), Quiet);
+        Ok(Self { admin: admin.map_err(|error| OpenError::Client(error.to_string()))?, positions })
+    }
+
+    pub(super) async fn look(&self, topic: &str) -> Result<Seen, OpenError> {
+        self.positions.topic(topic).await.map_err(OpenError::Unreachable)
+    }
+
+    /// Makes a topic, unless another process was faster, and returns when it can be used.
+    pub(super) async fn create(&self, topic: &str, partitions: u16, settings: &[Setting]) -> Result<Seen, OpenError> {
+        let brokers = self.look(topic).await?.brokers;
+        let replicas = brokers.clamp(1, limits::KAFKA_REPLICAS);
+        if replicas == 1 {
+            tracing::warn!(
+                topic,
+                "made with one replica, because the cluster has one broker: its disk is the only copy"
+            );
+        }
+        let count = i32::try_from(replicas).unwrap_or(1);
+        let in_sync = if replicas > 1 { "2" } else { "1" };
+        let mut new = NewTopic::new(topic, i32::from(partitions), TopicReplication::Fixed(count))
+            .set("min.insync.replicas", in_sync);
+        for (name, value, _) in settings {
+            new = new.set(name, value);
+        }
+        let created = self.admin.create_topics([&new], &options()).await.map_err(unreachable)?;
+        for result in created {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) => return Err(OpenError::NotCreated { topic: topic.into(), cause: code.to_string() }),
+            }
+        }
+        let patience = tokio::time::Instant::now() + Duration::from_millis(limits::KAFKA_TOPIC_MS_MAX);
+        loop {
+            let seen = self.look(topic).await?;
+            if seen.partitions > 0 && seen.led {
+                return Ok(seen);
+            }
+            if tokio::time::Instant::now() > patience {
+                let cause = format!("no leader within {} ms", limits::KAFKA_TOPIC_MS_MAX);
+                return Err(OpenError::NotCreated { topic: topic.into(), cause });
+            }
+            tokio::time::sleep(Duration::from_millis(limits::KAFKA_TOPIC_POLL_MS)).await;
+        }
+    }
+
+    /// Refuses a topic that would lose records.
+    pub(super) async fn check(&self, topic: &str, seen: Seen, settings: &[Setting]) -> Result<(), OpenError> {
+        let described = self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()).await;
+        let described = described.map_err(unreachable)?.into_iter().next();
+        let described = described.ok_or_else(|| OpenError::Unreachable(format!("no answer about topic {topic}")))?;
+        let described = described.map_err(|code| OpenError::Unreachable(format!("topic {topic}: {code}")))?;
+        let found = |name: &str| described.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
+        let refused = |setting: &str, found: String, wanted: &str, reason: &'static str| {
+            let (setting, wanted) = (setting.to_owned(), wanted.to_owned());
+            Err(OpenError::TopicRefused { topic: topic.into(), setting, found, wanted, reason })
+        };
+        for (name, wanted, reason) in settings {
+            let found = found(name);
+            if !suffices(name, &found, wanted) {
+                return refused(name, found, wanted, reason);
+            }
+        }
+        let replicas = seen.brokers.clamp(1, limits::KAFKA_REPLICAS);
+        if seen.replicas < replicas {
+            let (found, wanted) = (seen.replicas.to_string(), replicas.to_string());
+            return refused("replication factor", found, &wanted, "a lost disk would lose history");
+        }
+        let in_sync = found("min.insync.replicas");
+        if seen.replicas > 1 && !in_sync.parse().is_ok_and(|count: u32| count >= 2) {
+            return refused("min.insync.replicas", in_sync, "2", "one disk alone would hold what was acknowledged");
+        }
+        Ok(())
+    }
+}
+
+/// Sizes may be larger; everything else must be as it is said.
+fn suffices(name: &str, found: &str, wanted: &str) -> bool {
+    match (name, found.parse::<u64>(), wanted.parse::<u64>()) {
+        ("max.message.bytes", Ok(found), Ok(wanted)) => found >= wanted,
+        _ => found == wanted,
+    }
+}
+
+fn options() -> AdminOptions {
+    let patience = Duration::from_millis(limits::KAFKA_TOPIC_MS_MAX);
+    AdminOptions::new().request_timeout(Some(patience)).operation_timeout(Some(patience))
+}
+
+fn unreachable(error: rdkafka::error::KafkaError) -> OpenError {
+    OpenError::Unreachable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! A partition's owner: two producers that take turns, on a thread of their own, because a commit blocks.
+//!
+//! Two, because the brokers write a transaction's marker after they have acknowledged it, and the next transaction of
+//! the same producer would be told to come back in 20 ms.
+
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use annals_model::envelope::Record;
+use annals_model::position::{ClaimEpoch, ContextPartition, Offset, Ordinal, RecordOffset};
+use tokio::sync::oneshot;
+
+use super::producer::{Destination, Failure, Outgoing, Producer, timed};
+use super::settings::Clients;
+use crate::limits;
+use crate::log::admission::{admit, follows};
+use crate::log::claim_record::encode_claim;
+use crate::log::{AppendBatch, AppendOutcome, BoxFuture, ClaimError, LogWriter, Owner, ProofOutcome};
+
+/// Key of records that only prove that a producer is not fenced. They have no value, and no reader delivers them.
+pub(super) const FENCE_CHECK_KEY: &[u8] = b"$claiming";
+
+const FENCE_CHECK: Outgoing<'_> = Outgoing { key: FENCE_CHECK_KEY, value: None, timestamp_ms: 0 };
+
+/// What a claim needs to know.
+#[derive(Clone, Debug)]
+pub(super) struct Claiming {
+    pub(super) clients: Clients,
+    pub(super) at: ContextPartition,
+    pub(super) to: Destination,
+    /// Of both producers' ids, which end in `.a` and `.b`.
+    pub(super) id: String,
+    pub(super) owner: Owner,
+}
+
+enum Job {
+    Append(AppendBatch, oneshot::Sender<Result<Vec<RecordOffset>, Failure>>),
+    Prove(oneshot::Sender<Result<(), Failure>>),
+}
+
+/// Claims on a thread of its own, which then serves the writer until it is dropped.
+pub(super) async fn claim(claiming: Claiming) -> Result<KafkaWriter, ClaimError> {
+    let at = claiming.at;
+    let (reply, answer) = oneshot::channel();
+    let (jobs, requests) = mpsc::sync_channel(1);
+    let unavailable = |cause: String| ClaimError::Unavailable(cause);
+    std::thread::Builder::new()
+        .name(format!("kafka {at}"))
+        .spawn(move || match claiming.run() {
+            Ok((pair, claimed)) => {
+                if reply.send(Ok(claimed)).is_ok() {
+                    pair.serve(&requests);
+                }
+            }
+            Err(cause) => {
+                // Nobody waits any more, maybe.
+                let _ = reply.send(Err(cause));
+            }
+        })
+        .map_err(|error| unavailable(format!("no thread for {at}: {error}")))?;
+    let claimed = answer.await.map_err(|_| unavailable("the claim's thread stopped".into()))?.map_err(unavailable)?;
+    Ok(KafkaWriter { jobs, at, claim_epoch: ClaimEpoch(claimed.after().0), tail: None })
+}
+
+impl Claiming {
+    /// Both producers, and where the `$claim` lies.
+    fn run(&self) -> Result<(Pair, RecordOffset), String> {
+        let mut attempt = 1;
+        loop {
+            match self.attempt() {
+                Ok(claimed) => return Ok(claimed),
+                Err(Failure::Unknown(cause)) => return Err(cause),
+                Err(Failure::Fenced) if attempt == limits::KAFKA_CLAIM_ATTEMPTS_MAX => {
+                    return Err(format!("another owner claimed in between, {attempt} times"));
+                }
+                // Another owner claims just now. Who of us two comes first is left to chance.
+                Err(Failure::Fenced) => std::thread::sleep(self.pause(attempt)),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// First all older owners lose both producers, then each of ours must still work: two owners who claim at the same
+    /// time cannot both come through.
+    fn attempt(&self) -> Result<(Pair, RecordOffset), Failure> {
+        let connect = |suffix| {
+            let config = self.clients.transactional(&format!("{}.{suffix}", self.id));
+            Producer::connect(&config, self.to.clone())
+        };
+        let producers = [connect('a')?, connect('b')?];
+        producers[0].transact([FENCE_CHECK].into_iter())?;
+        let claim = encode_claim(&self.owner);
+        let record = Outgoing { key: &[], value: Some(&claim), timestamp_ms: 0 };
+        let placed = producers[1].transact([record].into_iter())?;
+        let claimed = placed.first().ok_or_else(|| Failure::Unknown("a claim without position".into()))?;
+        Ok((Pair { producers, turn: 0, spent: None }, *claimed))
+    }
+
+    /// Longer each time, and not the same for two owners.
+    fn pause(&self, attempt: u32) -> Duration {
+        let chance = uuid::Uuid::new_v4().as_u128() % u128::from(limits::KAFKA_CLAIM_JITTER_MS_MAX);
+        Duration::from_millis(u64::try_from(chance).unwrap_or_default() * u64::from(attempt))
+    }
+}
+
+/// The two producers.
+#[derive(Debug)]
+struct Pair {
+    producers: [Producer; 2],
+    turn: usize,
+    /// Why they must not be used again.
+    spent: Option<String>,
+}
+
+impl Pair {
+    fn serve(mut self, requests: &mpsc::Receiver<Job>) {
+        while let Ok(job) = requests.recv() {
+            // Who does not wait any more reads from the log how it ended.
+            match job {
+                Job::Append(batch, reply) => {
+                    let appended = self.append(&batch);
+                    let _ = reply.send(appended);
+                }
+                Job::Prove(reply) => {
+                    let proved = self.transact([FENCE_CHECK].into_iter()).map(|_| ());
+                    let _ = reply.send(proved);
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, batch: &AppendBatch) -> Result<Vec<RecordOffset>, Failure> {
+        let mut keys = Vec::with_capacity(batch.len());
+        for bytes in batch.iter() {
+            let record = Record::decode(RecordOffset(0), bytes);
+            let record = record.map_err(|error| Failure::Unknown(format!("nothing was written: {error}")))?;
+            keys.push((record.envelope.aggregate_id.0.into_bytes(), record.envelope.emitted_at.0 / 1_000));
+        }
+        let records = batch.iter().zip(&keys);
+        self.transact(records.map(|(bytes, (key, timestamp_ms))| Outgoing {
+            key,
+            value: Some(bytes),
+            timestamp_ms: *timestamp_ms,
+        }))
+    }
+
+    fn transact<'a>(&mut self, records: impl Iterator<Item = Outgoing<'a>>) -> Result<Vec<RecordOffset>, Failure> {
+        if let Some(cause) = &self.spent {
+            return Err(Failure::Unknown(format!("nothing was written, {cause} before")));
+        }
+        let producer = &self.producers[self.turn];
+        self.turn = 1 - self.turn;
+        let (outcome, took) = timed(|| producer.transact(records));
+        self.spent = match &outcome {
+            Ok(_) => producer.spent(took),
+            Err(_) => Some("a transaction failed".into()),
+        };
+        outcome
+    }
+}
+
+/// The handle of a partition's owner. Dropping it ends its thread and its producers.
+#[derive(Debug)]
+pub(super) struct KafkaWriter {
+    jobs: mpsc::SyncSender<Job>,
+    at: ContextPartition,
+    claim_epoch: ClaimEpoch,
+    /// Of the last append; nothing before the first.
+    tail: Option<Ordinal>,
+}
+
+impl KafkaWriter {
+    /// Covers the `$claim`. What older owners had in flight was ended before it was written.
+    pub(super) const fn barrier(&self) -> Offset {
+        Offset(self.claim_epoch.0)
+    }
+
+    /// Never blocks: a writer has one job at a time, and the queue has room for it.
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> Job) -> Result<T, Failure> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || Failure::Unknown("the writer's thread stopped".into());
+        self.jobs.try_send(job(reply)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+impl LogWriter for KafkaWriter {
+    fn claim_epoch(&self) -> ClaimEpoch {
+        self.claim_epoch
+    }
+
+    fn append(mut self: Box<Self>, batch: AppendBatch) -> BoxFuture<'static, AppendOutcome> {
+        Box::pin(async move {
+            let continues = |admitted| match self.tail {
+                Some(tail) => follows(tail, admitted).map(|()| admitted),
+                None => Ok(admitted),
+            };
+            let admitted = match admit(&batch, self.claim_epoch).and_then(continues) {
+                Ok(admitted) => admitted,
+                Err(cause) => {
+                    tracing::error!(at = %self.at, cause, "append refused");
+                    return AppendOutcome::Aborted { writer: self, cause };
+                }
+            };
+            match self.ask(|reply| Job::Append(batch, reply)).await {
+                Ok(positions) => {
+                    self.tail = Some(admitted.last);
+                    AppendOutcome::Durable { writer: self, positions }
+                }
+                Err(Failure::Fenced) => AppendOutcome::Fenced,
+                Err(Failure::Unknown(cause)) => AppendOutcome::Unknown { cause },
+            }
+        })
+    }
+
+    /// A read could be answered by a broker that does not know yet that it no longer leads the partition. So this
+    /// commits a record that no reader delivers: the transaction's coordinator refuses it if a newer claim exists.
+    fn prove(self: Box<Self>) -> BoxFuture<'static, ProofOutcome> {
+        Box::pin(async move {
+            match self.ask(Job::Prove).await {
+                Ok(()) => ProofOutcome::Owner { writer: self },
+                Err(Failure::Fenced) => ProofOutcome::Fenced,
+                Err(Failure::Unknown(cause)) => ProofOutcome::Unknown { cause },
+            }
+        })
+    }
+}
+
+/// Shared by a log's readers and writers alike.
+pub(super) type ClaimTurn = Arc<tokio::sync::Mutex<()>>;
