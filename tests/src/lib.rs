@@ -1,5 +1,7 @@
 //! What crosses crates: several processes, kill -9, model checks.
 
+pub mod kafka;
+
 use annals_model::ids::{ContextId, Partition};
 use annals_model::position::ContextPartition;
 
