@@ -14,6 +14,8 @@ use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use tempfile::TempDir;
 
 /// Longest that a broker may take to start.
@@ -116,16 +118,15 @@ impl Cluster {
         self.brokers[broker].wait_until_ready()
     }
 
-    /// Makes a topic as no log would, with Kafka's own tool; `settings` are `name=value`.
-    pub fn create_topic(&self, name: &str, partitions: u16, settings: &[&str]) -> anyhow::Result<()> {
-        let broker = self.brokers.first().context("a cluster has a broker")?;
-        let mut command = broker.java(&[], "org.apache.kafka.tools.TopicCommand");
-        command.args(["--bootstrap-server", &self.addresses(), "--create", "--topic", name]);
-        command.args(["--partitions", &partitions.to_string()]);
-        settings.iter().for_each(|setting| {
-            command.args(["--config", setting]);
-        });
-        run(&mut command)
+    /// Makes a topic as an administrator would; `settings` are names and values.
+    pub async fn create_topic(&self, name: &str, partitions: u16, settings: &[(&str, &str)]) -> anyhow::Result<()> {
+        let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", self.addresses()).create()?;
+        let mut topic = NewTopic::new(name, i32::from(partitions), TopicReplication::Fixed(1));
+        topic.config.extend_from_slice(settings);
+        let created = admin.create_topics([&topic], &AdminOptions::new().operation_timeout(Some(START))).await?;
+        created
+            .into_iter()
+            .try_for_each(|made| made.map(|_| ()).map_err(|(name, code)| anyhow::anyhow!("topic {name}: {code}")))
     }
 }
 

@@ -27,23 +27,31 @@ async fn the_kafka_log_keeps_the_contract() {
 #[tokio::test]
 async fn a_topic_that_would_lose_history_is_refused() {
     let cluster = Cluster::start(1).unwrap();
-    let endless = ["retention.ms=-1", "max.message.bytes=8388608"];
+    let endless = [("retention.ms", "-1"), ("max.message.bytes", "8388608")];
     let refused = [
-        ("finite", &["max.message.bytes=8388608"][..], "retention.ms"),
-        ("sized", &["retention.ms=-1", "retention.bytes=1000000000", "max.message.bytes=8388608"], "retention.bytes"),
-        ("compacted", &["cleanup.policy=compact", "retention.ms=-1", "max.message.bytes=8388608"], "cleanup.policy"),
-        ("both", &["cleanup.policy=compact,delete", "retention.ms=-1"], "cleanup.policy"),
-        ("small", &["retention.ms=-1"], "max.message.bytes"),
+        ("finite", &[("max.message.bytes", "8388608")][..], "retention.ms"),
+        (
+            "sized",
+            &[("retention.ms", "-1"), ("retention.bytes", "1000000000"), ("max.message.bytes", "8388608")],
+            "retention.bytes",
+        ),
+        (
+            "compacted",
+            &[("cleanup.policy", "compact"), ("retention.ms", "-1"), ("max.message.bytes", "8388608")],
+            "cleanup.policy",
+        ),
+        ("both", &[("cleanup.policy", "compact,delete"), ("retention.ms", "-1")], "cleanup.policy"),
+        ("small", &[("retention.ms", "-1")], "max.message.bytes"),
     ];
     for (prefix, settings, expected) in refused {
-        cluster.create_topic(&format!("{prefix}.{}.events", CONTEXTS[0].name), 4, settings).unwrap();
+        cluster.create_topic(&format!("{prefix}.{}.events", CONTEXTS[0].name), 4, settings).await.unwrap();
         match KafkaLog::connect(options(&cluster, prefix), &CONTEXTS[..1]).await {
             Err(OpenError::TopicRefused { setting, .. }) => assert_eq!(setting, expected, "{prefix}"),
             other => panic!("{prefix} ended as {other:?}"),
         }
     }
     // One that was made by hand as it must be is taken as it is, with its number of partitions, for ever.
-    cluster.create_topic(&format!("fine.{}.events", CONTEXTS[0].name), 3, &endless).unwrap();
+    cluster.create_topic(&format!("fine.{}.events", CONTEXTS[0].name), 3, &endless).await.unwrap();
     let log = KafkaLog::connect(options(&cluster, "fine"), &CONTEXTS[..1]).await.unwrap();
     assert_eq!(log.partitions(CONTEXTS[0]), 3);
     let again = KafkaLog::connect(options(&cluster, "fine"), &CONTEXTS).await.unwrap();

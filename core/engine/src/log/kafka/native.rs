@@ -59,6 +59,8 @@ pub(super) struct Fetch {
     name: String,
     /// Taken from the queue and not looked at yet.
     taken: VecDeque<*mut bindings::rd_kafka_message_t>,
+    /// Of the last `End` taken.
+    ended: Option<u64>,
     /// Told when the queue is no longer empty. The queue's callback points to it.
     filled: Arc<Notify>,
 }
@@ -103,6 +105,7 @@ impl Fetch {
             partition,
             name: name.into(),
             taken: VecDeque::new(),
+            ended: None,
             filled: Arc::new(Notify::new()),
         };
         let filled = Arc::as_ptr(&fetch.filled).cast_mut().cast();
@@ -161,7 +164,9 @@ impl Fetch {
         // SAFETY: client and list live through the call, which fills in the offset.
         unsafe { bindings::rd_kafka_position(self.client.client().native_ptr(), list.ptr()) };
         let found = list.find_partition(&self.name, self.partition)?;
-        found.offset().to_raw().and_then(|offset| u64::try_from(offset).ok())
+        let position = found.offset().to_raw().and_then(|offset| u64::try_from(offset).ok())?;
+        // librdkafka takes an `End` for a record and counts one too many; the next `End` tells the truth.
+        self.ended.is_none_or(|ended| position != ended + 1).then_some(position)
     }
 
     /// Told when the queue got something since it was last found empty, or before.
@@ -184,8 +189,15 @@ impl Fetch {
         // SAFETY: the array is as long as said; what is put into it is ours.
         let taken =
             unsafe { bindings::rd_kafka_consume_batch_queue(self.queue, 0, messages.as_mut_ptr(), messages.len()) };
-        let taken = usize::try_from(taken).unwrap_or_default();
-        self.taken.extend(&messages[..taken]);
+        let taken = &messages[..usize::try_from(taken).unwrap_or_default()];
+        for message in taken {
+            // SAFETY: just taken, so it is there and ours.
+            let message = unsafe { &**message };
+            if RDKafkaErrorCode::from(message.err) == RDKafkaErrorCode::PartitionEOF {
+                self.ended = u64::try_from(message.offset).ok();
+            }
+        }
+        self.taken.extend(taken);
     }
 }
 
