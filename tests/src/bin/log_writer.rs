@@ -1,5 +1,5 @@
-//! A process that owns one partition of a SQLite log and does what its standard input says, one line at a time, so
-//! that tests can stop it, limit it and see what it is told.
+//! A process that owns one partition of a log (`log_writer PATH` on SQLite, `log_writer kafka ADDRESSES PREFIX`) and does
+//! what its standard input says, one line at a time, so that tests can stop it, limit it and see what it is told.
 //!
 //! `claim` → `claimed <epoch> <ordinal>`; `append <events>` → `durable <ordinal>`, `aborted`, `fenced` or `unknown`;
 //! `prove` → `owner`, `fenced` or `unknown`; `file-limit <bytes>` (0 for none) → `limited`.
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::contract::records::TestRecords;
+use annals_engine::log::kafka::{KafkaLog, KafkaOptions};
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::log::{AppendOutcome, EventLog, LogWriter, Owner, ProofOutcome};
 use annals_model::position::Checkpoint;
@@ -22,8 +23,16 @@ use tokio::signal::unix::{SignalKind, signal};
 async fn main() -> anyhow::Result<()> {
     // Otherwise a write beyond the file limit ends the process; so it fails, as on a broken disk.
     let _handler = signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32))?;
-    let path = std::env::args().nth(1).context("usage: log_writer PATH")?;
-    let log = SqliteLog::open(Path::new(&path), &[LOG_CONTEXT], SqliteOptions::default()).await?;
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let words: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let log: Arc<dyn EventLog> = match words[..] {
+        ["kafka", addresses, prefix] => {
+            let options = KafkaOptions { prefix: prefix.into(), ..KafkaOptions::new(addresses) };
+            KafkaLog::connect(options, &[LOG_CONTEXT]).await?
+        }
+        [path] => SqliteLog::open(Path::new(path), &[LOG_CONTEXT], SqliteOptions::default()).await?,
+        _ => bail!("usage: log_writer PATH, or log_writer kafka ADDRESSES PREFIX"),
+    };
     let mut owner = PartitionOwner { log, held: None };
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
@@ -33,7 +42,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 struct PartitionOwner {
-    log: Arc<SqliteLog>,
+    log: Arc<dyn EventLog>,
     held: Option<(Box<dyn LogWriter>, TestRecords)>,
 }
 

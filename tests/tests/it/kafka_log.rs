@@ -2,11 +2,22 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use annals_engine::log::EventLog;
+use annals_engine::log::checked::CheckedReader;
+use annals_engine::log::contract::records::{SCHEMA, TestRecords};
 use annals_engine::log::contract::{CONTEXTS, log_contract};
 use annals_engine::log::kafka::{KafkaLog, KafkaOptions, OpenError};
+use annals_engine::log::verify::verify;
+use annals_engine::log::{AppendOutcome, EventLog, LogWriter, Owner};
+use annals_model::position::Checkpoint;
 use annals_tests::kafka::Cluster;
+use annals_tests::{LOG_CONTEXT, LOG_PARTITION};
+
+use crate::log_process::LogProcess;
+
+/// Longest that a broker that came back may leave its clients waiting.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 fn options(cluster: &Cluster, prefix: &str) -> KafkaOptions {
     KafkaOptions { prefix: prefix.into(), ..KafkaOptions::new(cluster.addresses()) }
@@ -59,4 +70,116 @@ async fn a_topic_that_would_lose_history_is_refused() {
     let more = KafkaOptions { partitions: Some(5), ..options(&cluster, "fine") };
     let error = KafkaLog::connect(more, &CONTEXTS[..1]).await.unwrap_err();
     assert!(matches!(error, OpenError::PartitionCount { found: 3, wanted: 5, .. }), "{error}");
+}
+
+/// Ordinals that readers see, after everything was verified.
+async fn visible(log: &KafkaLog) -> Vec<u64> {
+    let report = verify(log, &[LOG_CONTEXT], &|schema| schema == SCHEMA, &mut |_| {}).await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+    let mut reader = CheckedReader::open(log, LOG_PARTITION, Checkpoint::default()).await.unwrap();
+    let mut ordinals = Vec::new();
+    while let Some(batch) = reader.next().await.unwrap() {
+        ordinals.extend(batch.records.iter().map(|record| record.envelope.ordinal.0));
+    }
+    assert_eq!(reader.voided(), 0, "a zombie's record was written");
+    ordinals
+}
+
+#[tokio::test]
+async fn an_owner_stopped_between_two_appends_is_fenced_when_it_wakes_up() {
+    let cluster = Cluster::start(1).unwrap();
+    let start = || LogProcess::start_on_kafka(&cluster.addresses(), "zombies");
+    let mut zombie = start();
+    assert!(zombie.ask("claim").ends_with(" 0"));
+    assert_eq!(zombie.ask("append 3"), "durable 3");
+    let mut total = 3;
+    for round in 0..3 {
+        zombie.stop();
+        // What it will do first when it wakes up.
+        zombie.send(["append 2", "prove", "append 2"][round]);
+        let mut heir = start();
+        assert!(heir.ask("claim").ends_with(&format!(" {total}")), "everything acknowledged is there");
+        for _ in 0..=round {
+            total += 4;
+            assert_eq!(heir.ask("append 4"), format!("durable {total}"));
+        }
+        zombie.resume();
+        assert_eq!(zombie.answer(), "fenced");
+        assert_eq!(heir.ask("prove"), "owner");
+        total += 1;
+        assert_eq!(heir.ask("append 1"), format!("durable {total}"), "the owner goes on");
+        zombie = heir;
+    }
+    let log = KafkaLog::connect(options(&cluster, "zombies"), &[LOG_CONTEXT]).await.unwrap();
+    assert_eq!(visible(&log).await, (1..=total).collect::<Vec<_>>());
+}
+
+/// Claims until it works, and reads to the barrier.
+async fn claim_again(log: &KafkaLog) -> (Box<dyn LogWriter>, TestRecords) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match try_claim(log).await {
+            Ok(claimed) => return claimed,
+            Err(error) => assert!(Instant::now() < deadline, "no claim within {PATIENCE:?}: {error}"),
+        }
+    }
+}
+
+async fn try_claim(log: &KafkaLog) -> anyhow::Result<(Box<dyn LogWriter>, TestRecords)> {
+    let claimed = log.claim(LOG_PARTITION, Owner { id: "here".into(), address: String::new() }).await?;
+    let mut reader = CheckedReader::open(log, LOG_PARTITION, Checkpoint::default()).await?;
+    while reader.checkpoint().offset < claimed.barrier {
+        reader.next().await?;
+    }
+    let epoch = claimed.writer.claim_epoch();
+    let mut records = TestRecords::new(LOG_PARTITION, log.partitions(LOG_CONTEXT)).claimed(epoch);
+    let Checkpoint { ordinal, emitted_at, .. } = reader.checkpoint();
+    records.resume(ordinal, emitted_at);
+    Ok((claimed.writer, records))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_killed_during_appends_loses_nothing_that_was_acknowledged() {
+    const KILLS: usize = 2;
+    let mut cluster = Cluster::start(1).unwrap();
+    let log = KafkaLog::connect(options(&cluster, "killed"), &[LOG_CONTEXT]).await.unwrap();
+    let (mut writer, mut records) = claim_again(&log).await;
+    let (told, mut kills) = tokio::sync::watch::channel(0);
+    let killing = tokio::task::spawn_blocking(move || {
+        for kill in 1..=KILLS {
+            cluster.kill(0).unwrap();
+            told.send_replace(kill * 2 - 1);
+            cluster.restart(0).unwrap();
+            told.send_replace(kill * 2);
+        }
+        cluster
+    });
+    let mut acknowledged = 0;
+    let mut interrupted = 0;
+    // Until the broker is back for the last time, and some more.
+    let mut more = 20;
+    while more > 0 {
+        more -= usize::from(*kills.borrow_and_update() == KILLS * 2);
+        let mut ahead = records.clone();
+        match writer.append(ahead.batch(&[3, 1])).await {
+            AppendOutcome::Durable { writer: again, .. } => {
+                acknowledged = ahead.ordinal.0;
+                (writer, records) = (again, ahead);
+            }
+            AppendOutcome::Unknown { .. } => {
+                interrupted += 1;
+                (writer, records) = claim_again(&log).await;
+                let found = records.ordinal.0;
+                assert!(
+                    found == acknowledged || found == acknowledged + 4,
+                    "{acknowledged} acknowledged, {found} found: not all or nothing of an append"
+                );
+                acknowledged = found;
+            }
+            other => panic!("append ended as {other:?}, although nobody else claims"),
+        }
+    }
+    assert!(interrupted > 0, "no append met a broker that was gone");
+    assert_eq!(visible(&log).await, (1..=acknowledged).collect::<Vec<_>>());
+    drop(killing.await.unwrap());
 }

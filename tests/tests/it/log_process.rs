@@ -1,5 +1,6 @@
 //! A child process that writes a log (`log_writer`), and what a test does to it.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -17,8 +18,16 @@ pub(crate) struct LogProcess {
 
 impl LogProcess {
     pub(crate) fn start(log: &Path) -> Self {
+        Self::start_with(&[log.as_os_str()])
+    }
+
+    pub(crate) fn start_on_kafka(addresses: &str, prefix: &str) -> Self {
+        Self::start_with(&["kafka".as_ref(), addresses.as_ref(), prefix.as_ref()])
+    }
+
+    fn start_with(arguments: &[&OsStr]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_log_writer"))
-            .arg(log)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
