@@ -53,6 +53,11 @@ pub trait EventLog: Send + Sync + fmt::Debug {
     /// A reader that starts at `from` and delivers raw records.
     fn reader(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>>;
 
+    /// A reader for the few records behind `from`: as [`Self::reader`], but it need not fetch ahead.
+    fn lookup(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>> {
+        self.reader(at, from)
+    }
+
     /// A position to read *up to*: a reader whose position has reached it has seen everything that was durable when
     /// this was called.
     fn end(&self, at: ContextPartition) -> BoxFuture<'_, Result<Offset, ReadError>>;
@@ -68,7 +73,7 @@ pub trait EventLog: Send + Sync + fmt::Debug {
         count: usize,
     ) -> BoxFuture<'_, Result<RawBatch, ReadError>> {
         Box::pin(async move {
-            let mut reader = self.reader(at, first.at()).await?;
+            let mut reader = self.lookup(at, first.at()).await?;
             let (mut found, mut batch) = (RawBatch::default(), RawBatch::default());
             while found.len() < count {
                 reader.next(&mut batch).await?;
@@ -93,7 +98,7 @@ pub trait EventLog: Send + Sync + fmt::Debug {
             for offset in offsets {
                 // Records that are asked for together often lie together: what was read for one is looked at first.
                 if near.get(*offset).is_none() {
-                    self.reader(at, offset.at()).await?.next(&mut near).await?;
+                    self.lookup(at, offset.at()).await?.next(&mut near).await?;
                 }
                 let bytes = near.get(*offset).ok_or_else(|| missing(at, *offset))?;
                 found.push(*offset, bytes);
@@ -130,8 +135,8 @@ pub trait LogWriter: Send + fmt::Debug {
     /// Appends all of the batch, durable and in order, or nothing. A dropped future counts as `Unknown`.
     fn append(self: Box<Self>, batch: AppendBatch) -> BoxFuture<'static, AppendOutcome>;
 
-    /// Asks the log whether this writer is still the newest claim (one read, nothing written): the proof of
-    /// ownership of an owner that has answers but nothing to append.
+    /// Asks the log whether this writer is still the newest claim: the proof of ownership of an owner that has answers
+    /// but nothing to append. It leaves nothing behind that a reader delivers.
     fn prove(self: Box<Self>) -> BoxFuture<'static, ProofOutcome>;
 }
 

@@ -1,6 +1,7 @@
 //! The log on a real Apache Kafka.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -140,18 +141,26 @@ async fn try_claim(log: &KafkaLog) -> anyhow::Result<(Box<dyn LogWriter>, TestRe
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_killed_during_appends_loses_nothing_that_was_acknowledged() {
-    const KILLS: usize = 2;
-    let mut cluster = Cluster::start(1).unwrap();
+    let interrupted = append_while_brokers_are_killed(Cluster::start(1).unwrap(), &[0, 0]).await;
+    assert!(interrupted > 0, "no append met a broker that was gone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_three_brokers_each_may_be_killed_during_appends() {
+    append_while_brokers_are_killed(Cluster::start(3).unwrap(), &[0, 1, 2]).await;
+}
+
+/// Kills and restarts these brokers, one after the other, under appends. How many of those had an unknown outcome.
+async fn append_while_brokers_are_killed(mut cluster: Cluster, victims: &'static [usize]) -> usize {
     let log = KafkaLog::connect(options(&cluster, "killed"), &[LOG_CONTEXT]).await.unwrap();
     let (mut writer, mut records) = claim_again(&log).await;
-    let (told, mut kills) = tokio::sync::watch::channel(0);
+    let (told, mut killed) = tokio::sync::watch::channel(false);
     let killing = tokio::task::spawn_blocking(move || {
-        for kill in 1..=KILLS {
-            cluster.kill(0).unwrap();
-            told.send_replace(kill * 2 - 1);
-            cluster.restart(0).unwrap();
-            told.send_replace(kill * 2);
+        for victim in victims {
+            cluster.kill(*victim).unwrap();
+            cluster.restart(*victim).unwrap();
         }
+        told.send_replace(true);
         cluster
     });
     let mut acknowledged = 0;
@@ -159,7 +168,7 @@ async fn a_broker_killed_during_appends_loses_nothing_that_was_acknowledged() {
     // Until the broker is back for the last time, and some more.
     let mut more = 20;
     while more > 0 {
-        more -= usize::from(*kills.borrow_and_update() == KILLS * 2);
+        more -= usize::from(*killed.borrow_and_update());
         let mut ahead = records.clone();
         match writer.append(ahead.batch(&[3, 1])).await {
             AppendOutcome::Durable { writer: again, .. } => {
@@ -179,7 +188,33 @@ async fn a_broker_killed_during_appends_loses_nothing_that_was_acknowledged() {
             other => panic!("append ended as {other:?}, although nobody else claims"),
         }
     }
-    assert!(interrupted > 0, "no append met a broker that was gone");
     assert_eq!(visible(&log).await, (1..=acknowledged).collect::<Vec<_>>());
     drop(killing.await.unwrap());
+    interrupted
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_start_a_new_log_together_start_the_same_one() {
+    let cluster = Cluster::start(1).unwrap();
+    let connects = (0..4).map(|_| KafkaLog::connect(options(&cluster, "together"), &CONTEXTS));
+    let logs = futures_util::future::join_all(connects).await;
+    let ids: BTreeSet<_> = logs.into_iter().map(|log| log.unwrap().id().to_string()).collect();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+}
+
+#[tokio::test]
+async fn an_address_where_nobody_answers_is_said_to_be_unreachable() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = KafkaLog::connect(KafkaOptions::new(nobody.to_string()), &CONTEXTS).await.unwrap_err();
+    assert!(matches!(error, OpenError::Unreachable(_)), "{error}");
+}
+
+#[tokio::test]
+async fn settings_that_the_protocol_depends_on_are_not_passed_through() {
+    for name in ["acks", "isolation.level", "transactional.id", "bootstrap.servers"] {
+        let mut options = KafkaOptions::new("127.0.0.1:1");
+        options.client.insert(name.into(), "1".into());
+        let error = KafkaLog::connect(options, &CONTEXTS).await.unwrap_err();
+        assert!(matches!(&error, OpenError::FixedSetting(refused) if refused == name), "{error}");
+    }
 }

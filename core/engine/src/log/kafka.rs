@@ -30,7 +30,7 @@ use self::positions::Positions;
 use self::producer::Destination;
 use self::reader::{PartitionReader, ReaderClients};
 use self::registry::events_topic;
-use self::settings::{Clients, META_TOPIC};
+use self::settings::{Clients, LOOKUP_BUSY_MS, META_TOPIC, READER_BUSY_MS};
 use self::topics::Topics;
 use self::writer::{ClaimTurn, Claiming};
 use super::{BoxFuture, ClaimError, Claimed, EventLog, LogReader, MetaEntry, MetaError, Owner, ReadError};
@@ -126,6 +126,7 @@ pub struct KafkaLog {
     clients: Clients,
     positions: Arc<Positions>,
     readers: Arc<ReaderClients>,
+    lookups: Arc<ReaderClients>,
     meta: Meta,
     /// Claims of one partition in this process come one after another: they would only fence each other.
     claims: HashMap<ContextPartition, ClaimTurn>,
@@ -145,8 +146,9 @@ impl KafkaLog {
         let clients = Clients::new(&options.brokers, &options.client).map_err(OpenError::FixedSetting)?;
         let client = |error: rdkafka::error::KafkaError| OpenError::Client(error.to_string());
         let positions = Arc::new(Positions::connect(&clients).map_err(client)?);
-        let readers = ReaderClients::start(clients.clone()).map_err(|error| OpenError::Client(error.to_string()))?;
-        let readers = Arc::new(readers);
+        let unstarted = |error: std::io::Error| OpenError::Client(error.to_string());
+        let readers = Arc::new(ReaderClients::start(clients.reader(), READER_BUSY_MS).map_err(unstarted)?);
+        let lookups = Arc::new(ReaderClients::start(clients.lookup(), LOOKUP_BUSY_MS).map_err(unstarted)?);
         let topics = Topics::connect(&clients, &positions)?;
         let meta_topic = format!("{}.meta", options.prefix);
         let mut seen = topics.look(&meta_topic).await?;
@@ -165,7 +167,17 @@ impl KafkaLog {
         });
         let claims = claims.collect();
         let id = registered.id;
-        Ok(Arc::new(Self { id, prefix: options.prefix, partitions, clients, positions, readers, meta, claims }))
+        Ok(Arc::new(Self {
+            id,
+            prefix: options.prefix,
+            partitions,
+            clients,
+            positions,
+            readers,
+            lookups,
+            meta,
+            claims,
+        }))
     }
 
     /// The topic of a partition that exists.
@@ -176,9 +188,14 @@ impl KafkaLog {
         Ok(events_topic(&self.prefix, at.context))
     }
 
-    async fn open(&self, at: ContextPartition, from: Offset) -> Result<PartitionReader, ReadError> {
+    async fn open(
+        &self,
+        clients: &ReaderClients,
+        at: ContextPartition,
+        from: Offset,
+    ) -> Result<PartitionReader, ReadError> {
         let (topic, positions) = (self.topic(at)?, Arc::clone(&self.positions));
-        PartitionReader::open(&self.readers, positions, at, topic, from).await
+        PartitionReader::open(clients, positions, at, topic, from).await
     }
 }
 
@@ -204,7 +221,11 @@ impl EventLog for KafkaLog {
     }
 
     fn reader(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>> {
-        Box::pin(async move { Ok(Box::new(self.open(at, from).await?) as Box<dyn LogReader>) })
+        Box::pin(async move { Ok(Box::new(self.open(&self.readers, at, from).await?) as Box<dyn LogReader>) })
+    }
+
+    fn lookup(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>> {
+        Box::pin(async move { Ok(Box::new(self.open(&self.lookups, at, from).await?) as Box<dyn LogReader>) })
     }
 
     fn end(&self, at: ContextPartition) -> BoxFuture<'_, Result<Offset, ReadError>> {

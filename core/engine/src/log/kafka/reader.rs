@@ -1,17 +1,17 @@
 //! Reading one partition: fetched in the background into a queue of its own, taken from there in batches.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use annals_model::position::{ContextPartition, Offset, RecordOffset};
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::client::Quiet;
 use super::native::{Delivered, Fetch};
 use super::positions::Positions;
-use super::settings::Clients;
 use super::writer::FENCE_CHECK_KEY;
 use crate::limits;
 use crate::log::{BoxFuture, LogReader, RawBatch, ReadError};
@@ -19,15 +19,21 @@ use crate::log::{BoxFuture, LogReader, RawBatch, ReadError};
 /// Clients for readers: one each at a time, kept for the next one, because connecting takes milliseconds.
 #[derive(Debug)]
 pub(super) struct ReaderClients {
-    clients: Clients,
+    config: ClientConfig,
+    /// How long a client's last fetch may go on after its reader has gone.
+    busy: Duration,
+    /// The longest idle one first.
     idle: Arc<Idle>,
     /// To the thread that waits until librdkafka has let go of a partition.
     done: mpsc::Sender<Fetch>,
 }
 
-type Idle = Mutex<Vec<IdleClient>>;
+type Idle = Mutex<VecDeque<IdleClient>>;
 
-struct IdleClient(Arc<BaseConsumer<Quiet>>);
+struct IdleClient {
+    client: Arc<BaseConsumer<Quiet>>,
+    since: Instant,
+}
 
 impl std::fmt::Debug for IdleClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -36,27 +42,32 @@ impl std::fmt::Debug for IdleClient {
 }
 
 impl ReaderClients {
-    pub(super) fn start(clients: Clients) -> Result<Self, std::io::Error> {
+    pub(super) fn start(config: ClientConfig, busy_ms: u64) -> Result<Self, std::io::Error> {
         let idle = Arc::new(Idle::default());
         let (done, stopping) = mpsc::channel::<Fetch>();
         let kept = Arc::clone(&idle);
         std::thread::Builder::new().name("kafka readers".into()).spawn(move || {
             for fetch in stopping {
-                let client = IdleClient(fetch.stop());
+                let client = IdleClient { client: fetch.stop(), since: Instant::now() };
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 if kept.len() < limits::KAFKA_IDLE_READERS_MAX {
-                    kept.push(client);
+                    kept.push_back(client);
                 }
             }
         })?;
-        Ok(Self { clients, idle, done })
+        Ok(Self { config, busy: Duration::from_millis(busy_ms), idle, done })
     }
 
+    /// One whose last fetch is over; a new one connects faster than a busy one is free.
     fn lend(&self) -> Result<Arc<BaseConsumer<Quiet>>, String> {
-        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let free = |idle: &IdleClient| idle.since.elapsed() >= self.busy;
+        let kept = {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.front().is_some_and(free) { idle.pop_front() } else { None }
+        };
         match kept {
-            Some(IdleClient(client)) => Ok(client),
-            None => BaseConsumer::from_config_and_context(&self.clients.reader(), Quiet)
+            Some(idle) => Ok(idle.client),
+            None => BaseConsumer::from_config_and_context(&self.config, Quiet)
                 .map(Arc::new)
                 .map_err(|error| error.to_string()),
         }

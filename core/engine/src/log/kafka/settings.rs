@@ -56,6 +56,14 @@ const READER: &[Setting] = &[
     ("fetch.error.backoff.ms", "50", "a partition whose leader moved is read again soon"),
 ];
 
+/// Of a reader of few records, instead of what every reader has.
+const LOOKUP: &[Setting] = &[
+    ("queued.min.messages", "1", "what lies behind the records asked for is not wanted"),
+    ("queued.max.messages.kbytes", "16384", "the same"),
+    ("fetch.message.max.bytes", "1048576", "the same; a larger append comes whole all the same"),
+    ("fetch.wait.max.ms", "2", "the next lookup on this connection waits for the answer to the last question"),
+];
+
 /// Of the client that asks where partitions end.
 const POSITIONS: &[Setting] = &[(
     "isolation.level",
@@ -80,6 +88,11 @@ pub(super) const META_TOPIC: &[Setting] = &[
 
 /// The same value as a number, milliseconds: `socket.timeout.ms`.
 pub(super) const SOCKET_TIMEOUT_MS: u64 = 6_000;
+
+/// How long a connection stays busy after its reader has gone, milliseconds: `fetch.wait.max.ms` of [`READER`].
+pub(super) const READER_BUSY_MS: u64 = 50;
+/// The same of [`LOOKUP`].
+pub(super) const LOOKUP_BUSY_MS: u64 = 2;
 
 /// How this log's clients reach the brokers.
 #[derive(Clone, Debug)]
@@ -112,6 +125,10 @@ impl Clients {
 
     pub(super) fn reader(&self) -> ClientConfig {
         self.config(&[COMMON, READER])
+    }
+
+    pub(super) fn lookup(&self) -> ClientConfig {
+        self.config(&[COMMON, READER, LOOKUP])
     }
 
     pub(super) fn positions(&self) -> ClientConfig {

@@ -30,7 +30,7 @@ async fn last_between(
     from: Offset,
     end: Offset,
 ) -> Result<Option<Ordinal>, ReadError> {
-    let mut reader = log.open(at, from).await?;
+    let mut reader = log.open(&log.lookups, at, from).await?;
     let mut batch = RawBatch::default();
     let (mut claim_epoch, mut last) = (ClaimEpoch::ZERO, None);
     while reader.position() < end {
