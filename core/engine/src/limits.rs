@@ -129,3 +129,5 @@ pub const KAFKA_TOPIC_POLL_MS: u64 = 20;
 pub const KAFKA_REPLICAS: usize = 3;
 /// Longest prefix of topic names, bytes.
 pub const KAFKA_PREFIX_BYTES_MAX: usize = 100;
+/// Longest that a question for a partition's end waits for the marker of a transaction, milliseconds.
+pub const KAFKA_SETTLE_MS_MAX: u64 = 200;

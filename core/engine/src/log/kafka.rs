@@ -229,7 +229,7 @@ impl EventLog for KafkaLog {
     }
 
     fn end(&self, at: ContextPartition) -> BoxFuture<'_, Result<Offset, ReadError>> {
-        Box::pin(async move { self.positions.end(&self.topic(at)?, at.partition.0).await })
+        Box::pin(async move { self.positions.settled_end(&self.topic(at)?, at.partition.0).await })
     }
 
     fn last_ordinal(&self, at: ContextPartition) -> BoxFuture<'_, Result<Ordinal, ReadError>> {

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_millis(limits::KAFKA_QUESTION_MS_MAX);
 /// A client that asks.
 pub(super) struct Positions {
     client: Arc<BaseConsumer<Quiet>>,
+    /// Sees only what no open transaction lies before.
+    committed: Arc<BaseConsumer<Quiet>>,
 }
 
 impl std::fmt::Debug for Positions {
@@ -41,18 +43,30 @@ pub(super) struct Seen {
 impl Positions {
     pub(super) fn connect(clients: &Clients) -> Result<Self, KafkaError> {
         let client = BaseConsumer::from_config_and_context(&clients.positions(), Quiet)?;
-        Ok(Self { client: Arc::new(client) })
+        let committed = BaseConsumer::from_config_and_context(&clients.committed_positions(), Quiet)?;
+        Ok(Self { client: Arc::new(client), committed: Arc::new(committed) })
     }
 
     /// Behind everything that is on the brokers, committed or not: what was acknowledged lies before it.
     pub(super) async fn end(&self, topic: &str, partition: u16) -> Result<Offset, ReadError> {
-        let (client, topic) = (Arc::clone(&self.client), topic.to_owned());
-        let asked = ask(move || {
-            while client.poll(Duration::ZERO).is_some() {}
-            client.fetch_watermarks(&topic, i32::from(partition), PATIENCE)
-        });
-        let (_, end) = asked.await.map_err(ReadError::Unavailable)?;
-        u64::try_from(end).map(Offset).map_err(|_| ReadError::Unavailable(format!("the end is said to be {end}")))
+        end(&self.client, topic, partition).await
+    }
+
+    /// The same where no transaction is open or waits for its marker; then it moves only when something is appended.
+    /// A transaction that an owner left open when it died is not waited for.
+    pub(super) async fn settled_end(&self, topic: &str, partition: u16) -> Result<Offset, ReadError> {
+        let found = self.end(topic, partition).await?;
+        let patience = tokio::time::Instant::now() + Duration::from_millis(limits::KAFKA_SETTLE_MS_MAX);
+        loop {
+            let committed = end(&self.committed, topic, partition).await?;
+            if committed >= found {
+                return Ok(committed);
+            }
+            if tokio::time::Instant::now() > patience {
+                return Ok(found);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     pub(super) async fn topic(&self, topic: &str) -> Result<Seen, String> {
@@ -72,6 +86,16 @@ impl Positions {
         })
         .await
     }
+}
+
+async fn end(client: &Arc<BaseConsumer<Quiet>>, topic: &str, partition: u16) -> Result<Offset, ReadError> {
+    let (client, topic) = (Arc::clone(client), topic.to_owned());
+    let asked = ask(move || {
+        while client.poll(Duration::ZERO).is_some() {}
+        client.fetch_watermarks(&topic, i32::from(partition), PATIENCE)
+    });
+    let (_, end) = asked.await.map_err(ReadError::Unavailable)?;
+    u64::try_from(end).map(Offset).map_err(|_| ReadError::Unavailable(format!("the end is said to be {end}")))
 }
 
 async fn ask<T: Send + 'static>(

@@ -71,6 +71,10 @@ const POSITIONS: &[Setting] = &[(
     "the last stable offset can lie below what was acknowledged, while its marker is written",
 )];
 
+/// Of the client that asks whether everything up to there is decided.
+const COMMITTED_POSITIONS: &[Setting] =
+    &[("isolation.level", "read_committed", "the last stable offset passes a transaction when its marker is written")];
+
 /// What a topic of events must be like, as it is created.
 pub(super) const EVENTS_TOPIC: &[Setting] = &[
     ("cleanup.policy", "delete", "compaction would eat history"),
@@ -133,6 +137,10 @@ impl Clients {
 
     pub(super) fn positions(&self) -> ClientConfig {
         self.config(&[COMMON, POSITIONS])
+    }
+
+    pub(super) fn committed_positions(&self) -> ClientConfig {
+        self.config(&[COMMON, COMMITTED_POSITIONS])
     }
 
     pub(super) fn admin(&self) -> ClientConfig {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::RDKafkaErrorCode;
 
@@ -66,12 +66,27 @@ impl<'a> Topics<'a> {
         }
     }
 
+    /// A broker that has not heard of a new topic yet answers without settings: asked again.
+    async fn describe(&self, topic: &str) -> Result<ConfigResource, OpenError> {
+        let patience = tokio::time::Instant::now() + Duration::from_millis(limits::KAFKA_TOPIC_MS_MAX);
+        loop {
+            let described = self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()).await;
+            let cause = match described.map_err(unreachable)?.into_iter().next() {
+                Some(Ok(found)) if !found.entries.is_empty() => return Ok(found),
+                Some(Ok(_)) | None => "no settings".to_owned(),
+                Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition)) => "not known yet".to_owned(),
+                Some(Err(code)) => return Err(OpenError::Unreachable(format!("topic {topic}: {code}"))),
+            };
+            if tokio::time::Instant::now() > patience {
+                return Err(OpenError::Unreachable(format!("topic {topic}: {cause}")));
+            }
+            tokio::time::sleep(Duration::from_millis(limits::KAFKA_TOPIC_POLL_MS)).await;
+        }
+    }
+
     /// Refuses a topic that would lose records.
     pub(super) async fn check(&self, topic: &str, seen: Seen, settings: &[Setting]) -> Result<(), OpenError> {
-        let described = self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()).await;
-        let described = described.map_err(unreachable)?.into_iter().next();
-        let described = described.ok_or_else(|| OpenError::Unreachable(format!("no answer about topic {topic}")))?;
-        let described = described.map_err(|code| OpenError::Unreachable(format!("topic {topic}: {code}")))?;
+        let described = self.describe(topic).await?;
         let found = |name: &str| described.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
         let refused = |setting: &str, found: String, wanted: &str, reason: &'static str| {
             let (setting, wanted) = (setting.to_owned(), wanted.to_owned());
