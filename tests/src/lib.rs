@@ -1,5 +1,6 @@
 //! What crosses crates: several processes, kill -9, model checks.
 
+#[cfg(feature = "kafka")]
 pub mod kafka;
 
 use annals_model::ids::{ContextId, Partition};

@@ -1,4 +1,5 @@
-//! A process that owns one partition of a log (`log_writer PATH` on SQLite, `log_writer kafka ADDRESSES PREFIX`) and does
+//! A process that owns one partition of a log (`log_writer PATH` on SQLite, `log_writer kafka ADDRESSES PREFIX`
+//! with the feature `kafka`) and does
 //! what its standard input says, one line at a time, so that tests can stop it, limit it and see what it is told.
 //!
 //! `claim` → `claimed <epoch> <ordinal>`; `append <events>` → `durable <ordinal>`, `aborted`, `fenced` or `unknown`;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::contract::records::TestRecords;
+#[cfg(feature = "kafka")]
 use annals_engine::log::kafka::{KafkaLog, KafkaOptions};
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::log::{AppendOutcome, EventLog, LogWriter, Owner, ProofOutcome};
@@ -26,6 +28,7 @@ async fn main() -> anyhow::Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     let log: Arc<dyn EventLog> = match words[..] {
+        #[cfg(feature = "kafka")]
         ["kafka", addresses, prefix] => {
             let options = KafkaOptions { prefix: prefix.into(), ..KafkaOptions::new(addresses) };
             KafkaLog::connect(options, &[LOG_CONTEXT]).await?

@@ -6,6 +6,7 @@
 mod architecture;
 mod dependencies;
 mod guarantees;
+#[cfg(feature = "kafka")]
 mod kafka_log;
 mod log_process;
 mod operations;
