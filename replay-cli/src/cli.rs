@@ -10,14 +10,14 @@ use crate::output::Format;
 
 const EXAMPLES: &str = "\
 Examples:
-  annals demo                                        the guided tour, on real input
-  annals up &                                        start everything on ./annals-data
-  annals import cargo-lock Cargo.lock                a real inventory as commands
-  annals query portfolio.applications -w inventory   read it back
-  annals rebuild portfolio                           a read model anew from the log
+  annals demo                           the guided tour, on real input
+  annals up &                           start everything on ./annals-data
+  annals import cargo-lock Cargo.lock   a real inventory as commands
+  annals query                          what can be asked
+  annals rebuild portfolio              a read model anew from the log
 
-Exit codes: 0 ok, 1 failed, 2 usage or environment, 3 mismatch or corruption found,
-4 conflict or already running, 5 partial, 6 timeout, 130 interrupted.";
+Exit codes: 0 ok, 1 failed, 2 usage or environment, 3 mismatch or corruption found, 4 conflict or already \
+running, 5 partial, 6 timeout, 130 interrupted.";
 
 /// Event-sourced record keeping with read models that can be rebuilt and proved.
 #[derive(Debug, Parser)]

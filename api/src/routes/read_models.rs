@@ -90,7 +90,9 @@ fn runner(state: Option<&RunnerState>, problem: Option<&str>) -> Value {
         Some(RunnerState::Retrying { attempts, cause }) => {
             json!({ "state": "retrying", "attempts": attempts, "cause": cause })
         }
-        Some(RunnerState::Stopped(failure)) => json!({ "state": "stopped", "cause": failure.to_string() }),
+        Some(RunnerState::Stopped(failure)) => {
+            json!({ "state": "stopped", "cause": failure.to_string(), "tried_again": failure.is_transient() })
+        }
         Some(RunnerState::Ended) => json!({ "state": "ended" }),
         None => json!({ "state": "none", "cause": problem }),
     }

@@ -112,14 +112,18 @@ impl SqliteStore {
     /// [`limits::READERS_PER_GENERATION_MAX`], and let go of when the generation is removed.
     pub async fn readers(&self, generation: &Generation) -> Result<SqlitePool, StoreError> {
         let target = self.inner.target(generation)?;
+        if !target.path.exists() {
+            return Err(target.missing().into());
+        }
         Ok(self.inner.readers.pool(generation, &target.path))
     }
 
     /// How far a generation has come, read beside its writer.
     pub async fn checkpoints(&self, generation: &Generation) -> Result<Checkpoints, StoreError> {
-        let model = &self.inner.definition(&generation.read_model, generation.version)?.model;
-        let mut connection = self.readers(generation).await?.acquire().await.map_err(unavailable)?;
-        stored_checkpoints(&mut connection, model).await.map_err(unavailable)
+        let target = self.inner.target(generation)?;
+        let error = |error: sqlx::Error| target.error("annals_checkpoints", &error);
+        let mut connection = self.readers(generation).await?.acquire().await.map_err(error)?;
+        Ok(stored_checkpoints(&mut connection, &target.model).await.map_err(error)?)
     }
 
     fn changed(&self) {

@@ -100,6 +100,7 @@ async fn line(site: &Site, generation: &Generation, planned: &Plan, runners: &Va
     if let Some(runner) = shown.map(|shown| &shown["runner"]) {
         line["runner"] = runner["state"].clone();
         line["trouble"] = runner["cause"].clone();
+        line["tried_again"] = json!(runner["state"] == "retrying" || runner["tried_again"] == true);
     }
     let checkpoints = match site.store.checkpoints(generation).await {
         Ok(checkpoints) => checkpoints,
@@ -148,27 +149,39 @@ fn advise(name: &str, planned: &Plan, lines: &[Value]) -> Vec<Value> {
     }
     let live = GenerationState::Live.name();
     for line in lines.iter().filter(|line| line["state"] == live && line["trouble"].is_string()) {
-        all.push(advice(
-            text(line, "trouble").to_owned(),
-            format!("annals rebuild {name}, then annals promote {name}"),
-        ));
+        all.push(advice(text(line, "trouble").to_owned(), remedy(name, line)));
     }
     all
 }
 
+/// What helps a live generation in trouble. A rebuild finds a full disk as full.
+fn remedy(name: &str, line: &Value) -> String {
+    match line["tried_again"] == true {
+        true => "see to the cause: the server tries again every few seconds".to_owned(),
+        false => format!("annals rebuild {name}, then annals promote {name}"),
+    }
+}
+
 fn server(global: &Global, answers: bool) {
     match Endpoint::of_running(&global.data) {
-        Ok(Some(Endpoint { pid, url, .. })) if answers => eprintln!(
-            "
-served by process {pid} at {url}"
-        ),
+        Ok(Some(Endpoint { pid, url, .. })) if answers => eprintln!("\nserved by process {pid} at {url}"),
         Ok(Some(Endpoint { pid, url, .. })) => {
-            eprintln!(
-                "
-process {pid} at {url}, which serves this directory, does not answer"
-            );
+            eprintln!("\nprocess {pid} at {url}, which serves this directory, does not answer");
         }
         Ok(None) => eprintln!("\nno server runs on {}; start one with `annals up`", global.data.display()),
         Err(error) => eprintln!("\nendpoint.json cannot be read: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_rebuild_what_is_tried_again() {
+        assert!(remedy("portfolio", &json!({"tried_again": true})).starts_with("see to the cause"));
+        for line in [json!({"tried_again": false}), json!({})] {
+            assert_eq!(remedy("portfolio", &line), "annals rebuild portfolio, then annals promote portfolio");
+        }
     }
 }

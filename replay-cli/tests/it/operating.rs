@@ -106,6 +106,8 @@ fn a_read_model_that_was_thrown_away_is_told_and_built_anew() {
     let status = run(directory.path(), &["status", "-o", "json"]).exits(0).json();
     assert_eq!(status["advice"][0]["remedy"], "annals rebuild portfolio", "{status}");
     assert!(status["advice"][0]["why"].as_str().unwrap().contains("is missing"), "{status}");
+    let trouble = status["generations"][1]["trouble"].as_str().unwrap();
+    assert_eq!(trouble, "portfolio v2 generation 1: its file is missing; rebuild the read model");
     run(directory.path(), &["verify", "portfolio"]).exits(3);
     run(directory.path(), &["rebuild", "portfolio", "--yes"]).exits(0);
     run(directory.path(), &["promote", "portfolio"]).exits(0);

@@ -33,15 +33,16 @@ impl Target {
         sink_error(&self.label, table, error)
     }
 
+    pub(super) fn missing(&self) -> SinkError {
+        let cause = "its file is missing".to_owned();
+        SinkError::Damaged { generation: self.label.clone(), table: String::new(), cause }
+    }
+
     pub(super) async fn connect(&self, options: &SqliteConnectOptions) -> Result<SqliteConnection, SinkError> {
         match options.connect().await {
             Ok(connection) => Ok(connection),
             // No outage: it does not come back by itself, and only a rebuild helps.
-            Err(_) if !self.path.exists() => Err(SinkError::Damaged {
-                generation: self.label.clone(),
-                table: String::new(),
-                cause: format!("its file {} is missing", self.path.display()),
-            }),
+            Err(_) if !self.path.exists() => Err(self.missing()),
             Err(error) => Err(self.error("", &error)),
         }
     }
