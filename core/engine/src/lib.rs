@@ -5,6 +5,7 @@ pub mod command;
 pub mod engine;
 pub mod limits;
 pub mod log;
+mod panics;
 pub mod published;
 pub mod rebuild;
 pub mod runner;

@@ -122,10 +122,5 @@ fn partitions(log: &dyn EventLog, read_model: &ReadModel) -> Vec<ContextPartitio
 /// Runners hold the rows of one batch at a time, of all keys.
 const ALL_KEYS: KeyRange = KeyRange::ALL;
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown").to_owned()
-}
-
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::state::{AggregateEntry, AggregateKey, Changes, LedgerEntry, Peek, ReferenceKey, StateStore, UniqueKey};
 use crate::command::{CommandError, CommandRequest};
 use crate::limits;
+use crate::panics::panic_text;
 
 /// What deciding a command came to.
 #[derive(Debug)]
@@ -85,7 +86,7 @@ pub(super) async fn decide(
             Ok(Round::Done(decision)) => return decision,
             Ok(Round::Load(keys)) => store.load(&keys).await,
             Err(panic) => {
-                let cause = panic_text(&*panic).to_owned();
+                let cause = panic_text(&*panic).unwrap_or("unknown").to_owned();
                 let aggregate_type = request.aggregate_type;
                 tracing::error!(aggregate_type, command = request.command.name(), cause, "decision panicked");
                 return Decision::Refused(CommandError::Defect { aggregate_type, cause });
@@ -96,11 +97,6 @@ pub(super) async fn decide(
     Decision::Refused(CommandError::Aborted {
         cause: format!("the decision asked for more states in {} rounds", limits::DECIDE_ROUNDS_MAX),
     })
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown")
 }
 
 fn decide_once(

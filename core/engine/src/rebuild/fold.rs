@@ -18,6 +18,7 @@ use super::control::{Control, Stage};
 use super::extent::extents;
 use crate::limits;
 use crate::log::{EventLog, ReadError};
+use crate::panics::panic_text;
 use crate::sink::Checkpoints;
 
 /// How a fold uses the machine.
@@ -284,9 +285,7 @@ fn joined<T>(
 ) -> Result<T, FoldError> {
     result.unwrap_or_else(|error| {
         let panic = error.try_into_panic().ok();
-        let text = panic.as_ref().and_then(|panic| {
-            panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied())
-        });
+        let text = panic.as_ref().and_then(|panic| panic_text(&**panic));
         Err(FoldError::Panicked { read_model, cause: text.unwrap_or("no message").to_owned() })
     })
 }

@@ -16,6 +16,7 @@ use super::{ALL_KEYS, partitions};
 use crate::limits;
 use crate::log::checked::CheckedReader;
 use crate::log::{EventLog, ReadError};
+use crate::panics::panic_text;
 use crate::sink::{Checkpoints, CommitError, Sink, SinkError};
 
 /// One runner's means.
@@ -54,7 +55,7 @@ impl<'a> Work<'a> {
     pub(super) async fn run(self, until: Option<&PositionVector>) -> Result<(), RunnerFailure> {
         // A rollup's code runs inside the sink's commit, which is whole or not at all.
         AssertUnwindSafe(self.work(until)).catch_unwind().await.unwrap_or_else(|panic| {
-            let text = super::panic_text(panic.as_ref());
+            let text = panic_text(panic.as_ref()).unwrap_or("unknown").to_owned();
             Err(RunnerFailure::Crashed { text })
         })
     }
@@ -266,7 +267,7 @@ impl<'a> Work<'a> {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => Err((index, RunnerFailure::Apply { at, failure })),
             Err(panic) => {
-                let text = super::panic_text(panic.as_ref());
+                let text = panic_text(panic.as_ref()).unwrap_or("unknown").to_owned();
                 Err((index, RunnerFailure::Panicked { at, offset: records[index].offset, text }))
             }
         }
