@@ -1,8 +1,5 @@
 //! What crosses crates: several processes, kill -9, model checks.
 
-#[cfg(feature = "kafka")]
-pub mod kafka;
-
 use annals_model::ids::{ContextId, Partition};
 use annals_model::position::ContextPartition;
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::contract::records::TestRecords;
-#[cfg(feature = "kafka")]
 use annals_engine::log::kafka::{KafkaLog, KafkaOptions};
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::log::{AppendOutcome, EventLog, LogWriter, Owner, ProofOutcome};
@@ -28,7 +27,6 @@ async fn main() -> anyhow::Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     let log: Arc<dyn EventLog> = match words[..] {
-        #[cfg(feature = "kafka")]
         ["kafka", addresses, prefix] => {
             let options = KafkaOptions { prefix: prefix.into(), ..KafkaOptions::new(addresses) };
             KafkaLog::connect(options, &[LOG_CONTEXT]).await?

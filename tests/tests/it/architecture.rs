@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 
 /// Package → what it may depend on among ours; for tests as well, but for the packages named in `FOR_TESTS`.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("annals-model", &[]),
     ("annals-schemas", &["annals-model"]),
     ("annals-aggregates", &["annals-model", "annals-schemas"]),
@@ -14,17 +14,46 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("annals-api", &["annals-model", "annals-engine", "annals-schemas", "annals-aggregates", "annals-projectors"]),
     (
         "annals-cli",
-        &["annals-model", "annals-engine", "annals-schemas", "annals-aggregates", "annals-projectors", "annals-api"],
+        &[
+            "annals-model",
+            "annals-engine",
+            "annals-schemas",
+            "annals-aggregates",
+            "annals-projectors",
+            "annals-api",
+            "annals-dev",
+        ],
     ),
+    ("annals-dev", &[]),
     (
         "annals-tests",
-        &["annals-model", "annals-engine", "annals-schemas", "annals-aggregates", "annals-projectors", "annals-api"],
+        &[
+            "annals-model",
+            "annals-engine",
+            "annals-schemas",
+            "annals-aggregates",
+            "annals-projectors",
+            "annals-api",
+            "annals-dev",
+        ],
     ),
-    ("annals-bench", &["annals-model", "annals-engine", "annals-schemas", "annals-aggregates", "annals-projectors"]),
+    (
+        "annals-bench",
+        &[
+            "annals-model",
+            "annals-engine",
+            "annals-schemas",
+            "annals-aggregates",
+            "annals-projectors",
+            "annals-api",
+            "annals-dev",
+        ],
+    ),
 ];
 
 /// Arrows that tests may use besides.
-const FOR_TESTS: [(&str, &str); 1] = [("annals-projectors", "annals-aggregates")];
+const FOR_TESTS: [(&str, &str); 3] =
+    [("annals-projectors", "annals-aggregates"), ("annals-projectors", "annals-dev"), ("annals-api", "annals-dev")];
 
 /// Packages whose purity is the point, and what they must not reach by any path.
 const PURE: [&str; 3] = ["annals-model", "annals-schemas", "annals-aggregates"];

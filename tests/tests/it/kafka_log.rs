@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use annals_dev::kafka::Cluster;
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::contract::records::{SCHEMA, TestRecords};
 use annals_engine::log::contract::{CONTEXTS, log_contract};
@@ -12,7 +13,6 @@ use annals_engine::log::kafka::{KafkaLog, KafkaOptions, OpenError};
 use annals_engine::log::verify::verify;
 use annals_engine::log::{AppendOutcome, EventLog, LogWriter, Owner};
 use annals_model::position::Checkpoint;
-use annals_tests::kafka::Cluster;
 use annals_tests::{LOG_CONTEXT, LOG_PARTITION};
 
 use crate::log_process::LogProcess;

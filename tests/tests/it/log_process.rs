@@ -21,7 +21,6 @@ impl LogProcess {
         Self::start_with(&[log.as_os_str()])
     }
 
-    #[cfg(feature = "kafka")]
     pub(crate) fn start_on_kafka(addresses: &str, prefix: &str) -> Self {
         Self::start_with(&["kafka".as_ref(), addresses.as_ref(), prefix.as_ref()])
     }

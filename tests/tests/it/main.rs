@@ -6,7 +6,6 @@
 mod architecture;
 mod dependencies;
 mod guarantees;
-#[cfg(feature = "kafka")]
 mod kafka_log;
 mod log_process;
 mod operations;
