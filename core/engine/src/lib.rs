@@ -9,5 +9,6 @@ mod panics;
 pub mod published;
 pub mod rebuild;
 pub mod runner;
+pub mod seeded;
 pub mod sink;
 pub mod verify;

@@ -282,6 +282,13 @@ impl Batch {
         }
     }
 
+    /// What was asked, to be decided anew: of use to a mistake on purpose only.
+    pub(super) fn into_inputs(self) -> Vec<Input> {
+        let deadline = tokio::time::Instant::now() + RETRY_AFTER * 100;
+        let command = |Reply { request, sender, .. }| Input::Command { request, deadline, reply: sender };
+        self.replies.into_iter().map(command).collect()
+    }
+
     /// Refuses everybody.
     pub(super) fn refuse_all(self, error: impl Fn() -> CommandError) {
         for reply in self.replies {

@@ -18,6 +18,7 @@ use super::{Clock, PartitionState};
 use crate::command::{AggregateView, CommandError, CommandRequest, ReadFailure};
 use crate::limits;
 use crate::log::{AppendOutcome, Claimed, EventLog, LogWriter, Owner, ProofOutcome};
+use crate::seeded::{SeededBug, is_on};
 
 /// Everything that an owner can be asked.
 #[derive(Debug)]
@@ -101,7 +102,13 @@ impl Owning {
                 self.state.send_replace(PartitionState::NotOwner);
                 return;
             };
-            match self.serve(proven, batch).await {
+            let after = match self.serve(proven, batch).await {
+                After::Reclaim(batch) if is_on(SeededBug::RetryUnknownWithoutReading) => {
+                    self.decide_again(*batch).await
+                }
+                after => after,
+            };
+            match after {
                 After::Serving(next) => proven = next,
                 After::Lost => {
                     warn!(at = %self.at, "fenced by a newer claim");
@@ -154,6 +161,15 @@ impl Owning {
                 }
             }
             backoff_ms = (backoff_ms * 2).min(limits::CLAIM_BACKOFF_MS_MAX);
+        }
+    }
+
+    /// A mistake on purpose.
+    async fn decide_again(&mut self, batch: Batch) -> After {
+        let asked = Instant::now();
+        match self.log.claim(self.at, self.owner.clone()).await {
+            Ok(Claimed { writer, .. }) => self.serve(Proven { writer, at: asked }, batch.into_inputs()).await,
+            Err(_) => After::Lost,
         }
     }
 

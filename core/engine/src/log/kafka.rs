@@ -35,6 +35,7 @@ use self::topics::Topics;
 use self::writer::{ClaimTurn, Claiming};
 use super::{BoxFuture, ClaimError, Claimed, EventLog, LogReader, MetaEntry, MetaError, Owner, ReadError};
 use crate::limits;
+use crate::seeded::{SeededBug, is_on};
 
 /// How the log is reached.
 #[derive(Clone, Debug)]
@@ -214,8 +215,12 @@ impl EventLog for KafkaLog {
             let _turn = turn.lock().await;
             let to = Destination { topic: events_topic(&self.prefix, at.context), partition: at.partition.0 };
             let id = format!("{}.{}.{}", self.prefix, at.context.name, at.partition.0);
+            let seeming = match is_on(SeededBug::StableOffsetInsteadOfBarrier) {
+                true => Some(self.positions.stable_end(&to).await?),
+                false => None,
+            };
             let writer = writer::claim(Claiming { clients: self.clients.clone(), at, to, id, owner }).await?;
-            let barrier = writer.barrier();
+            let barrier = seeming.unwrap_or_else(|| writer.barrier());
             Ok(Claimed { writer: Box::new(writer), barrier })
         })
     }

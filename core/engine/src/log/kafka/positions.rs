@@ -9,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 
 use super::client::Quiet;
+use super::producer::Destination;
 use super::settings::Clients;
 use crate::limits;
 use crate::log::ReadError;
@@ -67,6 +68,12 @@ impl Positions {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    /// Behind what is committed and has nothing open before it. Never an end to read up to: an owner that is about to
+    /// commit may have acknowledged more by the time that this is looked at.
+    pub(super) async fn stable_end(&self, of: &Destination) -> Result<Offset, ReadError> {
+        end(&self.committed, &of.topic, of.partition).await
     }
 
     pub(super) async fn topic(&self, topic: &str) -> Result<Seen, String> {

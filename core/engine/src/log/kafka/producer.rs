@@ -15,6 +15,7 @@ use super::client::log;
 use super::native;
 use super::settings::SOCKET_TIMEOUT_MS;
 use crate::limits;
+use crate::seeded::{Hand, Point, SeededBug, is_held, is_on, reached};
 
 /// One record to produce.
 #[derive(Clone, Copy, Debug)]
@@ -71,19 +72,55 @@ impl Producer {
     ) -> Result<Vec<RecordOffset>, Failure> {
         let watch = &**self.producer.client().context();
         let _in_flight = watch.begin();
+        let count = self.produce_all(records)?;
+        if is_held(Point::Produced) {
+            self.wait_for_the_brokers();
+            reached(Point::Produced);
+        }
+        self.commit()?;
+        self.positions(count)
+    }
+
+    /// Begins a transaction and hands librdkafka all of it; how many records it has.
+    pub(super) fn produce_all<'a>(&self, records: impl Iterator<Item = Outgoing<'a>>) -> Result<usize, Failure> {
         self.producer.begin_transaction().map_err(|error| self.failure(&error))?;
         let mut count = 0;
         for record in records {
             self.produce(record)?;
             count += 1;
         }
-        native::commit(&self.producer).map_err(|(code, text)| self.classify(code, text))?;
-        let delivered = watch.delivered();
+        Ok(count)
+    }
+
+    /// Commits the transaction that is open.
+    pub(super) fn commit(&self) -> Result<(), Failure> {
+        match native::commit(&self.producer) {
+            Ok(()) if reached(Point::Committed) == Hand::Lost => Err(Failure::Unknown("its answer was lost".into())),
+            Err((code, text)) if !is_on(SeededBug::CommitOutcomeIgnored) => Err(self.classify(code, text)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Where the transaction's records lie.
+    fn positions(&self, count: usize) -> Result<Vec<RecordOffset>, Failure> {
+        let delivered = self.producer.client().context().delivered();
         if delivered.offsets.len() != count || !delivered.offsets.is_sorted_by(|a, b| a < b) {
             let found = delivered.offsets.len();
             return Err(Failure::Unknown(format!("a commit of {count} records with {found} positions")));
         }
         Ok(delivered.offsets)
+    }
+
+    /// For mistakes on purpose: where the records lie before they are committed.
+    pub(super) fn flush(&self, count: usize) -> Result<Vec<RecordOffset>, Failure> {
+        self.wait_for_the_brokers();
+        self.positions(count)
+    }
+
+    /// A commit does this on its own.
+    fn wait_for_the_brokers(&self) {
+        // What is not delivered in time is found by the commit.
+        let _ = self.producer.flush(Duration::from_millis(SOCKET_TIMEOUT_MS));
     }
 
     /// Why this producer must not be used again although its last transaction was committed.

@@ -16,6 +16,7 @@ use crate::limits;
 use crate::log::admission::{admit, follows};
 use crate::log::claim_record::encode_claim;
 use crate::log::{AppendBatch, AppendOutcome, BoxFuture, ClaimError, LogWriter, Owner, ProofOutcome};
+use crate::seeded::{Point, SeededBug, is_on, reached};
 
 /// Key of records that only prove that a producer is not fenced. They have no value, and no reader delivers them.
 pub(super) const FENCE_CHECK_KEY: &[u8] = b"$claiming";
@@ -83,8 +84,10 @@ impl Claiming {
     /// First all older owners lose both producers, then each of ours must still work: two owners who claim at the same
     /// time cannot both come through.
     fn attempt(&self) -> Result<(Pair, RecordOffset), Failure> {
+        reached(Point::ClaimBegins);
         let connect = |suffix| {
-            let config = self.clients.transactional(&format!("{}.{suffix}", self.id));
+            let id = seeded_id(format!("{}.{suffix}", self.id), suffix);
+            let config = self.clients.transactional(&id);
             Producer::connect(&config, self.to.clone())
         };
         let producers = [connect('a')?, connect('b')?];
@@ -101,6 +104,12 @@ impl Claiming {
         let chance = uuid::Uuid::new_v4().as_u128() % u128::from(limits::KAFKA_CLAIM_JITTER_MS_MAX);
         Duration::from_millis(u64::try_from(chance).unwrap_or_default() * u64::from(attempt))
     }
+}
+
+/// With one of these mistakes on purpose, an id of which the old owner's producer does not hear.
+fn seeded_id(id: String, suffix: char) -> String {
+    let unheard = is_on(SeededBug::MembershipInsteadOfFence) || is_on(SeededBug::OneClaimInsteadOfTwo) && suffix == 'b';
+    if unheard { format!("{id}.{}", uuid::Uuid::new_v4()) } else { id }
 }
 
 /// The two producers.
@@ -120,6 +129,7 @@ impl Pair {
                 Job::Append(batch, reply) => {
                     let appended = self.append(&batch);
                     let _ = reply.send(appended);
+                    self.commit_what_was_answered();
                 }
                 Job::Prove(reply) => {
                     let proved = self.transact([FENCE_CHECK].into_iter()).map(|_| ());
@@ -149,6 +159,9 @@ impl Pair {
             return Err(Failure::Unknown(format!("nothing was written, {cause} before")));
         }
         let producer = &self.producers[self.turn];
+        if is_on(SeededBug::AnswerBeforeCommit) {
+            return producer.produce_all(records).and_then(|count| producer.flush(count));
+        }
         self.turn = 1 - self.turn;
         let (outcome, took) = timed(|| producer.transact(records));
         self.spent = match &outcome {
@@ -156,6 +169,19 @@ impl Pair {
             Err(_) => Some("a transaction failed".into()),
         };
         outcome
+    }
+}
+
+impl Pair {
+    /// Only with the mistake of that name does anything wait here.
+    fn commit_what_was_answered(&mut self) {
+        if is_on(SeededBug::AnswerBeforeCommit) {
+            reached(Point::Produced);
+            if self.producers[self.turn].commit().is_err() {
+                self.spent = Some("a transaction failed".into());
+            }
+            self.turn = 1 - self.turn;
+        }
     }
 }
 
