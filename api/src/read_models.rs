@@ -9,7 +9,7 @@ use annals_engine::sink::{Checkpoints, Generation, GenerationStore as _};
 use annals_model::ids::ContextId;
 use annals_model::position::{ContextPartition, PositionVector, TokenError};
 use annals_projectors::queries::{Answer, LiveGeneration, Queries, QueryRequest};
-use annals_projectors::sinks::SqliteStore;
+use annals_projectors::sinks::Store;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ use crate::problem::{Code, Problem};
 #[derive(Debug)]
 pub(crate) struct ReadModels {
     pub(crate) queries: Queries,
-    store: SqliteStore,
+    store: Store,
     runners: Arc<runner::ReadModels>,
     sources: Vec<Source>,
 }
@@ -44,7 +44,7 @@ pub(crate) struct Wanted {
 }
 
 impl ReadModels {
-    pub(crate) fn new(queries: Queries, store: SqliteStore, runners: Arc<runner::ReadModels>) -> Self {
+    pub(crate) fn new(queries: Queries, store: Store, runners: Arc<runner::ReadModels>) -> Self {
         let mut sources: Vec<Source> = Vec::new();
         for model in store.read_models() {
             let (name, version, contexts) = (model.name(), model.version(), model.contexts());

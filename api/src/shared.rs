@@ -9,7 +9,7 @@ use annals_engine::runner;
 use annals_model::aggregate::Aggregate as _;
 use annals_model::ids::{Partition, WorkspaceId};
 use annals_projectors::queries::Queries;
-use annals_projectors::sinks::SqliteStore;
+use annals_projectors::sinks::Store;
 use annals_schemas::contexts::ACCESS;
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
@@ -36,7 +36,7 @@ pub struct ApiOptions {
     /// What can be asked.
     pub queries: Queries,
     /// What it is answered from.
-    pub store: SqliteStore,
+    pub store: Store,
     /// Keeps that current, and knows what is live.
     pub read_models: Arc<runner::ReadModels>,
 }

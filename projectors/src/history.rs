@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::definition::Definition;
 use crate::queries::LiveGeneration;
-use crate::sinks::SqliteStore;
+use crate::sinks::{SqliteStore, Store};
 
 /// A small id, to tell things apart.
 pub(crate) const fn id(number: u128) -> AggregateId {
@@ -182,7 +182,7 @@ pub(crate) fn partition(model: &ReadModel) -> ContextPartition {
 /// Live SQLite generations with the rows of a history, in a directory of their own.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    _store: SqliteStore,
+    _store: Store,
     pub(crate) live: LiveGeneration,
     pub(crate) sink: Box<dyn Sink>,
     pub(crate) at: Checkpoint,
@@ -198,7 +198,7 @@ impl Rows {
     pub(crate) async fn of(definition: &Definition, history: &History) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let definitions = vec![definition.stored()];
-        let store = SqliteStore::open(directory.path(), definitions, LOG).await.unwrap();
+        let store = Store::from(SqliteStore::open(directory.path(), definitions, LOG).await.unwrap());
         let generation = store.ensure_live(&definition.model).await.unwrap().unwrap();
         let sink = store.open(&generation).await.unwrap();
         let live = LiveGeneration::of(&store, definition.model.name()).await.unwrap().unwrap();

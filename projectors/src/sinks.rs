@@ -1,12 +1,14 @@
 //! Where do read models keep their rows? In a relational store; here in SQLite, a file per generation.
 
 pub(crate) mod sqlite;
+mod store;
 
 use std::sync::Arc;
 
 use annals_model::projection::ReadModel;
 
 pub use self::sqlite::SqliteStore;
+pub use self::store::{Readers, Store};
 
 /// A read model in one version, with the frozen DDL of its tables (`migrations/<read_model>/v<N>.sql`).
 #[derive(Clone, Debug)]

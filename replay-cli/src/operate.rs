@@ -9,7 +9,7 @@ use annals_engine::rebuild::control::Control;
 use annals_engine::rebuild::fold::FoldError;
 use annals_engine::sink::{Generation, GenerationId, GenerationStore, SinkError, StoreError};
 use annals_model::projection::ReadModel;
-use annals_projectors::sinks::SqliteStore;
+use annals_projectors::sinks::{SqliteStore, Store};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -30,7 +30,7 @@ pub(crate) mod verify;
 #[derive(Debug)]
 pub(crate) struct Site {
     log: Arc<SqliteLog>,
-    store: SqliteStore,
+    store: Store,
 }
 
 impl Site {
@@ -204,10 +204,11 @@ fn stage_name(stage: annals_engine::rebuild::control::Stage) -> &'static str {
 
 impl DataDir {
     /// The directory's read models, in the versions that this build carries.
-    pub(crate) async fn read_models(&self, log: annals_model::ids::LogId) -> anyhow::Result<SqliteStore> {
+    pub(crate) async fn read_models(&self, log: annals_model::ids::LogId) -> anyhow::Result<Store> {
         let definitions = annals_projectors::definitions().iter().map(annals_projectors::Definition::stored).collect();
         SqliteStore::open(self.root(), definitions, log)
             .await
+            .map(Store::from)
             .map_err(|error| store_failure(&error))
             .context("the read models cannot be opened")
     }

@@ -12,7 +12,7 @@ use annals_engine::log::{EventLog, Owner};
 use annals_engine::runner::ReadModels;
 use annals_engine::sink::GenerationStore as _;
 use annals_projectors::queries::Queries;
-use annals_projectors::sinks::SqliteStore;
+use annals_projectors::sinks::Store;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -90,7 +90,7 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
 }
 
 /// Gives read models that have no generation yet their first one in another version than the newest.
-async fn begin_with(store: &SqliteStore, versions: &[(String, u32)]) -> anyhow::Result<()> {
+async fn begin_with(store: &Store, versions: &[(String, u32)]) -> anyhow::Result<()> {
     for (name, version) in versions {
         let model = store.read_model(name, *version).ok_or_else(|| {
             let carried: Vec<String> =

@@ -12,7 +12,7 @@ use annals_engine::runner::ReadModels;
 use annals_model::ids::{Actor, ContextId, Partition, TenantId, UserId};
 use annals_model::position::{ContextPartition, Offset};
 use annals_projectors::queries::{CursorKey, Queries};
-use annals_projectors::sinks::SqliteStore;
+use annals_projectors::sinks::{SqliteStore, Store};
 use annals_schemas::contexts::{ACCESS, PORTFOLIO};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -31,7 +31,7 @@ pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) key: SigningKey,
     pub(crate) log: Arc<dyn EventLog>,
-    pub(crate) store: SqliteStore,
+    pub(crate) store: Store,
     /// The log as the read models see it.
     pub(crate) held: Arc<HeldLog>,
     pub(crate) options: ApiOptions,
@@ -86,7 +86,7 @@ impl Server {
         let key = SigningKey::open_or_create(&dir.path().join("signing-key.pk8")).unwrap();
         let definitions = annals_projectors::definitions();
         let stored = definitions.iter().map(annals_projectors::Definition::stored).collect();
-        let store = SqliteStore::open(dir.path(), stored, log.id()).await.unwrap();
+        let store = Store::from(SqliteStore::open(dir.path(), stored, log.id()).await.unwrap());
         let held = HeldLog::new(Arc::clone(&log));
         let read_models = Arc::new(ReadModels::start(held.clone(), Arc::new(store.clone())).await.unwrap());
         let queries = Queries::new(definitions, CursorKey::new([7; 32]));

@@ -6,7 +6,6 @@ use std::time::Duration;
 use annals_engine::sink::{Generation, GenerationStore as _, StoreError};
 use annals_model::ids::{TenantId, WorkspaceId};
 use annals_model::projection::OwnedValue;
-use sqlx::sqlite::SqlitePool;
 
 use super::answer::{Answer, AnswerRow, Page};
 use super::catalogue::{QueryDescription, describe_all};
@@ -16,7 +15,7 @@ use super::error::QueryError;
 use super::{parameter, sqlite, statement};
 use crate::definition::{Definition, newest};
 use crate::limits;
-use crate::sinks::SqliteStore;
+use crate::sinks::{Readers, Store};
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,12 +48,12 @@ pub struct LiveGeneration {
     /// Which one.
     pub generation: Generation,
     /// Its rows, read-only.
-    pub readers: SqlitePool,
+    pub readers: Readers,
 }
 
 impl LiveGeneration {
     /// The live generation of a read model; nothing while there is none.
-    pub async fn of(store: &SqliteStore, read_model: &str) -> Result<Option<Self>, StoreError> {
+    pub async fn of(store: &Store, read_model: &str) -> Result<Option<Self>, StoreError> {
         match store.live(read_model).await? {
             Some(generation) => Ok(Some(Self { readers: store.readers(&generation).await?, generation })),
             None => Ok(None),
@@ -114,9 +113,10 @@ impl Queries {
         // One row more than asked for tells whether there is a next page.
         let statement = statement::build(query, definition.model.tables(), scope, &given, after, limit + 1);
         let time_max = Duration::from_millis(limits::QUERY_TIME_MS_MAX);
-        let read = sqlite::read(&live.readers, statement, query, &definition.model, time_max)
-            .await
-            .map_err(|error| failed(error, query, definition.model.name()))?;
+        let read = match &live.readers {
+            Readers::Sqlite(readers) => sqlite::read(readers, statement, query, &definition.model, time_max).await,
+        }
+        .map_err(|error| failed(error, query, definition.model.name()))?;
         let page = self.page(question, read.rows, limit as usize)?;
         Ok(Answer {
             query: query.name,

@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::*;
 use crate::queries::{parameter, statement};
+use crate::sinks::Readers;
 
 /// SQLite's plan for the statement of a request's second page, one step per line.
 pub(super) async fn plan(definition: &Definition, generation: &Rows, request: &QueryRequest) -> String {
@@ -15,7 +16,8 @@ pub(super) async fn plan(definition: &Definition, generation: &Rows, request: &Q
     let after = query.order.iter().map(|_| OwnedValue::Null).collect();
     let statement = statement::build(query, definition.model.tables(), scope, &given, Some(after), 51);
     let text = format!("EXPLAIN QUERY PLAN {}", statement.text);
-    let steps = sqlx::query(AssertSqlSafe(text)).fetch_all(&generation.live.readers).await.unwrap();
+    let Readers::Sqlite(readers) = &generation.live.readers;
+    let steps = sqlx::query(AssertSqlSafe(text)).fetch_all(readers).await.unwrap();
     steps.iter().map(|step| step.get::<String, _>("detail") + "\n").collect()
 }
 

@@ -1,6 +1,7 @@
 //! What is refused, before anything is read, and in which words.
 
 use super::*;
+use crate::sinks::Readers;
 
 async fn refusal(live: &LiveGeneration, request: &QueryRequest) -> QueryError {
     queries().answer(request, live).await.unwrap_err()
@@ -168,7 +169,8 @@ async fn a_statement_that_does_not_end_is_ended_and_its_connection_serves_on() {
     // More often than there are connections.
     for _ in 0..2 * crate::limits::READERS_PER_GENERATION_MAX {
         let time_max = std::time::Duration::from_millis(5);
-        let read = sqlite::read(&generation.live.readers, endless.clone(), query, &definition.model, time_max).await;
+        let Readers::Sqlite(readers) = &generation.live.readers;
+        let read = sqlite::read(readers, endless.clone(), query, &definition.model, time_max).await;
         let error = read.unwrap_err();
         assert!(sqlite::took_too_long(&error), "{error}");
     }

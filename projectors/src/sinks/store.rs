@@ -1,0 +1,119 @@
+//! Whichever store a deployment keeps its read models in: one closed enum, so that servers and tools name no database.
+
+use std::sync::Arc;
+
+use annals_engine::log::BoxFuture;
+use annals_engine::sink::{
+    BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationStore, PromoteError, Promoted, Sink,
+    StoreError,
+};
+use annals_model::ids::LogId;
+use annals_model::projection::ReadModel;
+use sqlx::SqlitePool;
+use tokio::sync::watch;
+
+use super::SqliteStore;
+
+/// All generations of all read models of one deployment. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// Files below a data directory.
+    Sqlite(SqliteStore),
+}
+
+/// Read-only connections to one generation's rows, for [`Queries`](crate::queries::Queries). Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Readers {
+    /// To its file.
+    Sqlite(SqlitePool),
+}
+
+impl Store {
+    /// Read-only connections to the rows of a generation; shared and bounded.
+    pub async fn readers(&self, generation: &Generation) -> Result<Readers, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.readers(generation).await.map(Readers::Sqlite),
+        }
+    }
+
+    /// How far a generation has come, read beside its writer.
+    pub async fn checkpoints(&self, generation: &Generation) -> Result<Checkpoints, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.checkpoints(generation).await,
+        }
+    }
+
+    fn inner(&self) -> &dyn GenerationStore {
+        match self {
+            Self::Sqlite(store) => store,
+        }
+    }
+}
+
+impl From<SqliteStore> for Store {
+    fn from(store: SqliteStore) -> Self {
+        Self::Sqlite(store)
+    }
+}
+
+impl GenerationStore for Store {
+    fn log_id(&self) -> LogId {
+        self.inner().log_id()
+    }
+
+    fn read_models(&self) -> &[Arc<ReadModel>] {
+        self.inner().read_models()
+    }
+
+    fn list<'a>(&'a self, read_model: &'a str) -> BoxFuture<'a, Result<Vec<Generation>, StoreError>> {
+        self.inner().list(read_model)
+    }
+
+    fn ensure_live<'a>(&'a self, read_model: &'a ReadModel) -> BoxFuture<'a, Result<Option<Generation>, StoreError>> {
+        self.inner().ensure_live(read_model)
+    }
+
+    fn create<'a>(
+        &'a self,
+        read_model: &'a ReadModel,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(Generation, BuildLock), CreateError>> {
+        self.inner().create(read_model, reason)
+    }
+
+    fn open<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<Box<dyn Sink>, StoreError>> {
+        self.inner().open(generation)
+    }
+
+    fn finish<'a>(
+        &'a self,
+        generation: &'a Generation,
+        outcome: Result<(), &'a str>,
+    ) -> BoxFuture<'a, Result<Generation, StoreError>> {
+        self.inner().finish(generation, outcome)
+    }
+
+    fn record_verified<'a>(
+        &'a self,
+        generation: &'a Generation,
+        digest: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner().record_verified(generation, digest)
+    }
+
+    fn promote<'a>(
+        &'a self,
+        read_model: &'a str,
+        target: GenerationId,
+    ) -> BoxFuture<'a, Result<Promoted, PromoteError>> {
+        self.inner().promote(read_model, target)
+    }
+
+    fn remove<'a>(&'a self, read_model: &'a str, id: GenerationId) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner().remove(read_model, id)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.inner().changes()
+    }
+}
