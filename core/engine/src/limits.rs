@@ -131,3 +131,11 @@ pub const KAFKA_REPLICAS: usize = 3;
 pub const KAFKA_PREFIX_BYTES_MAX: usize = 100;
 /// Longest that a question for a partition's end waits for the marker of a transaction, milliseconds.
 pub const KAFKA_SETTLE_MS_MAX: u64 = 200;
+/// Longest that partitions are held back from another node until this one has released them, milliseconds.
+pub const KAFKA_RELEASE_MS_MAX: u64 = 2_500;
+/// Longest that leaving the group of nodes takes, milliseconds: a release and a request.
+pub const KAFKA_LEAVE_MS_MAX: u64 = 3_000;
+/// How often a member looks whether it shall leave, milliseconds.
+pub const KAFKA_MEMBER_POLL_MS: u64 = 50;
+/// Shortest time between two warnings that the group cannot be served, milliseconds.
+pub const KAFKA_MEMBER_WARN_MS: u64 = 60_000;

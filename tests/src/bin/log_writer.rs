@@ -1,15 +1,16 @@
-//! A process that owns one partition of a log (`log_writer PATH` on SQLite, `log_writer kafka ADDRESSES PREFIX`
-//! with the feature `kafka`) and does
+//! A process that owns one partition of a log (`log_writer PATH` on SQLite, `log_writer kafka ADDRESSES PREFIX`) and does
 //! what its standard input says, one line at a time, so that tests can stop it, limit it and see what it is told.
 //!
 //! `claim` → `claimed <epoch> <ordinal>`; `append <events>` → `durable <ordinal>`, `aborted`, `fenced` or `unknown`;
-//! `prove` → `owner`, `fenced` or `unknown`; `file-limit <bytes>` (0 for none) → `limited`.
+//! `prove` → `owner`, `fenced` or `unknown`; `file-limit <bytes>` (0 for none) → `limited`. On Kafka: `join` → `joined`,
+//! `assigned` → `assigned <partitions>`, `changes` → `changes <partitions> <partitions> …`, `leave` → `left`.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::contract::records::TestRecords;
+use annals_engine::log::kafka::membership::Membership;
 use annals_engine::log::kafka::{KafkaLog, KafkaOptions};
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::log::{AppendOutcome, EventLog, LogWriter, Owner, ProofOutcome};
@@ -26,10 +27,13 @@ async fn main() -> anyhow::Result<()> {
     let _handler = signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32))?;
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let mut node = None;
     let log: Arc<dyn EventLog> = match words[..] {
         ["kafka", addresses, prefix] => {
             let options = KafkaOptions { prefix: prefix.into(), ..KafkaOptions::new(addresses) };
-            KafkaLog::connect(options, &[LOG_CONTEXT]).await?
+            let log = KafkaLog::connect(options, &[LOG_CONTEXT]).await?;
+            node = Some(Node { log: Arc::clone(&log), member: None, changes: Arc::default() });
+            log
         }
         [path] => SqliteLog::open(Path::new(path), &[LOG_CONTEXT], SqliteOptions::default()).await?,
         _ => bail!("usage: log_writer PATH, or log_writer kafka ADDRESSES PREFIX"),
@@ -37,9 +41,55 @@ async fn main() -> anyhow::Result<()> {
     let mut owner = PartitionOwner { log, held: None };
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
-        println!("{}", owner.answer(&line).await?);
+        let as_node = match &mut node {
+            Some(node) => node.answer(&line).await?,
+            None => None,
+        };
+        let answer = match as_node {
+            Some(answer) => answer,
+            None => owner.answer(&line).await?,
+        };
+        println!("{answer}");
     }
     Ok(())
+}
+
+/// A member of the group of nodes.
+struct Node {
+    log: Arc<KafkaLog>,
+    member: Option<Membership>,
+    /// How many partitions it had, each time that changed.
+    changes: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Node {
+    async fn answer(&mut self, line: &str) -> anyhow::Result<Option<String>> {
+        let joined = || self.member.as_ref().context("join first");
+        Ok(Some(match line {
+            "join" => {
+                let member = Membership::join(&self.log, |_| Box::pin(async {}))?;
+                let (mut assigned, changes) = (member.assigned(), Arc::clone(&self.changes));
+                tokio::spawn(async move {
+                    while assigned.changed().await.is_ok() {
+                        let count = assigned.borrow_and_update().len();
+                        changes.lock().unwrap_or_else(PoisonError::into_inner).push(count);
+                    }
+                });
+                self.member = Some(member);
+                "joined".into()
+            }
+            "assigned" => format!("assigned {}", joined()?.assigned().borrow().len()),
+            "changes" => {
+                let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+                changes.iter().fold("changes".to_owned(), |line, count| format!("{line} {count}"))
+            }
+            "leave" => {
+                self.member.take().context("join first")?.leave().await;
+                "left".into()
+            }
+            _ => return Ok(None),
+        }))
+    }
 }
 
 struct PartitionOwner {

@@ -6,7 +6,9 @@
 mod architecture;
 mod dependencies;
 mod guarantees;
+mod kafka_cluster;
 mod kafka_log;
+mod kafka_membership;
 mod log_process;
 mod operations;
 mod zombie;

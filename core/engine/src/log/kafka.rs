@@ -8,6 +8,7 @@
 //! has every setting and why.
 
 mod client;
+pub mod membership;
 mod meta;
 mod native;
 mod positions;

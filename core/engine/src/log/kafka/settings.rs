@@ -75,6 +75,19 @@ const POSITIONS: &[Setting] = &[(
 const COMMITTED_POSITIONS: &[Setting] =
     &[("isolation.level", "read_committed", "the last stable offset passes a transaction when its marker is written")];
 
+/// Of a member of the group that shares the partitions out.
+const MEMBER: &[Setting] = &[
+    ("group.protocol", "classic", "the one that every broker from 4.0 on and librdkafka both have complete"),
+    ("partition.assignment.strategy", "cooperative-sticky", "only what moves is given up, the rest is served on"),
+    ("session.timeout.ms", "6000", "a node that died is missed after so long; the least that brokers allow"),
+    ("heartbeat.interval.ms", "500", "how late a member hears that another one joined or left"),
+    ("max.poll.interval.ms", "10000", "longer than any release; a member that hangs loses its share"),
+    ("auto.offset.reset", "latest", "nothing is read"),
+    ("enable.auto.commit", "false", "the same"),
+    ("enable.auto.offset.store", "false", "the same"),
+    ("queued.max.messages.kbytes", "64", "the same"),
+];
+
 /// What a topic of events must be like, as it is created.
 pub(super) const EVENTS_TOPIC: &[Setting] = &[
     ("cleanup.policy", "delete", "compaction would eat history"),
@@ -109,9 +122,10 @@ pub(super) struct Clients {
 impl Clients {
     /// The name of one of the caller's settings that is not the caller's to choose, if there is one.
     pub(super) fn new(brokers: &str, own: &BTreeMap<String, String>) -> Result<Self, String> {
-        let fixed = [COMMON, PRODUCER, TRANSACTIONAL, READER, POSITIONS].concat();
-        let ours = |name: &str| fixed.iter().any(|(ours, ..)| *ours == name);
-        match own.keys().find(|name| ours(name) || ["bootstrap.servers", "transactional.id"].contains(&name.as_str())) {
+        let fixed = [COMMON, PRODUCER, TRANSACTIONAL, READER, POSITIONS, MEMBER].concat();
+        let named = ["bootstrap.servers", "transactional.id", "group.id", "group.instance.id"];
+        let ours = |name: &str| named.contains(&name) || fixed.iter().any(|(ours, ..)| *ours == name);
+        match own.keys().find(|name| ours(name)) {
             Some(name) => Err(name.clone()),
             None => Ok(Self { brokers: brokers.into(), own: own.clone() }),
         }
@@ -141,6 +155,12 @@ impl Clients {
 
     pub(super) fn committed_positions(&self) -> ClientConfig {
         self.config(&[COMMON, COMMITTED_POSITIONS])
+    }
+
+    pub(super) fn member(&self, group: &str) -> ClientConfig {
+        let mut config = self.config(&[COMMON, MEMBER]);
+        config.set("group.id", group);
+        config
     }
 
     pub(super) fn admin(&self) -> ClientConfig {
