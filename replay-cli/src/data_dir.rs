@@ -10,12 +10,13 @@ use std::time::Duration;
 use annals_api::auth::SigningKey;
 use annals_engine::log::sqlite::{OpenError, SqliteLog};
 use annals_model::ids::{Actor, TenantId, UserId};
+use annals_projectors::process::file::write_private;
 use annals_projectors::queries::CursorKey;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::endpoint::{Endpoint, lock_path, write_private};
+use crate::endpoint::{Endpoint, lock_path};
 use crate::exit::{Exit, Failure};
 use crate::limits;
 

@@ -1,10 +1,10 @@
 //! `DIR/endpoint.json`: how the command line finds the server of a data directory.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use annals_projectors::process::file::write_private;
 use serde::{Deserialize, Serialize};
 
 /// Where a server listens, a token for it, and its process.
@@ -57,15 +57,6 @@ impl Endpoint {
     pub(crate) fn write(&self, data: &Path) -> io::Result<()> {
         write_private(&path(data), &serde_json::to_vec_pretty(self)?)
     }
-}
-
-/// Replaces a file atomically by one that only its owner may read.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let next = path.with_extension(format!("{}.new", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&next, path)
 }
 
 #[cfg(test)]

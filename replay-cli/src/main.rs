@@ -1,10 +1,8 @@
 //! `annals`: the operator's and auditor's tool.
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use tracing_subscriber::EnvFilter;
 
 mod cli;
 mod client;
@@ -28,23 +26,12 @@ use output::Output;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr();
+    annals_projectors::process::log_to_stderr();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(&anyhow::Error::from(error)).into(),
     };
     runtime.block_on(run(cli)).unwrap_or_else(|error| report(&error)).into()
-}
-
-/// What the libraries have to say goes to stderr: warnings and errors, or what `ANNALS_LOG` asks for (`info`, `debug`).
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("ANNALS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Exit> {

@@ -11,12 +11,11 @@ use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::log::{EventLog, Owner};
 use annals_engine::runner::ReadModels;
 use annals_engine::sink::GenerationStore as _;
+use annals_projectors::process::{file, stop};
 use annals_projectors::queries::Queries;
 use annals_projectors::sinks::Store;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Global, UpArgs};
 use crate::data_dir::{DataDir, log_failure};
@@ -38,7 +37,11 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| Failure::usage(format!("{address} cannot be listened on: {error}")))?;
-    let stop = stop_signal()?;
+    let stop = stop::on_signal(
+        "stopping: open requests may end; once more to end at once",
+        "ended at once; whatever was acknowledged is in the log",
+    )
+    .context("signals cannot be caught")?;
 
     let log = SqliteLog::open(&dir.log_path(), annals_schemas::contexts::ALL, SqliteOptions::default())
         .await
@@ -133,33 +136,9 @@ fn first_versions(pairs: &[String]) -> Result<Vec<(String, u32)>, Failure> {
         .collect()
 }
 
-/// Cancelled by the first SIGINT or SIGTERM; a second one ends the process at once.
-fn stop_signal() -> anyhow::Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
-    let stopping = stop.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            if stopping.is_cancelled() {
-                eprintln!("ended at once; whatever was acknowledged is in the log");
-                std::process::exit(Exit::Interrupted as i32);
-            }
-            eprintln!("stopping: open requests may end; once more to end at once");
-            stopping.cancel();
-        }
-    });
-    Ok(stop)
-}
-
 fn remove_endpoint(dir: &DataDir) -> anyhow::Result<()> {
-    match std::fs::remove_file(endpoint::path(dir.root())) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Failure::usage(format!("{} cannot be removed: {error}", endpoint::path(dir.root()).display())).into())
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
+    let path = endpoint::path(dir.root());
+    file::remove(&path).map_err(|error| Failure::usage(format!("{} cannot be removed: {error}", path.display())).into())
 }
 
 fn banner(dir: &DataDir, url: &str) {

@@ -1,0 +1,99 @@
+//! Why a configuration is refused, and why what it names cannot be opened.
+
+use std::path::PathBuf;
+
+use annals_engine::log::{kafka, sqlite};
+use annals_engine::sink::StoreError;
+
+use super::settings::Origin;
+
+/// Why a configuration is refused. Nothing was opened: correct it where the message says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Name a file that is there, or leave `--config` out.
+    #[error("{} cannot be read: {cause}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: String,
+    },
+    /// Correct the file.
+    #[error("{} is not TOML: {cause}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        cause: String,
+    },
+    /// Correct the name.
+    #[error("{origin} has the unknown key {name:?}; there are {}", known.join(", "))]
+    UnknownKey {
+        /// Where it was found.
+        origin: Origin,
+        /// As it was written.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// Correct the value.
+    #[error("{name} from {origin}: {cause}")]
+    Invalid {
+        /// The key.
+        name: String,
+        /// Who says so.
+        origin: Origin,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Give it: in the file, the environment or by its flag.
+    #[error("{name} is missing: {cause}")]
+    Missing {
+        /// The key.
+        name: &'static str,
+        /// Why it is needed.
+        cause: &'static str,
+    },
+}
+
+/// Why the log cannot be opened: what it says applies.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenLogError {
+    /// The embedded log.
+    #[error(transparent)]
+    Sqlite(#[from] sqlite::OpenError),
+    /// The log on Kafka.
+    #[error(transparent)]
+    Kafka(#[from] kafka::OpenError),
+}
+
+impl OpenLogError {
+    /// True where something is down, or not there yet: try again with backoff.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Sqlite(sqlite::OpenError::Missing { .. }) | Self::Kafka(kafka::OpenError::Unreachable(_)))
+    }
+
+    /// True where the log itself is damaged.
+    pub const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Sqlite(sqlite::OpenError::Damaged { .. })
+                | Self::Kafka(kafka::OpenError::TopicLost(_) | kafka::OpenError::MetaDamaged { .. })
+        )
+    }
+}
+
+/// Why the read models cannot be opened: what it says applies.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenStoreError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl OpenStoreError {
+    /// True where something is down: try again with backoff.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unavailable(_)))
+    }
+}

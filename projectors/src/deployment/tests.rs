@@ -1,0 +1,124 @@
+use std::path::Path;
+
+use super::*;
+
+fn place(data: &Path) -> Place {
+    Place { data: data.to_owned(), config: None }
+}
+
+fn read(file: &str, environment: &[(&str, &str)], flags: &DeploymentFlags) -> Result<Deployment, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join(FILE), file).unwrap();
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Deployment::resolve(&place(directory.path()), environment, flags.given())
+}
+
+fn shown(deployment: &Deployment, name: &str) -> (String, String) {
+    let shown = deployment.show().into_iter().find(|shown| shown.name == name).unwrap();
+    (shown.value, shown.origin.to_string())
+}
+
+const KAFKA: &str = "
+    [log]
+    kind = 'kafka'
+    brokers = 'one:9092,two:9092'
+    partitions = 8
+    [log.client]
+    'security.protocol' = 'SASL_SSL'
+    sasl.password = 'hush'
+";
+
+#[test]
+fn without_a_word_it_is_sqlite_in_the_data_directory() {
+    let deployment = Deployment::resolve(&place(Path::new("/nowhere")), std::iter::empty(), Vec::new()).unwrap();
+    assert!(matches!(deployment.log, LogSettings::Sqlite { partitions: None }));
+    assert_eq!(deployment.read_models, ReadModelsSettings::Sqlite);
+    assert_eq!(deployment.to_file(), None);
+    assert_eq!(shown(&deployment, "log.kind"), ("sqlite".into(), "default".into()));
+}
+
+#[test]
+fn flags_win_over_variables_and_those_over_the_file_and_each_value_knows_who_said_it() {
+    let flags = DeploymentFlags { partitions: Some(16), ..DeploymentFlags::default() };
+    let environment = [("ANNALS_LOG_PREFIX", "mine"), ("ANNALS_LOG_PARTITIONS", "12"), ("PATH", "/bin")];
+    let deployment = read(KAFKA, &environment, &flags).unwrap();
+    let LogSettings::Kafka(options) = &deployment.log else { panic!("{deployment:?}") };
+    assert_eq!((options.prefix.as_str(), options.partitions), ("mine", Some(16)));
+    assert_eq!(options.client["security.protocol"], "SASL_SSL");
+    assert_eq!(options.client["sasl.password"], "hush");
+    assert_eq!(shown(&deployment, "log.partitions"), ("16".into(), "--partitions".into()));
+    assert_eq!(shown(&deployment, "log.prefix"), ("mine".into(), "$ANNALS_LOG_PREFIX".into()));
+    let (brokers, origin) = shown(&deployment, "log.brokers");
+    assert_eq!(brokers, "one:9092,two:9092");
+    assert!(origin.ends_with("/annals.toml"), "{origin}");
+}
+
+#[test]
+fn the_clients_settings_come_from_the_environment_as_well() {
+    let deployment = read(KAFKA, &[("ANNALS_LOG_CLIENT_SASL_USERNAME", "me")], &DeploymentFlags::default()).unwrap();
+    let LogSettings::Kafka(options) = &deployment.log else { panic!("{deployment:?}") };
+    assert_eq!(options.client["sasl.username"], "me");
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let deployment = read(KAFKA, &[], &DeploymentFlags::default()).unwrap();
+    assert_eq!(shown(&deployment, "log.client.sasl.password").0, MASK);
+    assert_eq!(without_password("postgres://me:hush@db:5432/annals"), format!("postgres://me:{MASK}@db:5432/annals"));
+    assert_eq!(
+        without_password("postgres://me@db/annals?password=hush&x=1"),
+        format!("postgres://me@db/annals?password={MASK}&x=1")
+    );
+    assert_eq!(without_password("one:9092"), "one:9092");
+    assert!(!deployment.to_file().unwrap().contains("hush"));
+}
+
+#[test]
+fn what_is_written_for_the_other_commands_reads_back_as_the_same_deployment() {
+    let flags = DeploymentFlags {
+        log: Some("kafka".into()),
+        brokers: Some("localhost:9092".into()),
+        log_client: vec!["ssl.ca.location=/ca".into()],
+        partitions: Some(3),
+        ..DeploymentFlags::default()
+    };
+    let first = read("", &[], &flags).unwrap();
+    let again = read(&first.to_file().unwrap(), &[], &DeploymentFlags::default()).unwrap();
+    assert_eq!(format!("{:?}", first.log), format!("{:?}", again.log));
+    assert_eq!(first.to_file(), again.to_file());
+}
+
+#[test]
+fn whatever_is_wrong_is_named_with_its_place_and_what_there_is() {
+    let none = DeploymentFlags::default;
+    let refused = |file: &str, environment: &[(&str, &str)], flags: DeploymentFlags, words: &[&str]| {
+        let error = read(file, environment, &flags).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "{error:?} does not say {word:?}");
+        }
+    };
+    refused("[log]\nbroker = 'x:1'", &[], none(), &["annals.toml", "log.broker\"", "log.brokers"]);
+    refused("[lgo]\n", &[], none(), &["\"lgo\"", "log.kind"]);
+    refused("[log", &[], none(), &["not TOML", "line 1"]);
+    refused("[log]\nkind = 'files'", &[], none(), &["log.kind", "files", "sqlite and kafka"]);
+    refused("[log]\nkind = ['kafka']", &[], none(), &["log.kind", "write a text"]);
+    refused("[log]\nkind = 'kafka'", &[], none(), &["log.brokers is missing", "--brokers"]);
+    refused("[log]\nkind = 'kafka'\nbrokers = 'one'", &[], none(), &["\"one\"", "host:port"]);
+    refused("[log]\nbrokers = 'one:1'", &[], none(), &["log.brokers", "log.kind = \"kafka\""]);
+    refused("", &[("ANNALS_LOG_BROKER", "x:1")], none(), &["ANNALS_LOG_BROKER\"", "ANNALS_LOG_BROKERS"]);
+    refused("[metrics]\nlisten = 'x'", &[], none(), &["metrics.listen", "127.0.0.1:9464"]);
+    refused("[tenant]\nonly = 'acme'", &[], none(), &["tenant.only", "UUID"]);
+    let partitions = DeploymentFlags { log_client: vec!["a.b".into()], ..none() };
+    refused("", &[], partitions, &["log.client.a.b", "--log-client"]);
+}
+
+#[test]
+fn a_named_file_must_be_there_and_its_paths_are_relative_to_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("shared.toml");
+    let place = Place { data: directory.path().join("node"), config: Some(file.clone()) };
+    let read = || Deployment::resolve(&place, std::iter::empty(), Vec::new());
+    assert!(matches!(read(), Err(ConfigError::Unreadable { .. })));
+    fs::write(&file, "[api]\nsigning_key = 'keys/signing.key'").unwrap();
+    assert_eq!(read().unwrap().api.signing_key, Some(directory.path().join("keys/signing.key")));
+}
