@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals_engine::engine::PartitionState;
+use annals_engine::engine::{PartitionState, PartitionStatus};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -23,9 +23,9 @@ pub(super) async fn started(State(shared): State<Arc<Shared>>) -> Response {
     respond(waiting.is_empty(), &waiting)
 }
 
-/// `GET /readyz`: commands can be sent to every partition.
+/// `GET /readyz`: commands can be sent to every partition, here or through here.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    let mut waiting = partitions(&shared, |state| !matches!(state, PartitionState::Serving));
+    let mut waiting = partitions(&shared, |state| !matches!(state, PartitionState::Serving { .. }));
     if shared.stopping.is_cancelled() {
         waiting.push("shutting down".to_owned());
     }
@@ -34,11 +34,14 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 
 fn partitions(shared: &Shared, wanted: impl Fn(&PartitionState) -> bool) -> Vec<String> {
     let all = shared.engine.partitions().into_iter();
-    all.filter(|partition| wanted(&partition.state))
+    let elsewhere = |partition: &PartitionStatus| {
+        partition.state == PartitionState::NotOwner && shared.engine.owner(partition.at).is_some()
+    };
+    all.filter(|partition| wanted(&partition.state) && !elsewhere(partition))
         .map(|partition| match partition.state {
             PartitionState::Claiming => format!("{} is being claimed", partition.at),
-            PartitionState::Serving => format!("{} is served", partition.at),
-            PartitionState::NotOwner => format!("{} is owned by another process", partition.at),
+            PartitionState::Serving { .. } => format!("{} is served", partition.at),
+            PartitionState::NotOwner => format!("{} is not served here, and its owner is not known", partition.at),
             PartitionState::Stopped { cause } => format!("{} is stopped: {cause}", partition.at),
         })
         .collect()

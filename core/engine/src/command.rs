@@ -89,7 +89,8 @@ pub struct AnsweredEvent {
     pub data: Value,
 }
 
-/// Why a command was not accepted. Only [`CommandError::Unanswered`] leaves open whether it was written.
+/// Why a command was not accepted. Only [`CommandError::Unanswered`] and [`CommandError::NotOwner`] leave open whether it was
+/// written.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CommandError {
     /// A business rule says no; nothing was written. Change the command, under a new client request id.
@@ -182,7 +183,8 @@ pub enum CommandError {
         "no answer within the deadline; send it again with the same client_request_id: it is answered, not repeated"
     )]
     Unanswered,
-    /// This process does not own the partition (any more); nothing was written here.
+    /// This process does not own the partition (any more), and cannot say whether it was written: its owner can. Send it
+    /// there, with the same id: it is answered, not repeated.
     #[error("partition {0} is owned by another process; send it again with the same client_request_id")]
     NotOwner(ContextPartition),
     /// The partition is stopped because its log is damaged; an operator must look.

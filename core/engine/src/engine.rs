@@ -7,7 +7,7 @@ use std::sync::Arc;
 use annals_model::context::BoundedContext;
 use annals_model::event::SchemaCatalogue;
 use annals_model::ids::{AggregateId, ContextId, OperationId, Scope, Slot, TenantId};
-use annals_model::position::{ContextPartition, PositionVector, Sequence};
+use annals_model::position::{ClaimEpoch, ContextPartition, PositionVector, Sequence};
 use annals_model::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -20,19 +20,24 @@ use crate::limits;
 use crate::log::{EventLog, Owner};
 use crate::published::{SchemaError, publish};
 
+mod assignment;
 mod batch;
 mod decide;
 mod history;
 mod owner;
+mod owners;
 mod replay;
 mod state;
 
+pub use assignment::{Assigned, Assignment};
+pub use owners::PartitionOwner;
 pub use state::{
     AggregateEntry, AggregateKey, Changes, LedgerEntry, MemoryStateStore, Peek, ReferenceKey, StateDigests, StateStore,
     UniqueKey,
 };
 
 use owner::{Input, Owning, ReadAnswer, ReadQuery, Recorded};
+use owners::Owners;
 
 /// Where decision time comes from.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -49,12 +54,19 @@ pub struct EngineOptions {
     pub clock: Clock,
     /// Memory of the owners.
     pub state_stores: StateStores,
+    /// Which partitions to try to own.
+    pub assignment: Assignment,
 }
 
 impl EngineOptions {
-    /// The system's clock, and states in memory.
+    /// The system's clock, states in memory, and every partition.
     pub fn new(owner: Owner) -> Self {
-        Self { owner, clock: Arc::new(system_now), state_stores: Arc::new(|_| Box::new(MemoryStateStore::default())) }
+        Self {
+            owner,
+            clock: Arc::new(system_now),
+            state_stores: Arc::new(|_| Box::new(MemoryStateStore::default())),
+            assignment: Assignment::everything(),
+        }
     }
 }
 
@@ -76,7 +88,10 @@ pub enum PartitionState {
     /// Taking ownership and folding the log.
     Claiming,
     /// Owner, with current state.
-    Serving,
+    Serving {
+        /// The claim that it is owned by.
+        claim_epoch: ClaimEpoch,
+    },
     /// Another process claimed it.
     NotOwner,
     /// Its log is damaged; nothing is served from it until an operator has looked.
@@ -90,13 +105,13 @@ impl PartitionState {
     fn command_error(&self, at: ContextPartition) -> CommandError {
         match self {
             Self::Stopped { cause } => CommandError::Stopped { at, cause: cause.clone() },
-            Self::Claiming | Self::Serving | Self::NotOwner => CommandError::NotOwner(at),
+            Self::Claiming | Self::Serving { .. } | Self::NotOwner => CommandError::NotOwner(at),
         }
     }
     fn read_failure(&self, at: ContextPartition) -> ReadFailure {
         match self {
             Self::Stopped { cause } => ReadFailure::Stopped { at, cause: cause.clone() },
-            Self::Claiming | Self::Serving | Self::NotOwner => ReadFailure::NotOwner(at),
+            Self::Claiming | Self::Serving { .. } | Self::NotOwner => ReadFailure::NotOwner(at),
         }
     }
 }
@@ -132,6 +147,7 @@ impl Engine {
         let (stop, stopping) = watch::channel(false);
         let mut owners = JoinSet::new();
         let mut mailboxes = BTreeMap::new();
+        let addresses = Owners::default();
         let contexts: Vec<Arc<BoundedContext>> = contexts.into_iter().map(Arc::new).collect();
         for context in &contexts {
             for partition in 0..log.partitions(context.id()) {
@@ -148,6 +164,7 @@ impl Engine {
                         store: (options.state_stores)(at),
                         inputs,
                         state: state_sender,
+                        assignment: options.assignment.clone(),
                         stopping: stopping.clone(),
                     }
                     .run(),
@@ -155,7 +172,10 @@ impl Engine {
                 mailboxes.insert(at, Mailbox { sender, state });
             }
         }
-        let handle = EngineHandle { shared: Arc::new(Shared { log, contexts, catalogue, mailboxes }) };
+        let handle = EngineHandle { shared: Arc::new(Shared { log, contexts, catalogue, mailboxes, addresses }) };
+        if !options.owner.address.is_empty() {
+            owners.spawn(owners::publish(handle.clone(), options.owner.clone(), stopping));
+        }
         Ok(Self { handle, owners, stopping: stop })
     }
 
@@ -182,6 +202,7 @@ struct Shared {
     contexts: Vec<Arc<BoundedContext>>,
     catalogue: SchemaCatalogue,
     mailboxes: BTreeMap<ContextPartition, Mailbox>,
+    addresses: Owners,
 }
 
 #[derive(Debug)]
@@ -195,7 +216,7 @@ impl Mailbox {
         // The sender goes with its owner, who leaves neither of these two states behind when it ends in good order.
         let gone = self.state.has_changed().is_err();
         match self.state.borrow().clone() {
-            PartitionState::Claiming | PartitionState::Serving if gone => PartitionState::Stopped {
+            PartitionState::Claiming | PartitionState::Serving { .. } if gone => PartitionState::Stopped {
                 cause: "its owner ended by a panic or with its runtime; see the log lines, restart the process"
                     .to_owned(),
             },
@@ -243,6 +264,33 @@ impl EngineHandle {
     pub fn partitions(&self) -> Vec<PartitionStatus> {
         let status = |(at, mailbox): (&ContextPartition, &Mailbox)| PartitionStatus { at: *at, state: mailbox.state() };
         self.shared.mailboxes.iter().map(status).collect()
+    }
+
+    /// Whether this process serves a partition; nothing if there is no such partition.
+    pub fn state(&self, at: ContextPartition) -> Option<PartitionState> {
+        self.mailbox(at).map(Mailbox::state)
+    }
+
+    /// Who owns a partition, as far as this process knows: an address to try, and no more. Nothing while nobody does, and
+    /// in a process that has no address itself.
+    pub fn owner(&self, at: ContextPartition) -> Option<PartitionOwner> {
+        self.shared.addresses.of(at)
+    }
+
+    /// Waits until something is heard of owners again, because the owner that was named did not answer.
+    pub async fn owners_heard(&self) {
+        self.shared.addresses.heard().await;
+    }
+
+    /// Waits until none of these is owned here, nor being claimed: whoever shares partitions out may give them to others.
+    pub async fn released(&self, partitions: &[ContextPartition]) {
+        for mailbox in partitions.iter().filter_map(|at| self.mailbox(*at)) {
+            let mut state = mailbox.state.clone();
+            let owned =
+                |state: &PartitionState| matches!(state, PartitionState::Claiming | PartitionState::Serving { .. });
+            // An owner that ended has dropped its sender: released.
+            drop(state.wait_for(|state| !owned(state)).await);
+        }
     }
 
     /// Waits until no partition is being claimed.
@@ -331,7 +379,8 @@ impl EngineHandle {
         }
     }
 
-    fn partition_of(&self, context: ContextId, slot: Slot) -> ContextPartition {
+    /// The partition of a scope's slot.
+    pub fn partition_of(&self, context: ContextId, slot: Slot) -> ContextPartition {
         ContextPartition { context, partition: slot.partition(self.shared.log.partitions(context).max(1)) }
     }
 

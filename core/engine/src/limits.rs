@@ -68,6 +68,17 @@ pub const OWNERSHIP_PROOF_MS_MAX: u64 = 1_000;
 pub const CLAIM_BACKOFF_MS_MIN: u64 = 50;
 /// See [`CLAIM_BACKOFF_MS_MIN`].
 pub const CLAIM_BACKOFF_MS_MAX: u64 = 5_000;
+/// How long a process that was fenced leaves the partition to others before it claims again, milliseconds, and the longest
+/// such time after being fenced again and again: an assignment that is out of date is corrected meanwhile.
+pub const FENCED_PAUSE_MS_MIN: u64 = 2_000;
+/// See [`FENCED_PAUSE_MS_MIN`].
+pub const FENCED_PAUSE_MS_MAX: u64 = 30_000;
+/// Pause before a log that could not be followed while standing by is followed again, milliseconds.
+pub const STANDBY_RETRY_MS: u64 = 500;
+/// How often the owners' addresses are read from the log's `meta`, milliseconds.
+pub const OWNERS_POLL_MS: u64 = 250;
+/// Longest address of an owner, bytes.
+pub const OWNER_ADDRESS_BYTES_MAX: usize = 256;
 /// What a caller is told to wait after a refusal for load, milliseconds.
 pub const RETRY_AFTER_MS: u64 = 100;
 /// Most events of one page of a history.

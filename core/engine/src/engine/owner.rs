@@ -1,4 +1,8 @@
-//! The owner of one partition: one task, one closed enum of inputs, one append in flight.
+//! The owner of one partition: one task, one closed enum of inputs, one append in flight. While the partition is not this
+//! process's, it stands by: it folds the log ahead, so that a claim has only the tail left to read.
+
+mod serving;
+mod standby;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,25 +10,35 @@ use std::time::Duration;
 use annals_model::context::BoundedContext;
 use annals_model::ids::{OperationId, TenantId};
 use annals_model::position::{ContextPartition, PositionVector, RecordOffset, Sequence};
-use annals_model::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::batch::{Batch, Settled};
+use self::serving::{Ended, Proven};
+use self::standby::Woken;
+use super::assignment::Assignment;
 use super::replay::replay;
 use super::state::{AggregateKey, LedgerEntry, Peek, StateStore};
 use super::{Clock, PartitionState};
 use crate::command::{AggregateView, CommandError, CommandRequest, ReadFailure};
 use crate::limits;
-use crate::log::{AppendOutcome, Claimed, EventLog, LogWriter, Owner, ProofOutcome};
-use crate::seeded::{SeededBug, is_on};
+use crate::log::{ClaimError, Claimed, EventLog, Owner};
 
 /// Everything that an owner can be asked.
 #[derive(Debug)]
 pub(super) enum Input {
     Command { request: Box<CommandRequest>, deadline: Instant, reply: oneshot::Sender<Result<Recorded, CommandError>> },
     Read { query: ReadQuery, reply: oneshot::Sender<Result<ReadAnswer, ReadFailure>> },
+}
+
+impl Input {
+    /// Answers that the partition, in this state, is not served here.
+    fn refuse(self, state: &PartitionState, at: ContextPartition) {
+        match self {
+            Self::Command { reply, .. } => drop(reply.send(Err(state.command_error(at)))),
+            Self::Read { reply, .. } => drop(reply.send(Err(state.read_failure(at)))),
+        }
+    }
 }
 
 /// A read that only the owner can answer.
@@ -72,68 +86,68 @@ pub(super) struct Owning {
     pub(super) store: Box<dyn StateStore>,
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) state: watch::Sender<PartitionState>,
+    pub(super) assignment: Assignment,
     /// True once the process shuts down: no further inputs are taken, those queued are answered.
     pub(super) stopping: watch::Receiver<bool>,
 }
 
-/// A writer, and when the log last proved that it is the newest claim.
-struct Proven {
-    writer: Box<dyn LogWriter>,
-    at: Instant,
-}
-
-/// How a batch left the owner.
-enum After {
-    /// Still the owner.
-    Serving(Proven),
-    /// Nobody knows what became of the append: claim again, then answer these from the log.
-    Reclaim(Box<Batch>),
-    /// Somebody else owns the partition.
-    Lost,
+/// Why a partition could not be claimed.
+enum Unclaimed {
+    /// It should be owned elsewhere now.
+    Revoked,
+    /// The process shuts down.
+    ShuttingDown,
+    /// It is damaged.
+    Stopped,
 }
 
 impl Owning {
-    /// Claims and serves until the process shuts down, then drains and ends.
+    /// Owns the partition whenever it is assigned, stands by whenever it is not, until the process shuts down.
     pub(super) async fn run(mut self) {
-        let Some(mut proven) = self.claim().await else { return self.refuse_rest().await };
-        loop {
-            self.state.send_replace(PartitionState::Serving);
-            let Some(batch) = self.drain().await else {
-                self.state.send_replace(PartitionState::NotOwner);
-                return;
+        let mut fenced = 0;
+        while let Woken::Assigned = self.stand_by(pause(fenced)).await {
+            let ended = match self.claim().await {
+                Ok(proven) => self.own(proven).await,
+                Err(Unclaimed::Revoked) => Ended::Revoked,
+                Err(Unclaimed::ShuttingDown) => Ended::ShutDown,
+                Err(Unclaimed::Stopped) => Ended::Stopped,
             };
-            let after = match self.serve(proven, batch).await {
-                After::Reclaim(batch) if is_on(SeededBug::RetryUnknownWithoutReading) => {
-                    self.decide_again(*batch).await
+            match ended {
+                Ended::Revoked => {
+                    info!(at = %self.at, "released");
+                    self.state.send_replace(PartitionState::NotOwner);
+                    fenced = 0;
                 }
-                after => after,
-            };
-            match after {
-                After::Serving(next) => proven = next,
-                After::Lost => {
+                Ended::Fenced { served } => {
                     warn!(at = %self.at, "fenced by a newer claim");
                     self.store.clear();
                     self.state.send_replace(PartitionState::NotOwner);
-                    return self.refuse_rest().await;
+                    if self.assignment.is_everything() {
+                        break;
+                    }
+                    // Whoever served for long was not in a quarrel about the partition.
+                    let quarrel = served < Duration::from_millis(limits::FENCED_PAUSE_MS_MAX);
+                    fenced = if quarrel { fenced + 1 } else { 1 };
                 }
-                After::Reclaim(batch) => {
-                    self.state.send_replace(PartitionState::Claiming);
-                    let Some(next) = self.claim().await else {
-                        batch.refuse_all(|| CommandError::Unanswered);
-                        return self.refuse_rest().await;
-                    };
-                    proven = next;
-                    batch.answer_from_ledger(&*self.store);
+                Ended::Stopped => break,
+                Ended::ShutDown => {
+                    self.state.send_replace(PartitionState::NotOwner);
+                    break;
                 }
             }
         }
+        self.refuse_rest().await;
     }
 
-    /// Claims the partition and folds its log up to the barrier. Nothing if the partition is stopped, or if everybody
-    /// who could ask has gone.
-    async fn claim(&mut self) -> Option<Proven> {
+    /// Claims the partition and folds its log up to the barrier.
+    async fn claim(&mut self) -> Result<Proven, Unclaimed> {
         let mut backoff_ms = limits::CLAIM_BACKOFF_MS_MIN;
+        self.state.send_replace(PartitionState::Claiming);
         loop {
+            // A claim fences whoever owns the partition: it is for those who should own it.
+            if !self.assignment.includes(self.at) {
+                return Err(Unclaimed::Revoked);
+            }
             // Whoever was stopped since the claim was written may be fenced by now: the proof is as old as the question.
             let asked = Instant::now();
             let cause = match self.log.claim(self.at, self.owner.clone()).await {
@@ -143,162 +157,57 @@ impl Owning {
                         Ok(()) => {
                             let ordinal = self.store.position().ordinal;
                             info!(at = %self.at, %ordinal, took_ms = started.elapsed().as_millis(), "claimed");
-                            return Some(Proven { writer, at: asked });
+                            return Ok(Proven { writer, at: asked });
                         }
                         Err(failure) if failure.is_transient() => failure.to_string(),
-                        Err(failure) => return self.stop(failure.to_string()),
+                        Err(failure) => return Err(self.stop(failure.to_string())),
                     }
                 }
-                Err(crate::log::ClaimError::Unavailable(cause)) => cause,
-                Err(failure) => return self.stop(failure.to_string()),
+                Err(ClaimError::Unavailable(cause)) => cause,
+                Err(failure) => return Err(self.stop(failure.to_string())),
             };
             warn!(at = %self.at, %cause, backoff_ms, "claim failed, trying again");
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(backoff_ms)) => {}
-                () = stopped(&mut self.stopping) => {
-                    self.state.send_replace(PartitionState::NotOwner);
-                    return None;
-                }
+                () = self.assignment.becomes(self.at, false) => return Err(Unclaimed::Revoked),
+                () = stopped(&mut self.stopping) => return Err(Unclaimed::ShuttingDown),
             }
             backoff_ms = (backoff_ms * 2).min(limits::CLAIM_BACKOFF_MS_MAX);
         }
     }
 
-    /// A mistake on purpose.
-    async fn decide_again(&mut self, batch: Batch) -> After {
-        let asked = Instant::now();
-        match self.log.claim(self.at, self.owner.clone()).await {
-            Ok(Claimed { writer, .. }) => self.serve(Proven { writer, at: asked }, batch.into_inputs()).await,
-            Err(_) => After::Lost,
-        }
-    }
-
-    fn stop(&self, cause: String) -> Option<Proven> {
+    fn stop(&self, cause: String) -> Unclaimed {
         error!(at = %self.at, %cause, "partition stopped");
         self.state.send_replace(PartitionState::Stopped { cause });
-        None
-    }
-
-    /// Takes what is queued, at least one input; nothing when the process shuts down and the queue is empty.
-    async fn drain(&mut self) -> Option<Vec<Input>> {
-        let mut inputs = Vec::new();
-        if *self.stopping.borrow() {
-            // Under load the queue is never found empty: what is in it now is answered, nothing more gets in.
-            self.inputs.close();
-        }
-        tokio::select! {
-            // What is queued first: a shutdown answers it all.
-            biased;
-            _ = self.inputs.recv_many(&mut inputs, limits::OWNER_BATCH_INPUTS_MAX) => {}
-            () = stopped(&mut self.stopping) => {
-                self.inputs.close();
-                self.inputs.recv_many(&mut inputs, limits::OWNER_BATCH_INPUTS_MAX).await;
-            }
-        }
-        (!inputs.is_empty()).then_some(inputs)
-    }
-
-    async fn serve(&mut self, proven: Proven, inputs: Vec<Input>) -> After {
-        let mut proven = Some(proven);
-        let mut inputs = inputs.into_iter();
-        // One pass unless the inputs' events fill more than one append.
-        while inputs.len() > 0 {
-            let Some(Proven { writer, at: proven_at }) = proven.take() else {
-                unreachable!("put back at the end of each pass")
-            };
-            let mut batch = Batch::new(self.store.position(), writer.claim_epoch(), self.at);
-            while batch.has_room()
-                && let Some(input) = inputs.next()
-            {
-                match input {
-                    Input::Command { request, deadline, reply } => {
-                        // The caller has gone: writing now would only surprise them.
-                        if deadline > Instant::now() {
-                            let now = self.now(&batch);
-                            batch.decide(&self.context, &mut *self.store, request, now, reply).await;
-                        }
-                    }
-                    Input::Read { query, reply } => batch.reads.push((query, reply)),
-                }
-            }
-            match self.settle(writer, proven_at, batch).await {
-                After::Serving(next) => proven = Some(next),
-                other => {
-                    Batch::refuse_inputs(inputs);
-                    return other;
-                }
-            }
-        }
-        match proven {
-            Some(proven) => After::Serving(proven),
-            None => unreachable!("put back at the end of each pass"),
-        }
-    }
-
-    /// Makes a batch durable, or proves ownership if it has nothing to append, and only then answers.
-    async fn settle(&mut self, writer: Box<dyn LogWriter>, proven_at: Instant, mut batch: Batch) -> After {
-        let started = Instant::now();
-        if batch.append.is_empty() {
-            let fresh_enough = Duration::from_millis(limits::OWNERSHIP_PROOF_MS_MAX);
-            if started.duration_since(proven_at) <= fresh_enough {
-                return self.answered(Proven { writer, at: proven_at }, batch, Settled::Nothing);
-            }
-            return match writer.prove().await {
-                ProofOutcome::Owner { writer } => {
-                    self.answered(Proven { writer, at: started }, batch, Settled::Nothing)
-                }
-                ProofOutcome::Fenced => {
-                    batch.refuse_all(|| CommandError::NotOwner(self.at));
-                    After::Lost
-                }
-                ProofOutcome::Unknown { cause } => {
-                    warn!(at = %self.at, %cause, "ownership could not be proved, claiming again");
-                    After::Reclaim(Box::new(batch))
-                }
-            };
-        }
-        match writer.append(std::mem::take(&mut batch.append)).await {
-            AppendOutcome::Durable { writer, positions } => {
-                self.answered(Proven { writer, at: started }, batch, Settled::Durable(positions))
-            }
-            AppendOutcome::Aborted { writer, cause } => {
-                warn!(at = %self.at, %cause, "append aborted");
-                batch.refuse_all(|| CommandError::Aborted { cause: cause.clone() });
-                After::Serving(Proven { writer, at: proven_at })
-            }
-            AppendOutcome::Fenced => {
-                batch.refuse_all(|| CommandError::NotOwner(self.at));
-                After::Lost
-            }
-            AppendOutcome::Unknown { cause } => {
-                warn!(at = %self.at, %cause, "append outcome unknown, claiming again");
-                After::Reclaim(Box::new(batch))
-            }
-        }
-    }
-
-    fn answered(&mut self, proven: Proven, batch: Batch, settled: Settled) -> After {
-        batch.answer(&mut *self.store, settled, self.at);
-        After::Serving(proven)
-    }
-
-    /// Decision time: never before what the partition or the batch already holds.
-    fn now(&self, batch: &Batch) -> Timestamp {
-        (self.clock)().max(batch.emitted_at())
+        Unclaimed::Stopped
     }
 
     /// Answers everybody that this process cannot serve the partition, until it shuts down.
     async fn refuse_rest(&mut self) {
-        while let Some(inputs) = self.drain().await {
-            let state = self.state.borrow().clone();
-            for input in inputs {
-                match input {
-                    Input::Command { reply, .. } => drop(reply.send(Err(state.command_error(self.at)))),
-                    Input::Read { reply, .. } => drop(reply.send(Err(state.read_failure(self.at)))),
-                }
+        loop {
+            tokio::select! {
+                biased;
+                input = self.inputs.recv() => match input {
+                    Some(input) => input.refuse(&self.state.borrow(), self.at),
+                    None => return,
+                },
+                () = stopped(&mut self.stopping) => self.inputs.close(),
             }
         }
     }
+}
+
+/// How long a process that was fenced so many times in a row leaves the partition alone: an assignment that is out of date
+/// is corrected meanwhile. Two processes that claim at once because both believe it is theirs would fence each other for
+/// ever.
+fn pause(fenced: u32) -> Duration {
+    if fenced == 0 {
+        return Duration::ZERO;
+    }
+    let longest = (limits::FENCED_PAUSE_MS_MIN << (fenced - 1).min(16)).min(limits::FENCED_PAUSE_MS_MAX);
+    // Not the same for two processes.
+    let chance = u64::try_from(uuid::Uuid::new_v4().as_u128() % 1_000).unwrap_or_default();
+    Duration::from_millis(longest / 2 + longest * chance / 2_000)
 }
 
 /// Returns when the process shuts down.

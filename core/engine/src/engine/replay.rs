@@ -1,6 +1,7 @@
 //! Folds the log into an owner's memory: at a claim, and after an append whose outcome was unknown.
 
 use std::collections::hash_map::Entry;
+use std::convert::Infallible;
 
 use annals_model::aggregate::ScopeKind;
 use annals_model::context::{BoundedContext, ErasedAggregate};
@@ -55,6 +56,24 @@ pub(super) async fn replay(
     // Claims alone move the position too.
     store.apply(Changes::default(), reader.checkpoint());
     Ok(())
+}
+
+/// Folds what there is and what comes, while somebody else owns the partition. May be dropped at any time.
+pub(super) async fn follow(
+    log: &dyn EventLog,
+    at: ContextPartition,
+    context: &BoundedContext,
+    store: &mut dyn StateStore,
+) -> Result<Infallible, ReplayError> {
+    let mut reader = CheckedReader::open(log, at, store.position()).await?;
+    loop {
+        if let Some(batch) = reader.next().await? {
+            fold_batch(at, context, store, &batch)?;
+            continue;
+        }
+        store.apply(Changes::default(), reader.checkpoint());
+        reader.wait().await?;
+    }
 }
 
 fn fold_batch(

@@ -103,7 +103,7 @@ pub(crate) async fn live_and_compare(
     }
     let (fresh, folded) = begin(log, StoreBug::None).await;
     let (live, folded) = (live.lock().unwrap().clone(), folded.lock().unwrap().clone());
-    for status in served.iter().filter(|status| status.state == PartitionState::Serving) {
+    for status in served.iter().filter(|status| matches!(status.state, PartitionState::Serving { .. })) {
         let (at, live, folded) = (status.at, live.get(&status.at), folded.get(&status.at));
         if live != folded {
             return Err(format!("{at}: the owner holds {live:?}, a fold makes {folded:?}"));

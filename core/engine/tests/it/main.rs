@@ -10,5 +10,6 @@ mod engine;
 mod faults;
 mod full_disk;
 mod histories;
+mod ownership;
 mod seeded_bugs;
 mod stores;

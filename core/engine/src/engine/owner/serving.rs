@@ -1,0 +1,233 @@
+//! Serving: a batch at a time, one append in flight, nobody answered before it is durable.
+
+use std::time::Duration;
+
+use annals_model::time::Timestamp;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{Input, Owning, Unclaimed, stopped};
+use crate::command::CommandError;
+use crate::engine::PartitionState;
+use crate::engine::batch::{Batch, Settled};
+use crate::limits;
+use crate::log::{AppendOutcome, Claimed, LogWriter, ProofOutcome};
+use crate::seeded::{SeededBug, is_on};
+
+/// A writer, and when the log last proved that it is the newest claim.
+pub(super) struct Proven {
+    pub(super) writer: Box<dyn LogWriter>,
+    pub(super) at: Instant,
+}
+
+/// Why a partition is served no longer.
+pub(super) enum Ended {
+    /// It should be owned elsewhere; what was queued is answered.
+    Revoked,
+    /// A newer claim exists.
+    Fenced {
+        /// How long it was served.
+        served: Duration,
+    },
+    /// It is damaged.
+    Stopped,
+    /// The process shuts down; what was queued is answered.
+    ShutDown,
+}
+
+/// What an owner does next.
+enum Next {
+    Serve(Vec<Input>),
+    /// These are the last: the partition is given up behind them.
+    Release(Vec<Input>),
+    ShutDown,
+}
+
+/// How a batch left the owner.
+enum After {
+    /// Still the owner.
+    Serving(Proven),
+    /// Nobody knows what became of the append: claim again, then answer these from the log.
+    Reclaim(Box<Batch>),
+    /// Somebody else owns the partition.
+    Lost,
+}
+
+impl Owning {
+    /// Serves until the partition is revoked or lost, or the process shuts down.
+    pub(super) async fn own(&mut self, mut proven: Proven) -> Ended {
+        let since = Instant::now();
+        loop {
+            self.state.send_replace(PartitionState::Serving { claim_epoch: proven.writer.claim_epoch() });
+            let (inputs, released) = match self.drain().await {
+                Next::Serve(inputs) => (inputs, false),
+                Next::Release(inputs) => (inputs, true),
+                Next::ShutDown => return Ended::ShutDown,
+            };
+            let after = match self.serve(proven, inputs).await {
+                After::Reclaim(batch) if is_on(SeededBug::RetryUnknownWithoutReading) => {
+                    self.decide_again(*batch).await
+                }
+                after => after,
+            };
+            match after {
+                After::Serving(_) if released => return Ended::Revoked,
+                After::Serving(next) => proven = next,
+                After::Lost => return Ended::Fenced { served: since.elapsed() },
+                After::Reclaim(batch) => match self.claim().await {
+                    Ok(next) => {
+                        proven = next;
+                        batch.answer_from_ledger(&*self.store);
+                    }
+                    Err(unclaimed) => return self.leave_open(*batch, &unclaimed),
+                },
+            }
+        }
+    }
+
+    /// A mistake on purpose.
+    async fn decide_again(&mut self, batch: Batch) -> After {
+        let asked = Instant::now();
+        match self.log.claim(self.at, self.owner.clone()).await {
+            Ok(Claimed { writer, .. }) => self.serve(Proven { writer, at: asked }, batch.into_inputs()).await,
+            Err(_) => After::Lost,
+        }
+    }
+
+    /// A batch whose outcome this process will not learn. Its new owner knows: what was in flight is settled before it
+    /// claims.
+    fn leave_open(&mut self, batch: Batch, unclaimed: &Unclaimed) -> Ended {
+        // The store is behind the log by this batch, or not: both are positions to go on from.
+        match unclaimed {
+            Unclaimed::Revoked => {
+                batch.refuse_all(|| CommandError::NotOwner(self.at));
+                Ended::Revoked
+            }
+            Unclaimed::ShuttingDown => {
+                batch.refuse_all(|| CommandError::Unanswered);
+                Ended::ShutDown
+            }
+            Unclaimed::Stopped => {
+                batch.refuse_all(|| CommandError::Unanswered);
+                Ended::Stopped
+            }
+        }
+    }
+
+    /// Takes what is queued, at least one input unless it is time to go.
+    async fn drain(&mut self) -> Next {
+        let mut inputs = Vec::new();
+        if *self.stopping.borrow() {
+            // Under load the queue is never found empty: what is in it now is answered, nothing more gets in.
+            self.inputs.close();
+        } else if !self.assignment.includes(self.at) {
+            // The same, but who comes later finds somebody else.
+            while let Ok(input) = self.inputs.try_recv()
+                && inputs.len() < limits::OWNER_QUEUE_INPUTS_MAX
+            {
+                inputs.push(input);
+            }
+            return Next::Release(inputs);
+        }
+        tokio::select! {
+            // What is queued first: a shutdown answers it all.
+            biased;
+            _ = self.inputs.recv_many(&mut inputs, limits::OWNER_BATCH_INPUTS_MAX) => {}
+            () = stopped(&mut self.stopping) => {
+                self.inputs.close();
+                self.inputs.recv_many(&mut inputs, limits::OWNER_BATCH_INPUTS_MAX).await;
+            }
+            () = self.assignment.becomes(self.at, false) => return Next::Release(inputs),
+        }
+        if inputs.is_empty() { Next::ShutDown } else { Next::Serve(inputs) }
+    }
+
+    async fn serve(&mut self, proven: Proven, inputs: Vec<Input>) -> After {
+        let mut proven = Some(proven);
+        let mut inputs = inputs.into_iter();
+        // One pass unless the inputs' events fill more than one append.
+        while inputs.len() > 0 {
+            let Some(Proven { writer, at: proven_at }) = proven.take() else {
+                unreachable!("put back at the end of each pass")
+            };
+            let mut batch = Batch::new(self.store.position(), writer.claim_epoch(), self.at);
+            while batch.has_room()
+                && let Some(input) = inputs.next()
+            {
+                match input {
+                    Input::Command { request, deadline, reply } => {
+                        // The caller has gone: writing now would only surprise them.
+                        if deadline > Instant::now() {
+                            let now = self.now(&batch);
+                            batch.decide(&self.context, &mut *self.store, request, now, reply).await;
+                        }
+                    }
+                    Input::Read { query, reply } => batch.reads.push((query, reply)),
+                }
+            }
+            match self.settle(writer, proven_at, batch).await {
+                After::Serving(next) => proven = Some(next),
+                other => {
+                    Batch::refuse_inputs(inputs);
+                    return other;
+                }
+            }
+        }
+        match proven {
+            Some(proven) => After::Serving(proven),
+            None => unreachable!("put back at the end of each pass"),
+        }
+    }
+
+    /// Makes a batch durable, or proves ownership if it has nothing to append, and only then answers.
+    async fn settle(&mut self, writer: Box<dyn LogWriter>, proven_at: Instant, mut batch: Batch) -> After {
+        let started = Instant::now();
+        if batch.append.is_empty() {
+            let fresh_enough = Duration::from_millis(limits::OWNERSHIP_PROOF_MS_MAX);
+            if started.duration_since(proven_at) <= fresh_enough {
+                return self.answered(Proven { writer, at: proven_at }, batch, Settled::Nothing);
+            }
+            return match writer.prove().await {
+                ProofOutcome::Owner { writer } => {
+                    self.answered(Proven { writer, at: started }, batch, Settled::Nothing)
+                }
+                ProofOutcome::Fenced => {
+                    batch.refuse_all(|| CommandError::NotOwner(self.at));
+                    After::Lost
+                }
+                ProofOutcome::Unknown { cause } => {
+                    warn!(at = %self.at, %cause, "ownership could not be proved, claiming again");
+                    After::Reclaim(Box::new(batch))
+                }
+            };
+        }
+        match writer.append(std::mem::take(&mut batch.append)).await {
+            AppendOutcome::Durable { writer, positions } => {
+                self.answered(Proven { writer, at: started }, batch, Settled::Durable(positions))
+            }
+            AppendOutcome::Aborted { writer, cause } => {
+                warn!(at = %self.at, %cause, "append aborted");
+                batch.refuse_all(|| CommandError::Aborted { cause: cause.clone() });
+                After::Serving(Proven { writer, at: proven_at })
+            }
+            AppendOutcome::Fenced => {
+                batch.refuse_all(|| CommandError::NotOwner(self.at));
+                After::Lost
+            }
+            AppendOutcome::Unknown { cause } => {
+                warn!(at = %self.at, %cause, "append outcome unknown, claiming again");
+                After::Reclaim(Box::new(batch))
+            }
+        }
+    }
+
+    fn answered(&mut self, proven: Proven, batch: Batch, settled: Settled) -> After {
+        batch.answer(&mut *self.store, settled, self.at);
+        After::Serving(proven)
+    }
+
+    /// Decision time: never before what the partition or the batch already holds.
+    fn now(&self, batch: &Batch) -> Timestamp {
+        (self.clock)().max(batch.emitted_at())
+    }
+}
