@@ -1,5 +1,8 @@
 //! What crosses crates: several processes, kill -9, model checks.
 
+pub mod cluster;
+pub mod limits;
+
 use annals_model::ids::{ContextId, Partition};
 use annals_model::position::ContextPartition;
 

@@ -1,0 +1,302 @@
+//! Clients that follow a workload over HTTP, through whichever node they happen to ask, and retry until they are answered.
+
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use annals_model::ids::{AggregateId, LogId, TenantId, WorkspaceId};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::history::{Acknowledged, Attempt, History, Moment, Outcome, Shown, Sight, Span};
+use super::workload::{Command, Step, Workload};
+use crate::limits;
+
+pub use self::wire::{Asked, Told};
+
+/// What all clients share.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Where the nodes listen now; nothing for one that is not started.
+    pub nodes: watch::Receiver<Arc<[Option<String>]>>,
+    /// A token of each tenant.
+    pub tokens: Arc<HashMap<TenantId, String>>,
+    /// The log whose positions the consistency tokens name.
+    pub log: LogId,
+    /// When the history began.
+    pub origin: Instant,
+    /// What clients do now.
+    pub phase: watch::Receiver<Phase>,
+    /// Commands acknowledged so far, by all.
+    pub acknowledged: Arc<AtomicU64>,
+}
+
+/// What clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Step after step.
+    Work,
+    /// They finish what they have begun, and begin nothing.
+    Settle,
+}
+
+/// One client, over all runs of a log: it remembers what it sent.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    random: StdRng,
+    around: Surroundings,
+    history: History,
+    /// Commands that it sent, with the version that they named and how they were answered for good.
+    done: Vec<(Command, Option<u64>, Outcome)>,
+    /// Version that it saw last of each aggregate.
+    seen: HashMap<AggregateId, u64>,
+    /// How long each answered command took, from the first try on.
+    latencies_us: Vec<u64>,
+    /// Answers that no client should ever get.
+    odd: Vec<String>,
+}
+
+/// What a client brings home.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// What it was told.
+    pub history: History,
+    /// How long each answered command took, microseconds, retries included.
+    pub latencies_us: Vec<u64>,
+    /// Answers that no client should ever get.
+    pub odd: Vec<String>,
+}
+
+impl Client {
+    /// A client that makes its own choices (which node, how long a pause) by this seed.
+    pub fn new(seed: u64, around: Surroundings) -> Self {
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_millis(limits::ATTEMPT_MS + limits::ATTEMPT_GRACE_MS))
+            .connect_timeout(Duration::from_millis(limits::ATTEMPT_GRACE_MS))
+            .build()
+            .unwrap_or_default();
+        Self {
+            http,
+            random: StdRng::seed_from_u64(seed),
+            around,
+            history: History::default(),
+            done: Vec::new(),
+            seen: HashMap::new(),
+            latencies_us: Vec::new(),
+            odd: Vec::new(),
+        }
+    }
+
+    /// Works until the phase says otherwise, and finishes what it has begun.
+    pub async fn work(mut self, workload: Workload) -> Seen {
+        for step in workload {
+            if *self.around.phase.borrow() == Phase::Settle {
+                break;
+            }
+            self.step(step).await;
+            tokio::time::sleep(Duration::from_millis(limits::STEP_PAUSE_MS)).await;
+        }
+        self.into_seen()
+    }
+
+    /// What it was told so far.
+    pub fn into_seen(self) -> Seen {
+        Seen { history: self.history, latencies_us: self.latencies_us, odd: self.odd }
+    }
+
+    async fn step(&mut self, step: Step) {
+        match step {
+            Step::Send(command) => {
+                let expected = self.seen.get(&command.aggregate).copied().filter(|_| command.expects_last_seen);
+                self.send(command, expected).await;
+            }
+            Step::Again(choice) => {
+                if let Some((command, expected, _)) = self.earlier(choice, |_| true) {
+                    self.send(command, expected).await;
+                }
+            }
+            Step::AgainOtherwise(choice) => {
+                // Of one that was accepted: of another one it would be a new command.
+                let accepted = |outcome: &Outcome| matches!(outcome, Outcome::Acknowledged(_));
+                if let Some((command, expected, _)) = self.earlier(choice, accepted) {
+                    let otherwise = expected.map_or(1, |version| version + 1);
+                    self.send(command, Some(otherwise)).await;
+                }
+            }
+            Step::Read { tenant, of, workspace, aggregate } => self.read(tenant, of, workspace, aggregate).await,
+            Step::ReadBack(choice) => {
+                let made = |outcome: &Outcome| matches!(outcome, Outcome::Acknowledged(answer) if answer.version > 0);
+                if let Some((command, _, Outcome::Acknowledged(answer))) = self.earlier(choice, made)
+                    && command.name.starts_with("portfolio.application.")
+                    && let Some(workspace) = command.workspace
+                {
+                    self.read_back(command.tenant, workspace, &answer).await;
+                }
+            }
+        }
+    }
+
+    fn earlier(&self, choice: u64, of: impl Fn(&Outcome) -> bool) -> Option<(Command, Option<u64>, Outcome)> {
+        let fitting: Vec<_> = self.done.iter().filter(|(.., outcome)| of(outcome)).collect();
+        let index = usize::try_from(choice).unwrap_or_default().checked_rem(fitting.len())?;
+        Some(fitting[index].clone())
+    }
+
+    /// Sends a command until it is answered for good; what it was answered, if it was.
+    pub async fn send(&mut self, command: Command, expected: Option<u64>) -> Option<Outcome> {
+        let asked = Asked::new(&command, expected);
+        let first = Instant::now();
+        loop {
+            if let Some(outcome) = self.attempt(&command, &asked).await {
+                match &outcome {
+                    Outcome::Acknowledged(answer) => {
+                        self.around.acknowledged.fetch_add(1, Ordering::Relaxed);
+                        self.saw(answer.aggregate, answer.version);
+                    }
+                    Outcome::Refused { seen: Some(version), .. } => self.saw(command.aggregate, *version),
+                    Outcome::Refused { seen: None, .. } | Outcome::NotWritten { .. } | Outcome::Open => {}
+                }
+                self.latencies_us.push(u64::try_from(first.elapsed().as_micros()).unwrap_or(u64::MAX));
+                self.done.push((command, expected, outcome.clone()));
+                return Some(outcome);
+            }
+            if self.gives_up(first).await {
+                self.history.unanswered.push(command.request);
+                return None;
+            }
+        }
+    }
+
+    /// One try through some node; the outcome if it is final.
+    async fn attempt(&mut self, command: &Command, asked: &Asked) -> Option<Outcome> {
+        let node = self.node()?;
+        let began = self.now();
+        let told = wire::send(&self.http, &node, &self.around.tokens[&command.tenant], asked, self.around.log).await;
+        let span = Span { began, ended: self.now() };
+        let outcome = match told {
+            Told::Nothing => return None,
+            Told::Odd(what) => {
+                self.odd.push(format!("{} through {node}: {what}", command.request));
+                Outcome::Open
+            }
+            Told::Outcome(outcome) => outcome,
+        };
+        self.history.attempts.push(Attempt {
+            request: command.request.clone(),
+            body: asked.fingerprint,
+            aggregate: command.aggregate,
+            span,
+            outcome: outcome.clone(),
+        });
+        match outcome {
+            Outcome::Acknowledged(_) | Outcome::Refused { .. } => Some(outcome),
+            Outcome::NotWritten { .. } | Outcome::Open => None,
+        }
+    }
+
+    /// Asks an aggregate's owner, until it answers.
+    pub async fn read(&mut self, tenant: TenantId, of: &str, workspace: WorkspaceId, aggregate: AggregateId) {
+        let path = format!("/v1/aggregates/{of}/{aggregate}?workspace_id={workspace}");
+        let answered = self.ask(tenant, &path, None, |body| match body {
+            None => Some(0),
+            Some(body) => body["aggregate"]["version"].as_u64(),
+        });
+        if let Some((span, version)) = answered.await {
+            self.saw(aggregate, version);
+            self.history.sights.push(Sight { aggregate, span, version, by: Shown::Owner });
+        }
+    }
+
+    /// Asks a read model for a write, with the write's token, until it answers.
+    async fn read_back(&mut self, tenant: TenantId, workspace: WorkspaceId, answer: &Acknowledged) {
+        let token = answer.position.to_token(self.around.log);
+        let id = answer.aggregate.to_string();
+        let path = format!("/v1/queries/portfolio.applications?workspace_id={workspace}&limit=500");
+        let mut cursor: Option<String> = None;
+        // Page after page: the row is somewhere, or it is not.
+        loop {
+            let page = cursor.as_ref().map_or_else(|| path.clone(), |cursor| format!("{path}&cursor={cursor}"));
+            let found = self.ask(tenant, &page, Some(&token), |body| {
+                let body = body?;
+                let rows = body["rows"].as_array()?;
+                let row = rows.iter().find(|row| row["id"].as_str() == Some(&id));
+                let version = row.and_then(|row| row["version"].as_u64());
+                Some((version, body["next_cursor"].as_str().map(str::to_owned)))
+            });
+            let Some((span, (version, next))) = found.await else { return };
+            cursor = next;
+            if version.is_some() || cursor.is_none() {
+                let by = Shown::ReadModel { covers: answer.version };
+                let version = version.unwrap_or_default();
+                return self.history.sights.push(Sight { aggregate: answer.aggregate, span, version, by });
+            }
+        }
+    }
+
+    /// Asks until somebody answers 200, or 404 (no body); what `understand` makes of it.
+    async fn ask<T>(
+        &mut self,
+        tenant: TenantId,
+        path: &str,
+        token: Option<&str>,
+        understand: impl Fn(Option<&Value>) -> Option<T>,
+    ) -> Option<(Span, T)> {
+        let first = Instant::now();
+        loop {
+            if let Some(node) = self.node() {
+                let began = self.now();
+                let got = wire::get(&self.http, &node, &self.around.tokens[&tenant], path, token).await;
+                let span = Span { began, ended: self.now() };
+                match got {
+                    wire::Got::Found(body) => match understand(Some(&body)) {
+                        Some(found) => return Some((span, found)),
+                        None => self.odd.push(format!("{path} through {node}: {body}")),
+                    },
+                    wire::Got::Missing => match understand(None) {
+                        Some(found) => return Some((span, found)),
+                        None => self.odd.push(format!("{path} through {node}: 404")),
+                    },
+                    wire::Got::Later => {}
+                    wire::Got::Odd(what) => self.odd.push(format!("{path} through {node}: {what}")),
+                }
+            }
+            if self.gives_up(first).await {
+                self.history.unanswered.push(path.into());
+                return None;
+            }
+        }
+    }
+
+    /// Pauses before the next try. True when there is none: the faults have been over for long enough.
+    async fn gives_up(&mut self, first: Instant) -> bool {
+        let settled = *self.around.phase.borrow() == Phase::Settle;
+        if settled && first.elapsed() > Duration::from_millis(limits::SETTLE_MS_MAX) {
+            return true;
+        }
+        let pause = self.random.random_range(limits::RETRY_PAUSE_MS_MAX / 4..limits::RETRY_PAUSE_MS_MAX);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        false
+    }
+
+    /// Any node; nothing while none is started.
+    fn node(&mut self) -> Option<String> {
+        let nodes = self.around.nodes.borrow();
+        let started: Vec<_> = nodes.iter().flatten().collect();
+        let index = self.random.random_range(0..started.len().max(1));
+        started.get(index).map(|node| (*node).clone())
+    }
+
+    fn now(&self) -> Moment {
+        Moment(u64::try_from(self.around.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn saw(&mut self, aggregate: AggregateId, version: u64) {
+        self.seen.insert(aggregate, version);
+    }
+}

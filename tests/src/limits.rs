@@ -1,0 +1,24 @@
+//! Every bound of this crate, with its unit in its name.
+
+/// How long a client lets a server work on one try, milliseconds.
+pub const ATTEMPT_MS: u64 = 3_000;
+/// How much longer it waits for the answer itself, milliseconds.
+pub const ATTEMPT_GRACE_MS: u64 = 1_500;
+/// Longest pause of a client between two tries, milliseconds.
+pub const RETRY_PAUSE_MS_MAX: u64 = 120;
+/// Shortest pause of a client between two steps, milliseconds: the faults are the point, not the load.
+pub const STEP_PAUSE_MS: u64 = 4;
+/// How long a client goes on trying once all faults are over, milliseconds.
+pub const SETTLE_MS_MAX: u64 = 60_000;
+/// How long read models may take to reach the log's end once all faults are over, milliseconds.
+pub const CATCH_UP_MS_MAX: u64 = 60_000;
+/// How long a process may take until it is ready, milliseconds.
+pub const READY_MS_MAX: u64 = 60_000;
+/// How long a process may take to end after SIGTERM, milliseconds.
+pub const STOP_MS_MAX: u64 = 20_000;
+/// Pause between two looks at something that is waited for, milliseconds.
+pub const POLL_MS: u64 = 5;
+/// Lines of a process's standard error that are shown when something is wrong with it.
+pub const STDERR_LINES_SHOWN: usize = 40;
+/// Violations that are shown of one run; all are counted.
+pub const VIOLATIONS_SHOWN: usize = 10;
