@@ -4,11 +4,14 @@
 //! A run is a [`world`] in which [`clients`] follow a [`workload`] while [`faults`] strike; then the world becomes quiet
 //! and everything that was told to clients ([`history`]) is held against the log ([`recorded`]) and the read models.
 
+pub mod bed;
 pub mod check;
 pub mod clients;
+pub mod drills;
 pub mod faults;
 pub mod history;
 pub mod process;
 pub mod programs;
 pub mod recorded;
 pub mod workload;
+pub mod world;

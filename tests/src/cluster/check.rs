@@ -47,6 +47,8 @@ pub enum Rule {
     TokensAreHonoured,
     /// Every request is answered once the faults are over.
     EveryoneIsAnswered,
+    /// Nobody is answered with a server's mistake, or with what cannot be understood.
+    AnswersAreExpected,
     /// `annals log verify` finds nothing.
     LogIsSound,
     /// Every read model's rows are the fold of the log at their checkpoint.

@@ -58,8 +58,6 @@ pub struct Client {
     seen: HashMap<AggregateId, u64>,
     /// How long each answered command took, from the first try on.
     latencies_us: Vec<u64>,
-    /// Answers that no client should ever get.
-    odd: Vec<String>,
 }
 
 /// What a client brings home.
@@ -69,8 +67,6 @@ pub struct Seen {
     pub history: History,
     /// How long each answered command took, microseconds, retries included.
     pub latencies_us: Vec<u64>,
-    /// Answers that no client should ever get.
-    pub odd: Vec<String>,
 }
 
 impl Client {
@@ -89,7 +85,6 @@ impl Client {
             done: Vec::new(),
             seen: HashMap::new(),
             latencies_us: Vec::new(),
-            odd: Vec::new(),
         }
     }
 
@@ -107,7 +102,7 @@ impl Client {
 
     /// What it was told so far.
     pub fn into_seen(self) -> Seen {
-        Seen { history: self.history, latencies_us: self.latencies_us, odd: self.odd }
+        Seen { history: self.history, latencies_us: self.latencies_us }
     }
 
     async fn step(&mut self, step: Step) {
@@ -173,16 +168,26 @@ impl Client {
         }
     }
 
+    /// One try, through this node, whatever comes of it; it waits as long as it takes.
+    pub async fn send_once_to(&mut self, node: &str, command: &Command) -> Option<Outcome> {
+        let asked = Asked::new(command, None);
+        self.attempt_through(node, command, &asked).await
+    }
+
     /// One try through some node; the outcome if it is final.
     async fn attempt(&mut self, command: &Command, asked: &Asked) -> Option<Outcome> {
         let node = self.node()?;
+        self.attempt_through(&node, command, asked).await
+    }
+
+    async fn attempt_through(&mut self, node: &str, command: &Command, asked: &Asked) -> Option<Outcome> {
         let began = self.now();
-        let told = wire::send(&self.http, &node, &self.around.tokens[&command.tenant], asked, self.around.log).await;
+        let told = wire::send(&self.http, node, &self.around.tokens[&command.tenant], asked, self.around.log).await;
         let span = Span { began, ended: self.now() };
         let outcome = match told {
             Told::Nothing => return None,
             Told::Odd(what) => {
-                self.odd.push(format!("{} through {node}: {what}", command.request));
+                self.history.odd.push(format!("{} through {node}: {what}", command.request));
                 Outcome::Open
             }
             Told::Outcome(outcome) => outcome,
@@ -256,14 +261,14 @@ impl Client {
                 match got {
                     wire::Got::Found(body) => match understand(Some(&body)) {
                         Some(found) => return Some((span, found)),
-                        None => self.odd.push(format!("{path} through {node}: {body}")),
+                        None => self.history.odd.push(format!("{path} through {node}: {body}")),
                     },
                     wire::Got::Missing => match understand(None) {
                         Some(found) => return Some((span, found)),
-                        None => self.odd.push(format!("{path} through {node}: 404")),
+                        None => self.history.odd.push(format!("{path} through {node}: 404")),
                     },
                     wire::Got::Later => {}
-                    wire::Got::Odd(what) => self.odd.push(format!("{path} through {node}: {what}")),
+                    wire::Got::Odd(what) => self.history.odd.push(format!("{path} through {node}: {what}")),
                 }
             }
             if self.gives_up(first).await {

@@ -116,6 +116,8 @@ pub struct History {
     pub sights: Vec<Sight>,
     /// Requests that nobody answered for good, however often they were sent.
     pub unanswered: Vec<Arc<str>>,
+    /// Answers that no client should ever get.
+    pub odd: Vec<String>,
 }
 
 impl History {
@@ -124,6 +126,7 @@ impl History {
         self.attempts.extend(other.attempts);
         self.sights.extend(other.sights);
         self.unanswered.extend(other.unanswered);
+        self.odd.extend(other.odd);
     }
 
     /// Commands that were acknowledged, each counted once.

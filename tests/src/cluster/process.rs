@@ -24,6 +24,8 @@ pub struct Process {
     ready: PathBuf,
     stderr: PathBuf,
     child: Option<Child>,
+    /// It was told to end.
+    leaving: bool,
 }
 
 impl Process {
@@ -37,6 +39,7 @@ impl Process {
             ready: directory.join(ready),
             stderr: directory.join("stderr"),
             child: None,
+            leaving: false,
         }
     }
 
@@ -65,27 +68,31 @@ impl Process {
         command.args(&self.arguments).envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(stderr.try_clone()?).stderr(stderr);
         let child = command.spawn().with_context(|| format!("{} does not start", self.program.display()))?;
-        self.child = Some(child);
+        (self.child, self.leaving) = (Some(child), false);
         Ok(())
     }
 
-    /// What it wrote once it was ready; nothing until then. An error if it has ended.
-    pub fn look(&mut self) -> anyhow::Result<Option<Value>> {
-        let Some(child) = &mut self.child else { bail!("{} is not started", self.name) };
-        if let Some(status) = child.try_wait()? {
-            bail!("{} ended with {status}:\n{}", self.name, self.last_lines());
-        }
-        let pid = child.id();
-        let written = fs::read(&self.ready).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-        Ok(written.filter(|written| written["pid"] == pid))
+    /// True between [`Self::terminate`] and the next start.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// What it wrote once it was ready; nothing until then.
+    pub fn look(&self) -> Option<Value> {
+        let pid = self.child.as_ref()?.id();
+        let written = serde_json::from_slice::<Value>(&fs::read(&self.ready).ok()?).ok()?;
+        (written["pid"] == pid).then_some(written)
     }
 
     /// Waits until it is ready; what it wrote.
     pub fn wait_until_ready(&mut self) -> anyhow::Result<Value> {
         let deadline = Instant::now() + Duration::from_millis(limits::READY_MS_MAX);
         loop {
-            if let Some(written) = self.look()? {
+            if let Some(written) = self.look() {
                 return Ok(written);
+            }
+            if let Some(status) = self.ended()? {
+                bail!("{} ended with {status}:\n{}", self.name, self.last_lines());
             }
             ensure!(Instant::now() < deadline, "{} is not ready in time:\n{}", self.name, self.last_lines());
             std::thread::sleep(Duration::from_millis(limits::POLL_MS));
@@ -115,7 +122,8 @@ impl Process {
     }
 
     /// SIGTERM, without waiting.
-    pub fn terminate(&self) -> anyhow::Result<()> {
+    pub fn terminate(&mut self) -> anyhow::Result<()> {
+        self.leaving = true;
         Ok(kill(self.pid()?, Signal::SIGTERM)?)
     }
 

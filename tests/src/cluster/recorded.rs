@@ -47,6 +47,8 @@ pub struct LogPartition {
     pub records: Vec<LogRecord>,
     /// How many claims lie between them.
     pub claims: u64,
+    /// Where the newest of them says that its owner is reached; empty before the first.
+    pub owner: String,
 }
 
 /// All that was asked for.
@@ -78,15 +80,17 @@ impl LogContent {
 async fn read(log: &dyn EventLog, at: ContextPartition) -> anyhow::Result<LogPartition> {
     let end = log.end(at).await?;
     let mut reader = log.reader(at, Offset::START).await?;
-    let mut found = LogPartition { context: at.context.number, partition: at.partition.0, records: vec![], claims: 0 };
+    let (context, partition) = (at.context.number, at.partition.0);
+    let mut found = LogPartition { context, partition, records: vec![], claims: 0, owner: String::new() };
     let (mut newest_claim, mut batch) = (ClaimEpoch::ZERO, RawBatch::default());
     while reader.position() < end {
         reader.next(&mut batch).await?;
         ensure!(!batch.is_empty() || reader.position() >= end, "it ends at {}, not {end}", reader.position());
         for (offset, bytes) in batch.iter() {
-            if Claim::decode(bytes)?.is_some() {
+            if let Some(claim) = Claim::decode(bytes)? {
                 newest_claim = ClaimEpoch(offset.after().0);
                 found.claims += 1;
+                claim.address.clone_into(&mut found.owner);
                 continue;
             }
             let record = Record::decode(offset, bytes)?;

@@ -20,6 +20,9 @@ pub(super) fn check(history: &History, index: &Index, found: &mut Vec<Violation>
     for request in index.commits.keys().filter(|request| !asked.contains(request)) {
         broken(found, Rule::OnlyWhatWasAsked, format!("{request} is in the log and nobody sent it"));
     }
+    for what in &history.odd {
+        broken(found, Rule::AnswersAreExpected, what.clone());
+    }
     for request in &history.unanswered {
         broken(found, Rule::EveryoneIsAnswered, format!("{request} was never answered"));
     }

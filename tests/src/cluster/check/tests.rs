@@ -90,9 +90,15 @@ fn sound() -> (History, LogContent) {
             Sight { aggregate: aggregate(9), span: span(41, 46), version: 0, by: Shown::Owner },
         ],
         unanswered: vec![],
+        odd: vec![],
     };
     let records = log.concat();
-    (history, LogContent { partitions: vec![LogPartition { context: 7, partition: 0, records, claims: 1 }] })
+    (
+        history,
+        LogContent {
+            partitions: vec![LogPartition { context: 7, partition: 0, records, claims: 1, owner: String::new() }],
+        },
+    )
 }
 
 /// What is found once a sound history was changed.
@@ -254,4 +260,9 @@ fn a_token_that_is_not_honoured_is_found() {
 #[test]
 fn a_request_that_nobody_ever_answered_is_found() {
     assert_eq!(found(|history, _| history.unanswered.push("lost".into())), vec![Rule::EveryoneIsAnswered]);
+}
+
+#[test]
+fn an_answer_that_no_client_should_get_is_found() {
+    assert_eq!(found(|history, _| history.odd.push("500".into())), vec![Rule::AnswersAreExpected]);
 }

@@ -1,0 +1,176 @@
+//! Faults by seed, as many as there is time for: `annals-schedules --schedules 200 --seed 1`.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use annals_engine::seeded::SeededBug;
+use annals_tests::cluster::bed::Bed;
+use annals_tests::cluster::check::Violation;
+use annals_tests::cluster::drills;
+use annals_tests::cluster::faults::{Schedule, Shape};
+use annals_tests::cluster::world::World;
+use annals_tests::limits;
+use anyhow::{Context as _, bail, ensure};
+use clap::Parser;
+
+/// Strikes a cluster of real processes with faults by seed while clients work on it, and checks after each schedule that
+/// every promise was kept.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How many schedules; the first has this seed, each later one the next
+    #[arg(long, default_value_t = 20)]
+    schedules: u64,
+    /// Seed of the first schedule; random unless given
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Schedules on one log before an empty one is begun
+    #[arg(long, default_value_t = 20)]
+    per_log: u64,
+    /// Clients that work at the same time
+    #[arg(long, default_value_t = 8)]
+    clients: u64,
+    /// API nodes
+    #[arg(long, default_value_t = 3)]
+    nodes: usize,
+    /// Projectors
+    #[arg(long, default_value_t = 2)]
+    projectors: usize,
+    /// Brokers
+    #[arg(long, default_value_t = 3)]
+    brokers: usize,
+    /// A mistake on purpose that all processes make
+    #[arg(long)]
+    bug: Option<String>,
+    /// Measures instead how long partitions go unserved when their owner is killed, and when it is stopped
+    #[arg(long)]
+    failover: bool,
+    /// Pauses owners instead until others have taken over, and resumes them, so many times
+    #[arg(long, value_name = "ROUNDS")]
+    zombies: Option<u64>,
+    /// Restarts all nodes instead, one after another, under load, so many times
+    #[arg(long, value_name = "ROUNDS")]
+    rolling: Option<u64>,
+    /// Keep what the processes wrote
+    #[arg(long)]
+    keep: bool,
+}
+
+/// What all schedules came to.
+#[derive(Debug, Default)]
+struct Totals {
+    schedules: u64,
+    faults: BTreeMap<String, u64>,
+    acknowledged: u64,
+    violations: u64,
+    claims: u64,
+    claims_of_log: u64,
+    broken_seeds: Vec<u64>,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 3)]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let bug = match &arguments.bug {
+        None => None,
+        Some(name) => {
+            let found = SeededBug::ALL.into_iter().find(|bug| bug.name() == name);
+            let known: Vec<_> = SeededBug::ALL.iter().map(|bug| bug.name()).collect();
+            Some(found.with_context(|| format!("{name}: no such bug; there are {}", known.join(", ")))?)
+        }
+    };
+    let shape = Shape { nodes: arguments.nodes, projectors: arguments.projectors, brokers: arguments.brokers };
+    ensure!(shape.nodes > 0 && shape.projectors > 0 && shape.brokers > 0, "at least one of each part is needed");
+    let seed = arguments.seed.unwrap_or_else(rand::random);
+    let started = Instant::now();
+    let mut world = tokio::task::block_in_place(|| World::start(shape))?;
+    println!("{} nodes, {} projectors, {} brokers, seed {seed}", shape.nodes, shape.projectors, shape.brokers);
+    let outcome = match (arguments.failover, arguments.zombies, arguments.rolling) {
+        (true, ..) => drills::failover(&mut world, seed).await,
+        (false, Some(rounds), _) => drills::zombies(&mut world, seed, rounds).await,
+        (false, None, Some(rounds)) => drills::rolling(&mut world, seed, rounds, arguments.clients).await,
+        (false, None, None) => schedules(&mut world, seed, &arguments, bug).await,
+    };
+    for line in world.errors().iter().take(limits::VIOLATIONS_SHOWN) {
+        println!("a process asked for a person: {line}");
+    }
+    if outcome.is_err() || arguments.keep {
+        eprint!("{}", world.last_lines());
+        println!("what the processes wrote is in {}", world.keep()?.display());
+    }
+    println!("{:.0} s in all", started.elapsed().as_secs_f64());
+    outcome
+}
+
+async fn schedules(world: &mut World, seed: u64, arguments: &Arguments, bug: Option<SeededBug>) -> anyhow::Result<()> {
+    let mut totals = Totals::default();
+    let mut bed: Option<Bed> = None;
+    for number in 0..arguments.schedules {
+        if number % arguments.per_log.max(1) == 0 {
+            drop(bed.take());
+            tokio::task::block_in_place(|| world.begin_anew(bug))?;
+            totals.claims_of_log = 0;
+        }
+        let bed = match &mut bed {
+            Some(bed) => bed,
+            None => bed.insert(Bed::new(world).await?),
+        };
+        let seed = seed.wrapping_add(number);
+        one(world, bed, seed, arguments, &mut totals).await.with_context(|| format!("schedule {seed}"))?;
+    }
+    println!("{} schedules, {} commands acknowledged, {} claims", totals.schedules, totals.acknowledged, totals.claims);
+    for (kind, count) in &totals.faults {
+        println!("  {count:>5} × {kind}");
+    }
+    println!("{} violations", totals.violations);
+    if totals.violations > 0 {
+        bail!(
+            "promises were broken by the schedules {:?}; run one again with --schedules 1 --seed N",
+            totals.broken_seeds
+        );
+    }
+    Ok(())
+}
+
+async fn one(
+    world: &mut World,
+    bed: &mut Bed,
+    seed: u64,
+    arguments: &Arguments,
+    totals: &mut Totals,
+) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let schedule = Schedule::new(seed, world.shape());
+    let report = bed.run(world, seed, &schedule, arguments.clients).await?;
+    let faults: Vec<_> = schedule.faults.iter().map(ToString::to_string).collect();
+    println!(
+        "{:>4}  seed {seed}  {:>5} acknowledged  {:>2} claims  {} violations  {:.1} s (healing {} ms, judging {} ms)  {}",
+        totals.schedules + 1,
+        report.acknowledged,
+        report.claims - totals.claims_of_log,
+        report.violations.len(),
+        started.elapsed().as_secs_f64(),
+        report.healing_ms,
+        report.judging_ms,
+        faults.join("; ")
+    );
+    show(&report.violations);
+    schedule.count(&mut totals.faults);
+    totals.schedules += 1;
+    totals.acknowledged += report.acknowledged;
+    totals.claims += report.claims - totals.claims_of_log;
+    totals.claims_of_log = report.claims;
+    if !report.violations.is_empty() {
+        totals.violations += report.violations.len() as u64;
+        totals.broken_seeds.push(seed);
+    }
+    Ok(())
+}
+
+fn show(violations: &[Violation]) {
+    for violation in violations.iter().take(limits::VIOLATIONS_SHOWN) {
+        println!("      {violation}");
+    }
+    if let Some(more) = violations.len().checked_sub(limits::VIOLATIONS_SHOWN).filter(|more| *more > 0) {
+        println!("      … and {more} more");
+    }
+}

@@ -1,0 +1,240 @@
+//! One log of a world, the clients that work on it, and the judgement over both.
+
+mod judge;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use annals_engine::log::EventLog;
+use annals_engine::sink::GenerationStore as _;
+use annals_model::ids::{Actor, AggregateId, Scope, TenantId, WorkspaceId};
+use annals_projectors::deployment::{Access, Deployment, Place as DeploymentPlace};
+use annals_projectors::sinks::Store;
+use anyhow::{Context as _, ensure};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::check::Violation;
+use super::clients::{Client, Phase, Seen, Surroundings};
+use super::faults::Schedule;
+use super::history::{History, Outcome};
+use super::workload::{Command, Place, Workload};
+use super::world::{PARTITIONS, World};
+
+const TENANTS: u128 = 2;
+const WORKSPACES: u16 = 6;
+/// How long the clients' tokens live.
+const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3_600);
+
+/// A log that is empty at first, and everything that was ever told about it.
+#[derive(Debug)]
+pub struct Bed {
+    log: Arc<dyn EventLog>,
+    store: Store,
+    places: Arc<[Place]>,
+    around: Surroundings,
+    phase: watch::Sender<Phase>,
+    history: History,
+    runs: u64,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Commands acknowledged in it, repetitions included.
+    pub acknowledged: u64,
+    /// Promises broken.
+    pub violations: Vec<Violation>,
+    /// How long each answered command took, microseconds, retries included.
+    pub latencies_us: Vec<u64>,
+    /// How often a partition changed hands on this log so far.
+    pub claims: u64,
+    /// Time to make everything well again, and to judge, milliseconds.
+    pub healing_ms: u64,
+    /// See above.
+    pub judging_ms: u64,
+}
+
+impl Bed {
+    /// Everything on the world's newest log: call it behind [`World::begin_anew`].
+    pub async fn new(world: &World) -> anyhow::Result<Self> {
+        let place =
+            DeploymentPlace { data: world.points().with_file_name("observer"), config: Some(world.config_path()) };
+        let deployment = Deployment::resolve(&place, std::iter::empty(), Vec::new())?;
+        let log = deployment.open_log(Access::Read).await?.shared();
+        let store = Store::from(deployment.open_store(log.id()).await?);
+        let key = world.signing_key()?;
+        let tenants: Vec<_> = (1..=TENANTS).map(|number| TenantId(Uuid::from_u128(number))).collect();
+        let actor = Actor::Service("cluster-client".into());
+        let mut tokens = HashMap::new();
+        for tenant in &tenants {
+            tokens.insert(*tenant, key.mint(*tenant, &actor, &[], TOKEN_LIFE)?);
+        }
+        let (phase, phases) = watch::channel(Phase::Work);
+        let around = Surroundings {
+            nodes: world.addresses(),
+            tokens: Arc::new(tokens),
+            log: log.id(),
+            origin: Instant::now(),
+            phase: phases,
+            acknowledged: Arc::default(),
+        };
+        let places = places(&tenants);
+        let mut bed = Self { log, store, places, around, phase, history: History::default(), runs: 0 };
+        bed.open_workspaces().await?;
+        Ok(bed)
+    }
+
+    async fn open_workspaces(&mut self) -> anyhow::Result<()> {
+        let mut client = Client::new(0, self.around.clone());
+        for (number, place) in self.places.iter().enumerate() {
+            let create = self.command("access.workspace.create", place, AggregateId(place.workspace.0), number);
+            let payload = json!({ "name": format!("Workspace {number}"), "slug": format!("w{number}") });
+            let answered = client.send(Command { workspace: None, payload, ..create }, None).await;
+            ensure!(matches!(answered, Some(Outcome::Acknowledged(_))), "workspace {number}: {answered:?}");
+        }
+        self.take(client.into_seen());
+        Ok(())
+    }
+
+    /// A command of nobody's workload.
+    pub fn command(&self, name: &'static str, place: &Place, aggregate: AggregateId, number: usize) -> Command {
+        Command {
+            request: format!("{name}-{number}").into(),
+            name,
+            tenant: place.tenant,
+            workspace: Some(place.workspace),
+            aggregate,
+            expects_last_seen: false,
+            payload: json!({}),
+        }
+    }
+
+    /// Where clients work.
+    pub fn places(&self) -> &Arc<[Place]> {
+        &self.places
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Arc<dyn EventLog> {
+        &self.log
+    }
+
+    /// A client of its own, whose history is handed to [`Self::take`].
+    pub fn client(&self, seed: u64) -> Client {
+        Client::new(seed, self.around.clone())
+    }
+
+    /// Adds what a client was told.
+    pub fn take(&mut self, seen: Seen) -> Vec<u64> {
+        self.history.extend(seen.history);
+        seen.latencies_us
+    }
+
+    /// Lets clients work while a schedule happens to the world, then waits until all is well and judges.
+    pub async fn run(
+        &mut self,
+        world: &mut World,
+        seed: u64,
+        schedule: &Schedule,
+        clients: u64,
+    ) -> anyhow::Result<Report> {
+        self.during(seed, clients, || world_suffers(world, schedule)).await
+    }
+
+    /// Lets clients work while `happens` happens; it returns when everything is up again.
+    pub async fn during(
+        &mut self,
+        seed: u64,
+        clients: u64,
+        happens: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Report> {
+        self.runs += 1;
+        self.phase.send_replace(Phase::Work);
+        let before = self.around.acknowledged.load(Ordering::Relaxed);
+        let mut working = JoinSet::new();
+        for number in 0..clients {
+            let label = format!("r{}", self.runs);
+            let workload = Workload::new(seed, number, &label, Arc::clone(&self.places));
+            working.spawn(self.client(seed ^ number).work(workload));
+        }
+        // The faults have this thread; the clients have the others.
+        let happened = tokio::task::block_in_place(happens);
+        let began = Instant::now();
+        self.phase.send_replace(Phase::Settle);
+        let mut report = Report::default();
+        while let Some(seen) = working.join_next().await {
+            let latencies = self.take(seen.context("a client panicked")?);
+            report.latencies_us.extend(latencies);
+        }
+        happened?;
+        report.acknowledged = self.around.acknowledged.load(Ordering::Relaxed) - before;
+        report.healing_ms = millis(began);
+        let began = Instant::now();
+        (report.violations, report.claims) = self.judge().await?;
+        report.judging_ms = millis(began);
+        Ok(report)
+    }
+
+    /// Which partition of `portfolio` a place lies in.
+    pub fn partition(place: &Place) -> u16 {
+        Scope { tenant: place.tenant, workspace: place.workspace }.slot().partition(PARTITIONS).0
+    }
+
+    /// Generations that are live, by read model.
+    async fn live(&self) -> anyhow::Result<BTreeMap<&'static str, annals_engine::sink::Generation>> {
+        let mut found = BTreeMap::new();
+        for name in super::world::READ_MODELS {
+            if let Some(live) = self.store.live(name).await? {
+                found.insert(name, live);
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn world_suffers(world: &mut World, schedule: &Schedule) -> anyhow::Result<()> {
+    world.suffer(schedule)?;
+    world.heal()
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Workspaces of all tenants in all partitions, the same at every start.
+fn places(tenants: &[TenantId]) -> Arc<[Place]> {
+    let mut found = Vec::new();
+    for (number, candidate) in (1u128..).enumerate() {
+        let wanted = found.len() as u16;
+        if wanted == WORKSPACES {
+            break;
+        }
+        let tenant = tenants[number % tenants.len()];
+        let place = Place { tenant, workspace: WorkspaceId(Uuid::from_u128(candidate << 32 | 0xa)) };
+        if Bed::partition(&place) == wanted % PARTITIONS {
+            found.push(place);
+        }
+    }
+    found.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn clients_work_in_every_partition_and_for_every_tenant() {
+        let tenants: Vec<_> = (1..=TENANTS).map(|number| TenantId(Uuid::from_u128(number))).collect();
+        let places = places(&tenants);
+        assert_eq!(places.len(), usize::from(WORKSPACES));
+        assert_eq!(places.iter().map(Bed::partition).collect::<BTreeSet<_>>().len(), usize::from(PARTITIONS));
+        assert_eq!(places.iter().map(|place| place.tenant).collect::<BTreeSet<_>>().len(), tenants.len());
+    }
+}

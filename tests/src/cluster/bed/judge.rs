@@ -1,0 +1,100 @@
+//! Everything that can be held against a cluster once it is quiet.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use annals_engine::log::verify;
+use annals_engine::rebuild::control::Control;
+use annals_engine::rebuild::fold::FoldOptions;
+use annals_engine::sink::{Checkpoints, Generation, GenerationStore as _};
+use annals_engine::verify::{VerifyOutcome, verify as verify_rows};
+use annals_model::ids::Partition;
+use annals_model::position::ContextPartition;
+use annals_schemas::{CATALOGUE, contexts};
+use anyhow::Context as _;
+
+use super::Bed;
+use crate::cluster::check::{Rule, Violation, check};
+use crate::cluster::recorded::{LogContent, LogPartition};
+use crate::cluster::world::READ_MODELS;
+use crate::limits;
+
+impl Bed {
+    /// What is wrong with what was told, with the log, and with the read models; and how many claims there were.
+    pub async fn judge(&self) -> anyhow::Result<(Vec<Violation>, u64)> {
+        let content = LogContent::read(&*self.log, contexts::ALL).await?;
+        let mut found = check(&self.history, &content);
+        let known = |schema| CATALOGUE.get(schema).is_some();
+        let report = verify::verify(&*self.log, contexts::ALL, &known, &mut |_| {}).await?;
+        let findings = report.findings.iter().map(ToString::to_string).chain(report.meta.clone());
+        found.extend(findings.map(|what| Violation { rule: Rule::LogIsSound, what }));
+        found.extend(self.judge_rows(&content).await?);
+        Ok((found, content.claims()))
+    }
+
+    async fn judge_rows(&self, content: &LogContent) -> anyhow::Result<Vec<Violation>> {
+        let mut found = Vec::new();
+        for name in READ_MODELS {
+            let deadline = Instant::now() + Duration::from_millis(limits::CATCH_UP_MS_MAX);
+            let missing = loop {
+                let missing = self.missing(name, content).await?;
+                if missing.is_none() || Instant::now() > deadline {
+                    break missing;
+                }
+                tokio::time::sleep(Duration::from_millis(limits::POLL_MS * 4)).await;
+            };
+            if let Some(what) = missing {
+                found.push(Violation { rule: Rule::ReadModelsCatchUp, what });
+            }
+            if let Some(generation) = self.live().await?.get(name)
+                && let Some(what) = self.differs(generation).await?
+            {
+                found.push(Violation { rule: Rule::RowsAreTheFold, what });
+            }
+        }
+        Ok(found)
+    }
+
+    /// What a read model has not come to yet.
+    async fn missing(&self, name: &'static str, content: &LogContent) -> anyhow::Result<Option<String>> {
+        let Some(generation) = self.live().await?.remove(name) else {
+            return Ok(Some(format!("{name} has no live generation")));
+        };
+        let model = self.store.read_model(name, generation.version).context("this build carries what it wrote")?;
+        let checkpoints: Checkpoints = self.store.checkpoints(&generation).await?;
+        for context in model.contexts() {
+            for partition in content.partitions.iter().filter(|partition| partition.context == context.number) {
+                let at = ContextPartition { context, partition: Partition(partition.partition) };
+                let (is, needs) = (checkpoints.get(at).offset.0, behind_last_event(partition));
+                if is < needs {
+                    return Ok(Some(format!("{generation} stands at {at} {is}, the last event lies before {needs}")));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn differs(&self, generation: &Generation) -> anyhow::Result<Option<String>> {
+        let model = self.store.read_model(&generation.read_model, generation.version);
+        let model = model.context("this build carries what it wrote")?;
+        let (log, control) = (Arc::clone(&self.log), Control::default());
+        let verified = verify_rows(log, &self.store, model, generation, FoldOptions::default(), &control).await;
+        Ok(match verified? {
+            VerifyOutcome::Equal { .. } => None,
+            VerifyOutcome::Diverges { diverging, first, .. } => {
+                Some(format!("{generation}: {diverging} rows differ, the first: {:?}", first.first()))
+            }
+            VerifyOutcome::NoSuchCheckpoint { at, checkpoint, found } => {
+                Some(format!("{generation}: {at} stands at {checkpoint:?}, the log has {found:?}"))
+            }
+        })
+    }
+}
+
+/// Behind the last event that a read model has to show. Records of fenced owners are no events.
+fn behind_last_event(partition: &LogPartition) -> u64 {
+    let shown = |record: &&crate::cluster::recorded::LogRecord| {
+        !record.is_engine_record && record.claim_epoch >= record.newest_claim
+    };
+    partition.records.iter().rfind(shown).map_or(0, |record| record.offset + 1)
+}

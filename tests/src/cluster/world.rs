@@ -1,0 +1,246 @@
+//! A whole cluster on this machine: brokers, a database, nodes and projectors as processes of their own. All of it ends
+//! when it is dropped.
+
+mod strikes;
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use annals_dev::kafka::Cluster;
+use annals_dev::postgres::Server;
+use annals_engine::seeded::{BUG_VARIABLE, POINTS_VARIABLE, SeededBug};
+use anyhow::{Context as _, ensure};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::faults::Shape;
+use super::process::Process;
+use super::programs::{self, Programs};
+use crate::limits;
+
+/// Partitions of each context.
+pub const PARTITIONS: u16 = 4;
+/// All read models.
+pub const READ_MODELS: [&str; 2] = ["access", "portfolio"];
+
+/// Where nodes listen; nothing for one that is not ready.
+pub type Addresses = Arc<[Option<String>]>;
+
+/// The cluster.
+#[derive(Debug)]
+pub struct World {
+    programs: Programs,
+    nodes: Vec<Process>,
+    projectors: Vec<Process>,
+    addresses: watch::Sender<Addresses>,
+    kafka: Cluster,
+    postgres: Server,
+    /// Brokers that were killed.
+    brokers_down: Vec<usize>,
+    postgres_down: bool,
+    bug: Option<SeededBug>,
+    shape: Shape,
+    logs: u32,
+    restarts: u32,
+    // Behind everything that has files in it: deleted when all have ended.
+    directory: TempDir,
+}
+
+impl World {
+    /// Builds the programs, starts brokers and database, and prepares as many nodes and projectors; none is started.
+    pub fn start(shape: Shape) -> anyhow::Result<Self> {
+        let programs = programs::built()?;
+        let directory = tempfile::Builder::new().prefix("annals-cluster-").tempdir()?;
+        let mut cursor_key = fs::File::options();
+        let cursor_key = cursor_key.create(true).write(true).truncate(true).mode(0o600);
+        cursor_key.open(directory.path().join("cursor.key"))?.write_all(&[7; 32])?;
+        annals_api::auth::SigningKey::open_or_create(&directory.path().join("signing.key"))?;
+        let (kafka, postgres) = std::thread::scope(|scope| {
+            let postgres = scope.spawn(Server::start);
+            (Cluster::start(shape.brokers), postgres.join())
+        });
+        let postgres = postgres.map_err(|_| anyhow::anyhow!("starting the database panicked"))??;
+        let mut world = Self {
+            programs,
+            nodes: Vec::new(),
+            projectors: Vec::new(),
+            addresses: watch::Sender::new(vec![None; shape.nodes].into()),
+            kafka: kafka?,
+            postgres,
+            brokers_down: Vec::new(),
+            postgres_down: false,
+            bug: None,
+            shape,
+            logs: 0,
+            restarts: 0,
+            directory,
+        };
+        world.prepare(shape)?;
+        Ok(world)
+    }
+
+    fn prepare(&mut self, shape: Shape) -> anyhow::Result<()> {
+        let config = self.config_path().display().to_string();
+        let place = |data: &Path| {
+            fs::create_dir_all(data)?;
+            anyhow::Ok(vec!["--config".to_owned(), config.clone(), "--data".to_owned(), data.display().to_string()])
+        };
+        for number in 0..shape.nodes {
+            let (name, data) = (format!("node {number}"), self.directory.path().join(format!("node-{number}")));
+            self.nodes.push(Process::new(&name, &self.programs.node, place(&data)?, &data, "endpoint.json"));
+        }
+        for number in 0..shape.projectors {
+            let (name, data) =
+                (format!("projector {number}"), self.directory.path().join(format!("projector-{number}")));
+            let mut arguments = place(&data)?;
+            arguments.extend(READ_MODELS.iter().flat_map(|name| ["--read-model".to_owned(), (*name).to_owned()]));
+            self.projectors.push(Process::new(&name, &self.programs.projector, arguments, &data, "ready.json"));
+        }
+        Ok(())
+    }
+
+    /// Stops whatever runs, and starts all nodes and projectors on a log and a database that hold nothing.
+    pub fn begin_anew(&mut self, bug: Option<SeededBug>) -> anyhow::Result<()> {
+        for process in self.nodes.iter_mut().chain(&mut self.projectors).filter(|process| process.is_started()) {
+            process.kill()?;
+        }
+        self.logs += 1;
+        self.bug = bug;
+        self.open_points()?;
+        let database = self.postgres.fresh_database()?;
+        let config = format!(
+            "[log]\nkind = \"kafka\"\nbrokers = \"{brokers}\"\nprefix = \"{prefix}\"\npartitions = {PARTITIONS}\n\n\
+             [read_models]\nurl = \"{url}\"\n\n\
+             [api]\nlisten = \"127.0.0.1:0\"\nsigning_key = \"{keys}/signing.key\"\ncursor_key = \"{keys}/cursor.key\"\n",
+            brokers = self.kafka.addresses(),
+            prefix = self.prefix(),
+            url = database.url,
+            keys = self.directory.path().display(),
+        );
+        fs::write(self.config_path(), config)?;
+        let environment = self.environment();
+        for process in self.nodes.iter_mut().chain(&mut self.projectors) {
+            process.set_environment(environment.clone());
+            process.start()?;
+        }
+        self.wait_until_ready()
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let points = self.points().display().to_string();
+        let mut environment = vec![(POINTS_VARIABLE.to_owned(), points)];
+        environment.extend(self.bug.map(|bug| (BUG_VARIABLE.to_owned(), bug.name().to_owned())));
+        environment
+    }
+
+    fn open_points(&self) -> anyhow::Result<()> {
+        let points = self.points();
+        if points.exists() {
+            fs::remove_dir_all(&points)?;
+        }
+        Ok(fs::create_dir(points)?)
+    }
+
+    /// Where processes look whether they are to be held.
+    pub fn points(&self) -> PathBuf {
+        self.directory.path().join("points")
+    }
+
+    /// The configuration of all processes.
+    pub fn config_path(&self) -> PathBuf {
+        self.directory.path().join("annals.toml")
+    }
+
+    /// The key of all nodes' tokens.
+    pub fn signing_key(&self) -> anyhow::Result<annals_api::auth::SigningKey> {
+        Ok(annals_api::auth::SigningKey::open_or_create(&self.directory.path().join("signing.key"))?)
+    }
+
+    /// First part of the topics' names.
+    pub fn prefix(&self) -> String {
+        format!("log{}", self.logs)
+    }
+
+    /// How many of what there is.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Where nodes listen, as it changes.
+    pub fn addresses(&self) -> watch::Receiver<Addresses> {
+        self.addresses.subscribe()
+    }
+
+    /// Processes that were started again after they had ended by themselves.
+    pub fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// A node.
+    pub fn node(&mut self, number: usize) -> &mut Process {
+        &mut self.nodes[number]
+    }
+
+    /// A projector.
+    pub fn projector(&mut self, number: usize) -> &mut Process {
+        &mut self.projectors[number]
+    }
+
+    /// Waits until all nodes and projectors are ready, and tells clients where.
+    pub fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_millis(limits::READY_MS_MAX);
+        loop {
+            self.restart_ended()?;
+            self.look();
+            let unready: Vec<_> = self.all().filter(|process| process.look().is_none()).map(Process::name).collect();
+            if unready.is_empty() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "not ready in time: {unready:?}\n{}", self.last_lines());
+            std::thread::sleep(Duration::from_millis(limits::POLL_MS));
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Process> {
+        self.nodes.iter().chain(&self.projectors)
+    }
+
+    /// Tells clients where nodes listen now.
+    pub fn look(&self) {
+        let url = |node: &Process| node.look()?["url"].as_str().map(str::to_owned);
+        let now: Addresses = self.nodes.iter().map(url).collect();
+        self.addresses.send_if_modified(|known| {
+            let changed = **known != *now;
+            *known = now;
+            changed
+        });
+    }
+
+    /// Tells clients that a node is not to be asked, until the next [`Self::look`].
+    pub fn hide(&self, node: usize) {
+        self.addresses.send_modify(|known| {
+            let without = known.iter().enumerate().map(|(number, url)| url.clone().filter(|_| number != node));
+            *known = without.collect();
+        });
+    }
+
+    /// The end of what every process wrote to its standard error.
+    pub fn last_lines(&self) -> String {
+        self.all().map(Process::last_lines).collect()
+    }
+
+    /// Lines by which processes asked for a person.
+    pub fn errors(&self) -> Vec<String> {
+        self.all().flat_map(Process::errors).collect()
+    }
+
+    /// Keeps the directory with everything that the processes wrote, for a person to look at.
+    pub fn keep(&mut self) -> anyhow::Result<PathBuf> {
+        self.directory.disable_cleanup(true);
+        fs::canonicalize(self.directory.path()).context("the directory is gone")
+    }
+}
