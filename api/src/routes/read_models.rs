@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use annals_engine::engine::system_now;
-use annals_engine::log::checked::CheckedReader;
-use annals_engine::log::{EventLog, ReadError};
+use annals_engine::lag::Lag;
+use annals_engine::log::ReadError;
 use annals_engine::runner::{GenerationStatus, RunnerState};
 use annals_engine::sink::Checkpoints;
 use annals_model::ids::{ContextId, Partition};
@@ -87,6 +87,7 @@ fn runner(state: Option<&RunnerState>, problem: Option<&str>) -> Value {
     match state {
         Some(RunnerState::Starting) => json!({ "state": "starting" }),
         Some(RunnerState::Running) => json!({ "state": "running" }),
+        Some(RunnerState::Observed) => json!({ "state": "elsewhere" }),
         Some(RunnerState::Retrying { attempts, cause }) => {
             json!({ "state": "retrying", "attempts": attempts, "cause": cause })
         }
@@ -105,60 +106,34 @@ async fn progress(
     shown: &mut Map<String, Value>,
 ) -> Result<(), Problem> {
     let log = &**shared.engine.log();
-    let (mut lag, mut components) = (Lag::default(), Vec::new());
+    let (mut events, mut seconds, mut components) = (0, 0f64, Vec::new());
+    let now = system_now();
     for &context in contexts {
         for partition in (0..log.partitions(context)).map(Partition) {
             let at = ContextPartition { context, partition };
             let checkpoint = checkpoints.get(at);
             let behind = Lag::of(log, at, checkpoint).await.map_err(|error| unreadable(&error))?;
-            components.push(behind.component(context, partition, checkpoint));
-            lag.add(&behind);
+            components.push(component(at, checkpoint, &behind));
+            events += behind.events;
+            seconds = seconds.max(behind.age(now).as_secs_f64());
         }
     }
     shown.insert("consistency_token".to_owned(), checkpoints.positions().to_token(log.id()).into());
     shown.insert("checkpoints".to_owned(), components.into());
-    shown.insert("lag_events".to_owned(), lag.events.into());
-    shown.insert("lag_seconds".to_owned(), lag.seconds.into());
+    shown.insert("lag_events".to_owned(), events.into());
+    shown.insert("lag_seconds".to_owned(), seconds.into());
     Ok(())
 }
 
-/// How far a checkpoint is behind the log.
-#[derive(Debug, Default)]
-struct Lag {
-    events: u64,
-    /// Age of the oldest event that is not in the rows.
-    seconds: f64,
-}
-
-impl Lag {
-    async fn of(log: &dyn EventLog, at: ContextPartition, from: Checkpoint) -> Result<Self, ReadError> {
-        let events = log.last_ordinal(at).await?.0.saturating_sub(from.ordinal.0);
-        if events == 0 {
-            return Ok(Self::default());
-        }
-        let mut reader = CheckedReader::open(log, at, from).await?;
-        let oldest = match reader.next().await? {
-            Some(batch) => batch.records.first().map(|record| record.envelope.emitted_at),
-            None => None,
-        };
-        let age_micros = oldest.map_or(0, |oldest| system_now().0.saturating_sub(oldest.0).max(0));
-        Ok(Self { events, seconds: age_micros as f64 / 1e6 })
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.events += other.events;
-        self.seconds = self.seconds.max(other.seconds);
-    }
-
-    fn component(&self, context: ContextId, partition: Partition, at: Checkpoint) -> Value {
-        json!({
-            "context": context.name,
-            "partition": partition,
-            "offset": at.offset,
-            "emitted_at": Some(at.emitted_at).filter(|emitted_at| *emitted_at != Timestamp::default()),
-            "lag_events": self.events,
-        })
-    }
+/// One partition of a generation.
+fn component(at: ContextPartition, checkpoint: Checkpoint, behind: &Lag) -> Value {
+    json!({
+        "context": at.context.name,
+        "partition": at.partition,
+        "offset": checkpoint.offset,
+        "emitted_at": Some(checkpoint.emitted_at).filter(|emitted_at| *emitted_at != Timestamp::default()),
+        "lag_events": behind.events,
+    })
 }
 
 fn unreadable(error: &ReadError) -> Problem {

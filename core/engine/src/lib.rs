@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod engine;
+pub mod lag;
 pub mod limits;
 pub mod log;
 mod panics;
@@ -11,4 +12,5 @@ pub mod rebuild;
 pub mod runner;
 pub mod seeded;
 pub mod sink;
+pub mod telemetry;
 pub mod verify;

@@ -4,6 +4,7 @@
 //! Several runners may work on one generation, also in several processes: each commit names the checkpoint that it goes
 //! on from, so nothing is applied twice, whoever comes first.
 
+mod observer;
 mod progress;
 mod source;
 mod supervisor;
@@ -21,6 +22,7 @@ pub use self::supervisor::{GenerationStatus, LiveReadModel, ReadModels, WaitErro
 use self::work::Work;
 use crate::log::{EventLog, ReadError};
 use crate::sink::{Checkpoints, Generation, Sink};
+use crate::telemetry::RunnerMeters;
 
 /// A runner at work. Dropping it ends it too, at any point: every commit is atomic.
 #[derive(Debug)]
@@ -62,8 +64,9 @@ pub fn start(
     let label = generation.to_string();
     let turns = Arc::new(Semaphore::new(1));
     let own_turns = Arc::clone(&turns);
+    let meters = RunnerMeters::of(&generation);
     let task = tokio::spawn(async move {
-        let work = Work::new(&*log, &read_model, sink.as_mut(), &publish, &own_turns).run(None);
+        let work = Work::new(&*log, &read_model, sink.as_mut(), &publish, &own_turns, &meters).run(None);
         let ended = tokio::select! {
             biased;
             _ = &mut stopped => return publish.send_modify(|progress| progress.state = RunnerState::Ended),
@@ -73,7 +76,13 @@ pub fn start(
             // Without an end to reach it never ends well.
             Ok(()) => RunnerState::Ended,
             Err(failure) => {
-                tracing::error!(generation = %label, error = %failure, "read model stopped");
+                meters.stops.increment(1);
+                // What is started again by itself needs nobody to look.
+                if failure.is_transient() {
+                    tracing::warn!(generation = %label, error = %failure, "read model pauses");
+                } else {
+                    tracing::error!(generation = %label, error = %failure, "read model stopped");
+                }
                 RunnerState::Stopped(failure)
             }
         };
@@ -91,7 +100,7 @@ pub async fn catch_up(
 ) -> Result<Checkpoints, RunnerFailure> {
     let (publish, progress) = watch::channel(RunnerProgress::new(log.id()));
     let turns = Semaphore::new(1);
-    Work::new(log, read_model, sink, &publish, &turns).run(Some(until)).await?;
+    Work::new(log, read_model, sink, &publish, &turns, &RunnerMeters::none()).run(Some(until)).await?;
     let reached = progress.borrow().checkpoints.clone();
     Ok(reached)
 }

@@ -172,6 +172,12 @@ pub trait GenerationStore: Send + Sync + fmt::Debug {
         })
     }
 
+    /// How far a generation has come, as it is stored: asked often, beside whoever writes it. A store that can tell
+    /// without opening the generation's sink should.
+    fn stored_checkpoints<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<Checkpoints, StoreError>> {
+        Box::pin(async move { Ok(self.open(generation).await?.checkpoints().await?) })
+    }
+
     /// The live generation, if there is one.
     fn live<'a>(&'a self, read_model: &'a str) -> BoxFuture<'a, Result<Option<Generation>, StoreError>> {
         Box::pin(async move {

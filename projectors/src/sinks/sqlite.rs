@@ -251,6 +251,10 @@ impl GenerationStore for SqliteStore {
         })
     }
 
+    fn stored_checkpoints<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<Checkpoints, StoreError>> {
+        Box::pin(self.checkpoints(generation))
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changes.subscribe()
     }

@@ -113,6 +113,10 @@ impl GenerationStore for Store {
         self.inner().remove(read_model, id)
     }
 
+    fn stored_checkpoints<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<Checkpoints, StoreError>> {
+        self.inner().stored_checkpoints(generation)
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.inner().changes()
     }

@@ -40,8 +40,17 @@ pub struct CheckedBatch<'a> {
 impl CheckedReader {
     /// Starts at `from`, which must lie between two commits (every checkpoint of a reader does).
     pub async fn open(log: &dyn EventLog, at: ContextPartition, from: Checkpoint) -> Result<Self, ReadError> {
-        Ok(Self {
-            reader: log.reader(at, from.offset).await?,
+        Ok(Self::on(log.reader(at, from.offset).await?, at, from))
+    }
+
+    /// The same for the few records behind `from`.
+    pub async fn look_up(log: &dyn EventLog, at: ContextPartition, from: Checkpoint) -> Result<Self, ReadError> {
+        Ok(Self::on(log.lookup(at, from.offset).await?, at, from))
+    }
+
+    fn on(reader: Box<dyn LogReader>, at: ContextPartition, from: Checkpoint) -> Self {
+        Self {
+            reader,
             fresh: RawBatch::default(),
             pending: RawBatch::default(),
             cursor: 0,
@@ -49,7 +58,7 @@ impl CheckedReader {
             continuity: Continuity::new(at, from),
             offset: from.offset,
             broken: None,
-        })
+        }
     }
 
     /// The next whole commits; nothing where the log ends for now ([`Self::wait`] then). What lies before a damaged
@@ -137,6 +146,10 @@ impl CheckedReader {
         }
         self.broken = broken;
         self.cursor = whole.0;
+        let voided = whole.2.voided() - self.continuity.voided();
+        if voided > 0 {
+            crate::telemetry::voided(voided);
+        }
         self.continuity = whole.2;
         records.truncate(whole.1);
         self.offset = if self.cursor == self.pending.len() { self.reader.position() } else { self.continuity.offset() };

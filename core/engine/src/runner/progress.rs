@@ -28,6 +28,8 @@ pub enum RunnerState {
     Starting,
     /// At work, or waiting for events.
     Running,
+    /// Other processes run the generation; this one looks at what they have stored.
+    Observed,
     /// Something is down; it tries again.
     Retrying {
         /// Tries so far.
@@ -133,7 +135,11 @@ impl RunnerProgress {
     pub const fn failure(&self) -> Option<&RunnerFailure> {
         match &self.state {
             RunnerState::Stopped(failure) => Some(failure),
-            RunnerState::Starting | RunnerState::Running | RunnerState::Retrying { .. } | RunnerState::Ended => None,
+            RunnerState::Starting
+            | RunnerState::Running
+            | RunnerState::Observed
+            | RunnerState::Retrying { .. }
+            | RunnerState::Ended => None,
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::observer::{Interest, Observer, observe};
 use super::progress::{RunnerFailure, RunnerProgress};
 use super::{RunnerHandle, start};
 use crate::limits;
@@ -46,8 +47,10 @@ pub struct LiveReadModel {
     pub generation: Generation,
     /// Its definition.
     pub read_model: Arc<ReadModel>,
-    /// Its runner's progress.
+    /// Its runner's progress; where other processes run it, what they have stored.
     pub progress: watch::Receiver<RunnerProgress>,
+    /// Tells whoever looks at what is stored that somebody waits.
+    interest: Option<Arc<Interest>>,
 }
 
 /// One generation and its runner.
@@ -94,6 +97,7 @@ impl LiveReadModel {
     pub async fn wait_for(&self, wanted: &PositionVector, wait_max: Duration) -> Result<PositionVector, WaitError> {
         let contexts = self.read_model.contexts();
         let subscribed = |number: u8| contexts.iter().any(|context| context.number == number);
+        let _waiting = self.interest.as_ref().map(|interest| interest.wait());
         let mut progress = self.progress.clone();
         let reached = |progress: &RunnerProgress| progress.positions.covers(wanted, subscribed);
         let settled = |progress: &RunnerProgress| reached(progress) || progress.failure().is_some();
@@ -119,18 +123,38 @@ impl ReadModels {
     /// all), and starts a runner for every ready, live and retired one. Then follows the registry: what another process
     /// builds, promotes or removes is known here within [`limits::REGISTRY_POLL_MS`].
     pub async fn start(log: Arc<dyn EventLog>, store: Arc<dyn GenerationStore>) -> Result<Self, StoreError> {
-        let names = newest(store.read_models());
-        for model in names.values() {
+        Self::start_where(log, store, |_| true).await
+    }
+
+    /// The same for the read models whose name is wanted.
+    pub async fn start_where(
+        log: Arc<dyn EventLog>,
+        store: Arc<dyn GenerationStore>,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<Self, StoreError> {
+        let mut models = newest(store.read_models());
+        models.retain(|name, _| is_wanted(name));
+        for model in models.values() {
             store.ensure_live(model).await?;
         }
+        Self::follow(store, models.into_keys().collect(), Role::Runs(log)).await
+    }
+
+    /// Runs nothing: follows the registry, and what other processes have stored. Where nobody runs a read model, it has
+    /// no live generation here either, or one that does not move.
+    pub async fn observe(store: Arc<dyn GenerationStore>) -> Result<Self, StoreError> {
+        let names = newest(store.read_models()).into_keys().collect();
+        Self::follow(store, names, Role::Observes).await
+    }
+
+    async fn follow(store: Arc<dyn GenerationStore>, names: Vec<String>, role: Role) -> Result<Self, StoreError> {
         let view = Arc::new(RwLock::new(View::default()));
-        let names = names.into_keys().collect();
-        let mut supervisor = Supervisor { log, store, names, view: view.clone(), runners: BTreeMap::new() };
+        let mut supervisor = Supervisor { role, store, names, view: view.clone(), runners: BTreeMap::new() };
         let mut changes = supervisor.store.changes();
         changes.mark_unchanged();
         supervisor.look().await?;
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(supervisor.follow(changes, stopped));
+        let task = tokio::spawn(supervisor.run(changes, stopped));
         Ok(Self { view, stop, task })
     }
 
@@ -169,10 +193,49 @@ fn newest(models: &[Arc<ReadModel>]) -> BTreeMap<String, Arc<ReadModel>> {
     newest
 }
 
-/// A runner, and the row of the registry that it was started for.
+/// What a process does about its read models.
+enum Role {
+    /// Keeps them current from this log.
+    Runs(Arc<dyn EventLog>),
+    /// Looks at what others have stored.
+    Observes,
+}
+
+/// How a generation is followed.
+#[derive(Debug)]
+enum Follower {
+    Runner(RunnerHandle),
+    Observer(Observer),
+}
+
+impl Follower {
+    const fn progress(&self) -> &watch::Receiver<RunnerProgress> {
+        match self {
+            Self::Runner(runner) => &runner.progress,
+            Self::Observer(observer) => &observer.progress,
+        }
+    }
+
+    /// Stands still until the permit is dropped. Nothing for what other processes run: they notice a promotion themselves.
+    async fn hold(&self) -> Option<OwnedSemaphorePermit> {
+        match self {
+            Self::Runner(runner) => runner.hold().await,
+            Self::Observer(_) => None,
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Runner(runner) => runner.stop().await,
+            Self::Observer(observer) => drop(observer),
+        }
+    }
+}
+
+/// What follows a generation, and the row of the registry that it was started for.
 #[derive(Debug)]
 struct Kept {
-    handle: RunnerHandle,
+    handle: Follower,
     read_model: Arc<ReadModel>,
     /// A generation that was begun anew has the same number and is another one.
     generation: Generation,
@@ -180,8 +243,23 @@ struct Kept {
     restart_at: Option<Instant>,
 }
 
+impl Kept {
+    /// As what serves queries.
+    fn live(&self, generation: &Generation) -> LiveReadModel {
+        LiveReadModel {
+            generation: generation.clone(),
+            read_model: self.read_model.clone(),
+            progress: self.handle.progress().clone(),
+            interest: match &self.handle {
+                Follower::Runner(_) => None,
+                Follower::Observer(observer) => Some(observer.interest.clone()),
+            },
+        }
+    }
+}
+
 struct Supervisor {
-    log: Arc<dyn EventLog>,
+    role: Role,
     store: Arc<dyn GenerationStore>,
     names: Vec<String>,
     view: Arc<RwLock<View>>,
@@ -189,7 +267,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    async fn follow(mut self, mut changes: watch::Receiver<u64>, mut stopped: oneshot::Receiver<()>) {
+    async fn run(mut self, mut changes: watch::Receiver<u64>, mut stopped: oneshot::Receiver<()>) {
         loop {
             tokio::select! {
                 biased;
@@ -221,11 +299,9 @@ impl Supervisor {
         for generation in generations {
             let problem = self.keep(&generation).await.err().map(|error| error.to_string());
             let kept = self.runners.get(&(generation.read_model.clone(), generation.id));
-            let progress = kept.map(|kept| kept.handle.progress.clone());
-            if let (GenerationState::Live, Some(kept), Some(progress)) = (generation.state, kept, progress.clone()) {
-                let (generation, read_model) = (generation.clone(), kept.read_model.clone());
-                let name = generation.read_model.clone();
-                view.live.insert(name, LiveReadModel { generation, read_model, progress });
+            let progress = kept.map(|kept| kept.handle.progress().clone());
+            if let (GenerationState::Live, Some(kept)) = (generation.state, kept) {
+                view.live.insert(generation.read_model.clone(), kept.live(&generation));
             }
             view.generations.push(Shown { generation, progress, problem });
         }
@@ -250,12 +326,23 @@ impl Supervisor {
             Some(held) => tokio::time::timeout(wait_max, held.handle.hold()).await.ok().flatten(),
             None => None,
         };
-        let (read_model, progress) = (kept.read_model.clone(), kept.handle.progress.clone());
-        let next = LiveReadModel { generation: live.clone(), read_model, progress };
-        if let Err(error) = next.wait_for(&shown.positions(), wait_max).await {
+        let reached = self.shown_position(&shown).await;
+        if let Err(error) = kept.live(live).wait_for(&reached, wait_max).await {
             tracing::warn!(%error, "promoted generation has not reached the one before, reads may go back");
         }
         held
+    }
+
+    /// How far a generation's rows may have been seen: what is stored, where other processes write it.
+    async fn shown_position(&self, shown: &LiveReadModel) -> PositionVector {
+        match self.role {
+            Role::Runs(_) => shown.positions(),
+            Role::Observes => match self.store.stored_checkpoints(&shown.generation).await {
+                Ok(stored) => stored.positions(),
+                // It may be removed already.
+                Err(_) => shown.positions(),
+            },
+        }
     }
 
     /// Ends the runners of generations that are gone, and of those that stopped long enough ago to be tried again.
@@ -268,7 +355,7 @@ impl Supervisor {
                     && generation.started_at == kept.generation.started_at
                     && generation.state.is_run()
             };
-            let passing = kept.handle.progress.borrow().failure().is_some_and(RunnerFailure::is_transient);
+            let passing = kept.handle.progress().borrow().failure().is_some_and(RunnerFailure::is_transient);
             if passing && kept.restart_at.is_none() {
                 kept.restart_at = Some(now + Duration::from_millis(limits::RUNNER_RESTART_MS));
             }
@@ -289,8 +376,13 @@ impl Supervisor {
         let (name, version) = (generation.read_model.clone(), generation.version);
         let read_model = self.store.read_model(&name, version);
         let read_model = read_model.ok_or(StoreError::UnknownVersion { read_model: name, version })?;
-        let sink = self.store.open(generation).await?;
-        let handle = start(self.log.clone(), read_model.clone(), generation.clone(), sink);
+        let handle = match &self.role {
+            Role::Runs(log) => {
+                let sink = self.store.open(generation).await?;
+                Follower::Runner(start(log.clone(), read_model.clone(), generation.clone(), sink))
+            }
+            Role::Observes => Follower::Observer(observe(self.store.clone(), generation.clone())),
+        };
         self.runners.insert(key, Kept { handle, read_model, generation: generation.clone(), restart_at: None });
         Ok(())
     }

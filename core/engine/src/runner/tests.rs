@@ -1,3 +1,5 @@
+mod observing;
+
 use std::time::Duration;
 
 use annals_model::position::Checkpoint;

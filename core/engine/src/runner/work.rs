@@ -18,6 +18,7 @@ use crate::log::checked::CheckedReader;
 use crate::log::{EventLog, ReadError};
 use crate::panics::panic_text;
 use crate::sink::{Checkpoints, CommitError, Sink, SinkError};
+use crate::telemetry::RunnerMeters;
 
 /// One runner's means.
 pub(super) struct Work<'a> {
@@ -27,6 +28,7 @@ pub(super) struct Work<'a> {
     progress: &'a watch::Sender<RunnerProgress>,
     /// A turn needs its permit; whoever holds it holds the runner still.
     turns: &'a Semaphore,
+    meters: &'a RunnerMeters,
     keys: KeySets,
     tables: Tables,
 }
@@ -46,9 +48,10 @@ impl<'a> Work<'a> {
         sink: &'a mut dyn Sink,
         progress: &'a watch::Sender<RunnerProgress>,
         turns: &'a Semaphore,
+        meters: &'a RunnerMeters,
     ) -> Self {
         let (keys, tables) = (read_model.new_key_sets(), read_model.new_tables(ALL_KEYS));
-        Self { log, read_model, sink, progress, turns, keys, tables }
+        Self { log, read_model, sink, progress, turns, meters, keys, tables }
     }
 
     /// Works until `until` is reached, or for ever.
@@ -109,7 +112,7 @@ impl<'a> Work<'a> {
         loop {
             match self.sink.checkpoints().await {
                 Ok(stored) => return Ok(stored),
-                Err(error) => tries.again(self.progress, error).await?,
+                Err(error) => tries.again(self.progress, self.meters, error).await?,
             }
         }
     }
@@ -124,7 +127,7 @@ impl<'a> Work<'a> {
                     self.running();
                     return Ok(Source::new(at, reader, committed));
                 }
-                Err(error) => tries.again(self.progress, error).await?,
+                Err(error) => tries.again(self.progress, self.meters, error).await?,
             }
         }
     }
@@ -140,7 +143,7 @@ impl<'a> Work<'a> {
 
     /// After the log failed: goes on with a new reader, from the checkpoint.
     async fn reopen(&mut self, source: Source, error: ReadError) -> Result<Source, RunnerFailure> {
-        Tries::default().again(self.progress, error).await?;
+        Tries::default().again(self.progress, self.meters, error).await?;
         self.source(source.at).await
     }
 
@@ -154,7 +157,7 @@ impl<'a> Work<'a> {
             let batch = match reader.next().await {
                 Ok(batch) => batch,
                 Err(error) => {
-                    tries.again(self.progress, error).await?;
+                    tries.again(self.progress, self.meters, error).await?;
                     continue;
                 }
             };
@@ -169,6 +172,9 @@ impl<'a> Work<'a> {
             self.is_behind(at, true);
             if self.route(at, &batch.records)? {
                 let committed = self.apply_and_commit(at, &batch.records, from, to).await?;
+                if committed.is_some() {
+                    self.meters.applied.increment(batch.records.len() as u64);
+                }
                 self.is_behind(at, more || committed.is_none());
                 return Ok(self.went_on(source, committed));
             }
@@ -248,7 +254,7 @@ impl<'a> Work<'a> {
                     self.running();
                     return Ok(());
                 }
-                Err(error) => tries.again(self.progress, error).await?,
+                Err(error) => tries.again(self.progress, self.meters, error).await?,
             }
         }
     }
@@ -290,10 +296,12 @@ impl<'a> Work<'a> {
                     tracing::debug!(%at, from = %from.offset, found = %found.offset, "another runner was faster");
                     break None;
                 }
-                Err(CommitError::Sink(error)) => tries.again(self.progress, error).await?,
+                Err(CommitError::Sink(error)) => tries.again(self.progress, self.meters, error).await?,
             }
         };
         self.tables.clear();
+        let meter = if committed.is_some() { &self.meters.commits } else { &self.meters.stale };
+        meter.increment(1);
         if committed.is_some() {
             self.progress.send_modify(|progress| {
                 progress.committed(at, to);
@@ -358,6 +366,7 @@ impl Tries {
     async fn again(
         &mut self,
         progress: &watch::Sender<RunnerProgress>,
+        meters: &RunnerMeters,
         error: impl MayBeTransient,
     ) -> Result<(), RunnerFailure> {
         self.made += 1;
@@ -365,7 +374,10 @@ impl Tries {
             return Err(error.into());
         }
         let (attempts, cause) = (self.made, error.to_string());
-        tracing::warn!(%cause, attempts, "read model waits for its sink or log");
+        meters.retries.increment(1);
+        if attempts == 1 {
+            tracing::warn!(%cause, "read model waits for its sink or log");
+        }
         progress.send_modify(|progress| progress.state = RunnerState::Retrying { attempts, cause });
         let pause = limits::RUNNER_BACKOFF_MS_MIN << (self.made - 1).min(16);
         tokio::time::sleep(Duration::from_millis(pause.min(limits::RUNNER_BACKOFF_MS_MAX))).await;

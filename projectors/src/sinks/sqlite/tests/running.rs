@@ -198,3 +198,36 @@ async fn two_processes_keep_one_generation_current_and_neither_applies_an_event_
     }
     assert!(matches!(one.verify(&first).await, VerifyOutcome::Equal { .. }));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_observes_follows_what_another_one_stores_and_promotes() {
+    let directory = TempDir::new().unwrap();
+    let (runs, observes) = (Process::serving(&directory).await, Process::operating(&directory).await);
+    runs.store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
+    let read_models = ReadModels::start(runs.log.clone(), runs.store.clone()).await.unwrap();
+    let observer = ReadModels::observe(observes.store.clone()).await.unwrap();
+    let mut owners = Owners::claim(&runs.log, 3).await;
+    for round in 0..3 {
+        for _ in 0..20 {
+            owners.append().await;
+        }
+        let live = observer.live(stock::STOCK).unwrap();
+        let until = ends(&*runs.log, &live.read_model).await.unwrap();
+        live.wait_for(&until, PATIENCE).await.unwrap();
+        // What it says is there is there for whoever reads the rows now.
+        let stored = observes.store.checkpoints(&live.generation).await.unwrap().positions();
+        assert!(stored.covers(&until, |_| true), "round {round}");
+        let next = runs.rebuild(stock::stock_v2()).await;
+        let promote = async {
+            while runs.store.promote(stock::STOCK, next.id).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, promote).await.unwrap();
+        let promoted = until_live(&observer, next.id).await;
+        let shown = promoted.positions();
+        let contexts = promoted.read_model.contexts();
+        assert!(shown.covers(&until, |number| contexts.iter().any(|context| context.number == number)));
+    }
+    read_models.stop().await;
+}
