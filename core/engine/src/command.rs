@@ -197,6 +197,26 @@ pub enum CommandError {
     },
 }
 
+impl CommandError {
+    /// True where the same command would be refused again: sending it anew cannot help.
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::Rejected(_)
+            | Self::NotFound { .. }
+            | Self::AggregateIdMissing { .. }
+            | Self::AlreadyExists { .. }
+            | Self::VersionConflict { .. }
+            | Self::UniqueKeyTaken { .. }
+            | Self::FingerprintMismatch { .. }
+            | Self::TooLarge { .. }
+            | Self::Defect { .. } => true,
+            Self::Busy { .. } | Self::Aborted { .. } | Self::Unanswered | Self::NotOwner(_) | Self::Stopped { .. } => {
+                false
+            }
+        }
+    }
+}
+
 /// Why a read at the owner failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ReadFailure {

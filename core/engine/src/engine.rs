@@ -19,6 +19,7 @@ use crate::command::{
 use crate::limits;
 use crate::log::{EventLog, Owner};
 use crate::published::{SchemaError, publish};
+use crate::telemetry::{self, CommandOutcome, OwnerMeters};
 
 mod assignment;
 mod batch;
@@ -157,6 +158,7 @@ impl Engine {
                 owners.spawn(
                     Owning {
                         at,
+                        meters: OwnerMeters::of(at),
                         log: Arc::clone(&log),
                         context: Arc::clone(context),
                         owner: options.owner.clone(),
@@ -304,6 +306,17 @@ impl EngineHandle {
 
     /// Decides a command and makes its events durable.
     pub async fn execute(&self, request: CommandRequest, deadline: Instant) -> Result<CommandAnswer, CommandError> {
+        let answer = self.decide(request, deadline).await;
+        telemetry::answered(match &answer {
+            Ok(answer) if answer.replayed => CommandOutcome::Replayed,
+            Ok(_) => CommandOutcome::Accepted,
+            Err(error) if error.is_final() => CommandOutcome::Refused,
+            Err(_) => CommandOutcome::Failed,
+        });
+        answer
+    }
+
+    async fn decide(&self, request: CommandRequest, deadline: Instant) -> Result<CommandAnswer, CommandError> {
         let at = self.partition_of(request.context, request.scope.slot());
         let mailbox = self.mailbox(at).ok_or(CommandError::NotOwner(at))?;
         let (reply, answer) = oneshot::channel();

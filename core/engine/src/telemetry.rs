@@ -15,7 +15,7 @@ use crate::sink::Generation;
 
 /// Commands answered, by `outcome`: `accepted`, `replayed`, `refused`, `failed`.
 pub const COMMANDS: &str = "annals_commands_total";
-/// Batches that owners settled.
+/// Batches that owners made durable.
 pub const BATCHES: &str = "annals_batches_total";
 /// Time from the hand-over of an append to the log until it was durable, seconds.
 pub const APPEND_SECONDS: &str = "annals_append_seconds";
@@ -51,7 +51,7 @@ pub const STOPS: &str = "annals_read_model_stops_total";
 /// All names with their kind, unit and meaning.
 const DESCRIBED: &[(&str, Kind, Unit, &str)] = &[
     (COMMANDS, Kind::Counter, Unit::Count, "commands answered"),
-    (BATCHES, Kind::Counter, Unit::Count, "batches that owners settled"),
+    (BATCHES, Kind::Counter, Unit::Count, "batches that owners made durable"),
     (APPEND_SECONDS, Kind::Histogram, Unit::Seconds, "time until an append was durable"),
     (FENCED, Kind::Counter, Unit::Count, "appends and proofs that found a newer claim"),
     (UNKNOWN, Kind::Counter, Unit::Count, "appends and proofs whose outcome was not known"),

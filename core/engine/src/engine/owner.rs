@@ -23,6 +23,7 @@ use super::{Clock, PartitionState};
 use crate::command::{AggregateView, CommandError, CommandRequest, ReadFailure};
 use crate::limits;
 use crate::log::{ClaimError, Claimed, EventLog, Owner};
+use crate::telemetry::OwnerMeters;
 
 /// Everything that an owner can be asked.
 #[derive(Debug)]
@@ -79,6 +80,7 @@ pub(super) struct FreshEvent {
 /// What an owner needs to live.
 pub(super) struct Owning {
     pub(super) at: ContextPartition,
+    pub(super) meters: OwnerMeters,
     pub(super) log: Arc<dyn EventLog>,
     pub(super) context: Arc<BoundedContext>,
     pub(super) owner: Owner,

@@ -100,7 +100,7 @@ impl Sampler {
             let labels =
                 [("context", partition.at.context.name.to_owned()), ("partition", partition.at.partition.to_string())];
             let is = |truth: bool| if truth { 1.0 } else { 0.0 };
-            gauge!(PARTITION_SERVING, &labels).set(is(partition.state == PartitionState::Serving));
+            gauge!(PARTITION_SERVING, &labels).set(is(matches!(partition.state, PartitionState::Serving { .. })));
             gauge!(PARTITION_STOPPED, &labels).set(is(matches!(partition.state, PartitionState::Stopped { .. })));
         }
     }

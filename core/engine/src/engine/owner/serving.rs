@@ -192,10 +192,12 @@ impl Owning {
                     self.answered(Proven { writer, at: started }, batch, Settled::Nothing)
                 }
                 ProofOutcome::Fenced => {
+                    self.meters.fenced();
                     batch.refuse_all(|| CommandError::NotOwner(self.at));
                     After::Lost
                 }
                 ProofOutcome::Unknown { cause } => {
+                    self.meters.unknown();
                     warn!(at = %self.at, %cause, "ownership could not be proved, claiming again");
                     After::Reclaim(Box::new(batch))
                 }
@@ -203,6 +205,7 @@ impl Owning {
         }
         match writer.append(std::mem::take(&mut batch.append)).await {
             AppendOutcome::Durable { writer, positions } => {
+                self.meters.durable(started.elapsed());
                 self.answered(Proven { writer, at: started }, batch, Settled::Durable(positions))
             }
             AppendOutcome::Aborted { writer, cause } => {
@@ -211,10 +214,12 @@ impl Owning {
                 After::Serving(Proven { writer, at: proven_at })
             }
             AppendOutcome::Fenced => {
+                self.meters.fenced();
                 batch.refuse_all(|| CommandError::NotOwner(self.at));
                 After::Lost
             }
             AppendOutcome::Unknown { cause } => {
+                self.meters.unknown();
                 warn!(at = %self.at, %cause, "append outcome unknown, claiming again");
                 After::Reclaim(Box::new(batch))
             }
