@@ -174,7 +174,9 @@ impl Engine {
                 mailboxes.insert(at, Mailbox { sender, state });
             }
         }
-        let handle = EngineHandle { shared: Arc::new(Shared { log, contexts, catalogue, mailboxes, addresses }) };
+        let handle = EngineHandle {
+            shared: Arc::new(Shared { log, contexts, catalogue, mailboxes, addresses, owner: options.owner.clone() }),
+        };
         if !options.owner.address.is_empty() {
             owners.spawn(owners::publish(handle.clone(), options.owner.clone(), stopping));
         }
@@ -205,6 +207,7 @@ struct Shared {
     catalogue: SchemaCatalogue,
     mailboxes: BTreeMap<ContextPartition, Mailbox>,
     addresses: Owners,
+    owner: Owner,
 }
 
 #[derive(Debug)]
@@ -271,6 +274,11 @@ impl EngineHandle {
     /// Whether this process serves a partition; nothing if there is no such partition.
     pub fn state(&self, at: ContextPartition) -> Option<PartitionState> {
         self.mailbox(at).map(Mailbox::state)
+    }
+
+    /// Who this process is in its claims.
+    pub fn identity(&self) -> &Owner {
+        &self.shared.owner
     }
 
     /// Who owns a partition, as far as this process knows: an address to try, and no more. Nothing while nobody does, and

@@ -295,7 +295,10 @@ impl Batch {
             drop(reply.sender.send(Err(error())));
         }
         for (_, sender) in self.reads {
-            drop(sender.send(Err(ReadFailure::Busy { retry_after: RETRY_AFTER })));
+            drop(sender.send(Err(match error() {
+                CommandError::NotOwner(at) => ReadFailure::NotOwner(at),
+                _ => ReadFailure::Busy { retry_after: RETRY_AFTER },
+            })));
         }
     }
 

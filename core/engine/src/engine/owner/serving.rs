@@ -167,9 +167,13 @@ impl Owning {
             }
             match self.settle(writer, proven_at, batch).await {
                 After::Serving(next) => proven = Some(next),
-                other => {
+                After::Lost => {
+                    inputs.for_each(|input| input.refuse(&PartitionState::NotOwner, self.at));
+                    return After::Lost;
+                }
+                reclaim @ After::Reclaim(_) => {
                     Batch::refuse_inputs(inputs);
-                    return other;
+                    return reclaim;
                 }
             }
         }
