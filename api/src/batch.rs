@@ -9,27 +9,40 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_engine::command::CommandAnswer;
+use annals_engine::command::{CommandAnswer, CommandError, CommandRequest};
 use annals_model::command_json::parse_strict;
+use annals_model::position::ContextPartition;
 use axum::body::{Body, BodyDataStream};
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use futures_util::stream::{self, FuturesOrdered, Stream};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Map, Value};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
 
 use self::lines::{LineError, Lines};
 use crate::auth::Caller;
 use crate::command::{CommandHeaders, CommandKind, answer, prepare};
 use crate::fields::{Fields, wrong};
 use crate::limits;
+use crate::peers::{Lanes, Line};
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
 use crate::trace::Meta;
 
 mod lines;
 
-type Outcome = Result<CommandAnswer, Problem>;
+type Outcome = Result<Accepted, Problem>;
+
+/// An accepted command.
+enum Accepted {
+    /// Here.
+    Here(Box<CommandAnswer>),
+    /// At its owner, or refused there: the owner's line.
+    There(Map<String, Value>),
+}
+
 type Pending = Pin<Box<dyn Future<Output = (u64, Outcome)> + Send>>;
 
 /// One batch being answered.
@@ -42,6 +55,8 @@ struct Batch {
     line: u64,
     /// Commands that were handed to the engine, in order.
     pending: FuturesOrdered<Pending>,
+    /// Commands of partitions that other nodes own.
+    lanes: Lanes,
     /// Nothing more is read.
     ended: bool,
     _permit: OwnedSemaphorePermit,
@@ -52,10 +67,12 @@ pub(crate) fn answer_lines(
     shared: Arc<Shared>,
     caller: Caller,
     meta: Meta,
+    headers: &HeaderMap,
     body: Body,
     permit: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + use<> {
     let batch = Batch {
+        lanes: Lanes::new(shared.peers.clone(), headers),
         shared,
         caller,
         meta,
@@ -91,7 +108,7 @@ impl Batch {
                     Ok(Some(line)) => {
                         self.line += 1;
                         if !line.trim_ascii().is_empty() {
-                            self.take(&line).await;
+                            self.take(line).await;
                         }
                     }
                     Ok(None) => self.ended = true,
@@ -106,19 +123,26 @@ impl Batch {
         }
     }
 
-    /// Hands a line's command to the engine, or keeps the line's problem in its place.
-    async fn take(&mut self, line: &[u8]) {
-        let shared = Arc::clone(&self.shared);
+    /// Hands a line's command to the engine or to the node that owns its partition, or keeps the line's problem in its
+    /// place.
+    async fn take(&mut self, line: Vec<u8>) {
         let deadline = self.meta.deadline();
-        let request = match self.parse(line) {
+        let request = match self.parse(&line) {
             Ok(request) => request,
             Err(problem) => return self.push(Err(problem)),
         };
+        let at = self.shared.partition_of(&request);
+        if !self.meta.forwarded && (self.lanes.is_busy(at) || !self.shared.peers.is_here(at)) {
+            return self.take_there(at, line, request, deadline);
+        }
         if let Err(problem) = self.shared.admit(&request, deadline).await {
             return self.push(Err(problem));
         }
-        let number = self.line;
-        let mut pending: Pending = Box::pin(async move { (number, shared.execute(request, deadline).await) });
+        let (number, shared) = (self.line, Arc::clone(&self.shared));
+        let mut pending: Pending = Box::pin(async move {
+            let answer = shared.execute(request, deadline).await;
+            (number, answer.map(|answer| Accepted::Here(Box::new(answer))))
+        });
         // The first poll puts the command into its partition's queue: before any later line's.
         match futures_util::poll!(&mut pending) {
             std::task::Poll::Ready((_, outcome)) => self.push(outcome),
@@ -126,7 +150,32 @@ impl Batch {
         }
     }
 
-    fn parse(&self, line: &[u8]) -> Result<annals_engine::command::CommandRequest, Problem> {
+    /// Sends a line to the owner of its partition, behind those of the same partition before it.
+    fn take_there(&mut self, at: ContextPartition, line: Vec<u8>, request: CommandRequest, deadline: Instant) {
+        let (reply, answer) = oneshot::channel();
+        self.lanes.send(at, Line { text: line.into(), deadline, reply });
+        let (number, shared) = (self.line, Arc::clone(&self.shared));
+        let answered = async move {
+            match answer.await {
+                Ok(Ok(Some(answer))) => {
+                    if let Some(id) = request.aggregate_id {
+                        shared.changed(request.scope.tenant, request.context, request.aggregate_type, id);
+                    }
+                    Ok(Accepted::There(answer))
+                }
+                // The partition has come here meanwhile.
+                Ok(Ok(None)) => {
+                    shared.admit(&request, deadline).await?;
+                    shared.execute(request, deadline).await.map(|answer| Accepted::Here(Box::new(answer)))
+                }
+                Ok(Err(problem)) => Err(problem),
+                Err(_) => Err(CommandError::Unanswered.into()),
+            }
+        };
+        self.pending.push_back(Box::pin(async move { (number, answered.await) }));
+    }
+
+    fn parse(&self, line: &[u8]) -> Result<CommandRequest, Problem> {
         let mut fields = Fields::of(parse_strict(line)?)?;
         let command_type = fields
             .text("type", limits::COMMAND_TYPE_BYTES_MAX)?
@@ -142,10 +191,11 @@ impl Batch {
     fn write(&self, line: u64, outcome: Outcome, text: &mut String) {
         let mut json = Map::new();
         match outcome {
-            Ok(command) => {
+            Ok(Accepted::Here(command)) => {
                 json.insert("status".to_owned(), answer::status(&command).as_u16().into());
                 json.extend(answer::to_json(&command, &**self.shared.engine.log()));
             }
+            Ok(Accepted::There(answer)) => json = answer,
             Err(problem) => json = problem.to_json(),
         }
         json.insert("line".to_owned(), line.into());

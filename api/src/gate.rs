@@ -13,13 +13,19 @@ use annals_model::aggregate::Aggregate as _;
 use annals_model::avro::DecodeError;
 use annals_model::engine_record::Claim;
 use annals_model::envelope::Record;
-use annals_model::ids::{AggregateId, Partition, Scope, TenantId, WorkspaceId};
+use annals_model::ids::{Actor, AggregateId, Partition, Scope, TenantId, WorkspaceId};
 use annals_model::position::{ContextPartition, RecordOffset};
 use annals_schemas::contexts::ACCESS;
+use axum::body::Body;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::SigningKey;
 use crate::limits;
+use crate::peers::{self, Handed, Peers, Relayed};
 use crate::problem::{Code, Problem};
 
 /// Whether a workspace may be worked in.
@@ -31,10 +37,35 @@ pub(crate) enum WorkspaceState {
     Archived,
 }
 
+impl WorkspaceState {
+    /// From a workspace as clients see it. A state that does not say whether it is archived is none to work in.
+    fn of(state: &Value) -> Self {
+        if state["archived"].as_bool().unwrap_or(true) { Self::Archived } else { Self::Active }
+    }
+}
+
+/// What another node says of a workspace.
+async fn read_state(answer: Response<Body>) -> Result<Option<WorkspaceState>, Problem> {
+    let status = answer.status();
+    let read = peers::read_answer(answer).await;
+    let body: Option<Value> = read.ok().and_then(|body| serde_json::from_slice(&body).ok());
+    match (status, body) {
+        (StatusCode::OK, Some(body)) => Ok(Some(WorkspaceState::of(&body["state"]))),
+        (StatusCode::NOT_FOUND, _) => Ok(None),
+        (status, _) => {
+            let detail = format!("another node answered {status} for the workspace; nothing was done, send it again");
+            Err(Problem::new(Code::Overloaded, detail))
+        }
+    }
+}
+
 /// Knows the state of workspaces.
 #[derive(Debug)]
 pub(crate) struct Gate {
     engine: EngineHandle,
+    peers: Peers,
+    /// Signs this node's own questions to other nodes.
+    key: SigningKey,
     known: Mutex<Known>,
 }
 
@@ -49,9 +80,9 @@ struct Known {
 
 impl Gate {
     /// Remembers nothing until [`Gate::follow`] sees the events of every partition.
-    pub(crate) fn new(engine: EngineHandle) -> Self {
+    pub(crate) fn new(engine: EngineHandle, peers: Peers, key: SigningKey) -> Self {
         let unseen = (0..engine.log().partitions(ACCESS)).map(Partition).collect();
-        Self { engine, known: Mutex::new(Known { unseen, ..Known::default() }) }
+        Self { engine, peers, key, known: Mutex::new(Known { unseen, ..Known::default() }) }
     }
 
     /// The state of a tenant's workspace; a problem if the tenant has no such workspace.
@@ -82,13 +113,35 @@ impl Gate {
         tenant: TenantId,
         workspace: WorkspaceId,
         deadline: Instant,
-    ) -> Result<Option<WorkspaceState>, ReadFailure> {
+    ) -> Result<Option<WorkspaceState>, Problem> {
         let (scope, id) = (Scope::of_tenant(tenant), AggregateId(workspace.0));
-        let address = AggregateAddress { context: ACCESS, aggregate_type: Workspace::TYPE, scope, id };
-        let Some(view) = self.engine.aggregate(address, deadline).await? else { return Ok(None) };
-        // A state that does not say whether it is archived is none to work in.
-        let archived = view.state.get("archived").and_then(serde_json::Value::as_bool).unwrap_or(true);
-        Ok(Some(if archived { WorkspaceState::Archived } else { WorkspaceState::Active }))
+        let at = self.engine.partition_of(ACCESS, scope.slot());
+        loop {
+            if self.peers.is_here(at) {
+                let address = AggregateAddress { context: ACCESS, aggregate_type: Workspace::TYPE, scope, id };
+                match self.engine.aggregate(address, deadline).await {
+                    Err(ReadFailure::NotOwner(_)) if self.peers.are_there() && Instant::now() < deadline => {}
+                    view => return Ok(view?.map(|view| WorkspaceState::of(&view.state))),
+                }
+            }
+            if let Relayed::Answered(answer) =
+                self.peers.relay(at, &self.question(tenant, workspace)?, deadline).await?
+            {
+                return read_state(answer).await;
+            }
+        }
+    }
+
+    /// As a client would ask for the workspace, in this node's own name.
+    fn question(&self, tenant: TenantId, workspace: WorkspaceId) -> Result<Handed, Problem> {
+        let unsigned = |error: String| Problem::new(Code::Internal, error);
+        let life = Duration::from_secs(limits::NODE_TOKEN_S);
+        let token = self.key.mint(tenant, &Actor::Service("annals-api".into()), &[], life);
+        let bearer = format!("Bearer {}", token.map_err(|error| unsigned(error.to_string()))?);
+        let bearer = HeaderValue::try_from(bearer).map_err(|error| unsigned(error.to_string()))?;
+        let uri = format!("/v1/aggregates/{ACCESS}.{}/{workspace}", Workspace::TYPE);
+        let uri = uri.parse().map_err(|error: axum::http::uri::InvalidUri| unsigned(error.to_string()))?;
+        Ok(Handed::get(uri, HeaderMap::from_iter([(AUTHORIZATION, bearer)])))
     }
 
     /// Forgets a workspace, because it changes.

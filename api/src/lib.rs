@@ -9,6 +9,7 @@ mod command;
 mod fields;
 mod gate;
 pub mod limits;
+mod peers;
 pub mod problem;
 mod read_models;
 mod routes;

@@ -62,3 +62,19 @@ pub const CONSISTENCY_TOKEN_BYTES_MAX: usize = 16 << 10;
 pub const COMMAND_TYPE_BYTES_MAX: usize = 256;
 /// Longest `adr_id`, bytes.
 pub const ADR_ID_BYTES_MAX: usize = 256;
+/// Longest wait for a connection to another node, milliseconds.
+pub const PEER_CONNECT_MS: u64 = 1_000;
+/// Longest wait for another node's answer before somebody else is asked, milliseconds: commands are answered, not repeated.
+pub const PEER_ANSWER_MS: u64 = 5_000;
+/// Pause before an owner is looked for again, milliseconds.
+pub const PEER_RETRY_MS: u64 = 50;
+/// How long a connection to another node is kept for the next request, milliseconds.
+pub const PEER_IDLE_MS: u64 = 20_000;
+/// Most idle connections kept to one node.
+pub const PEER_IDLE_CONNECTIONS_MAX: usize = 64;
+/// Largest refusal of another node, bytes.
+pub const PEER_PROBLEM_BYTES_MAX: usize = 64 << 10;
+/// Largest answer of another node that is read here, bytes: those of a batch's lines.
+pub const PEER_ANSWER_BYTES_MAX: usize = 64 << 20;
+/// How long a node's own token lasts with which it asks another node about a workspace, seconds.
+pub const NODE_TOKEN_S: u64 = 60;

@@ -7,13 +7,15 @@ use annals_engine::command::{CommandAnswer, CommandRequest};
 use annals_engine::engine::EngineHandle;
 use annals_engine::runner;
 use annals_model::aggregate::Aggregate as _;
-use annals_model::ids::{Partition, WorkspaceId};
+use annals_model::ids::{AggregateId, ContextId, Partition, TenantId, WorkspaceId};
+use annals_model::position::ContextPartition;
 use annals_projectors::queries::Queries;
 use annals_projectors::sinks::Store;
 use annals_schemas::contexts::ACCESS;
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::response::Response;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -22,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Caller, SigningKey, TokenError};
 use crate::gate::{Gate, WorkspaceState};
 use crate::limits;
+use crate::peers::{Handed, Peers, Relayed};
 use crate::problem::{Code, Problem};
 use crate::read_models::ReadModels;
 use crate::trace::Meta;
@@ -53,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) engine: EngineHandle,
     pub(crate) key: SigningKey,
     pub(crate) gate: Gate,
+    pub(crate) peers: Peers,
     pub(crate) read_models: ReadModels,
     pub(crate) requests: Semaphore,
     pub(crate) batches: Arc<Semaphore>,
@@ -63,8 +67,10 @@ pub(crate) struct Shared {
 impl Api {
     /// Starts what runs beside the requests; needs a tokio runtime.
     pub fn new(options: ApiOptions) -> Self {
+        let peers = Peers::new(options.engine.clone());
         let shared = Arc::new(Shared {
-            gate: Gate::new(options.engine.clone()),
+            gate: Gate::new(options.engine.clone(), peers.clone(), options.key.clone()),
+            peers,
             engine: options.engine,
             key: options.key,
             read_models: ReadModels::new(options.queries, options.store, options.read_models),
@@ -110,11 +116,54 @@ impl Shared {
     pub(crate) async fn execute(&self, request: CommandRequest, deadline: Instant) -> Result<CommandAnswer, Problem> {
         let tenant = request.scope.tenant;
         let answer = self.engine.execute(request, deadline).await?;
-        if answer.context == ACCESS && answer.aggregate_type == Workspace::TYPE {
-            // Its event passes by soon; who was answered must not find the old state before it does.
-            self.gate.forget(tenant, WorkspaceId(answer.aggregate_id.0));
-        }
+        self.changed(tenant, answer.context, answer.aggregate_type, answer.aggregate_id);
         Ok(answer)
+    }
+
+    /// An aggregate was changed, here or at its owner.
+    pub(crate) fn changed(&self, tenant: TenantId, context: ContextId, aggregate_type: &str, id: AggregateId) {
+        if context == ACCESS && aggregate_type == Workspace::TYPE {
+            // Its event passes by soon; who was answered must not find the old state before it does.
+            self.gate.forget(tenant, WorkspaceId(id.0));
+        }
+    }
+
+    /// The partition that decides a command.
+    pub(crate) fn partition_of(&self, request: &CommandRequest) -> ContextPartition {
+        self.engine.partition_of(request.context, request.scope.slot())
+    }
+
+    /// Lets a request about a partition be answered by `here`, or by the partition's owner wherever that is. The
+    /// partition may come and go meanwhile, so `here` may be asked more than once.
+    pub(crate) async fn at_owner<F>(
+        &self,
+        at: ContextPartition,
+        meta: &Meta,
+        deadline: Instant,
+        handed: impl FnOnce() -> Handed,
+        here: impl Fn() -> F,
+    ) -> Result<Response, Problem>
+    where
+        F: Future<Output = Result<Response, Problem>>,
+    {
+        if meta.forwarded || !self.peers.are_there() {
+            return here().await;
+        }
+        let handed = handed();
+        loop {
+            if self.peers.is_here(at) {
+                match here().await {
+                    Err(problem) if problem.code() == Code::NotOwner => {}
+                    answered => return answered,
+                }
+            }
+            match self.peers.relay(at, &handed, deadline).await? {
+                Relayed::Answered(answer) => return Ok(answer),
+                // A refusal above may have been the last of a partition that is claimed again.
+                Relayed::IsHere if Instant::now() < deadline => {}
+                Relayed::IsHere => return here().await,
+            }
+        }
     }
 }
 

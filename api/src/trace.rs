@@ -18,7 +18,9 @@ const CONTRACT_VERSION_HEADER: &str = "contract-version";
 const REQUEST_ID: &str = "x-request-id";
 const TRACE_ID: &str = "x-trace-id";
 const TRACEPARENT: &str = "traceparent";
-const REQUEST_TIMEOUT: &str = "x-request-timeout";
+pub(crate) const REQUEST_TIMEOUT: &str = "x-request-timeout";
+/// On a request that another node handed on: which node.
+pub(crate) const FORWARDED: &str = "annals-forwarded-by";
 
 /// Trace and deadline of one request.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub(crate) struct Meta {
     pub(crate) correlation_id: Option<CorrelationId>,
     /// How long the client waits for an answer, if it says so.
     pub(crate) timeout: Option<Duration>,
+    /// Another node handed the request on: it is answered here or nowhere.
+    pub(crate) forwarded: bool,
 }
 
 impl Meta {
@@ -58,8 +62,9 @@ pub(crate) async fn middleware(mut request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let mut response = match timeout(headers) {
         Ok(timeout) => {
+            let forwarded = headers.contains_key(FORWARDED);
             let correlation_id = trace_id.and_then(|id| Uuid::parse_str(id).ok()).map(CorrelationId);
-            request.extensions_mut().insert(Meta { correlation_id, timeout });
+            request.extensions_mut().insert(Meta { correlation_id, timeout, forwarded });
             next.run(request).instrument(span.clone()).await
         }
         Err(problem) => problem.into_response(),

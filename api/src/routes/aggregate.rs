@@ -6,12 +6,12 @@ use annals_engine::command::{AggregateView, HistoryEvent};
 use annals_engine::engine::AggregateAddress;
 use annals_model::aggregate::ScopeKind;
 use annals_model::ids::{AggregateId, Scope, WorkspaceId};
-use annals_model::position::Sequence;
+use annals_model::position::{ContextPartition, Sequence};
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use super::path;
 use crate::auth::Caller;
 use crate::command::answer::{CONSISTENCY_TOKEN, etag};
 use crate::fields::uuid;
+use crate::peers::Handed;
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
 use crate::trace::Meta;
@@ -70,6 +71,11 @@ impl Target {
         Ok(Self { address: AggregateAddress { context, aggregate_type: kind.aggregate_type(), scope, id }, about })
     }
 
+    /// The partition that it is in.
+    fn partition(&self, shared: &Shared) -> ContextPartition {
+        shared.engine.partition_of(self.address.context, self.address.scope.slot())
+    }
+
     /// The aggregate's state; a problem if it is not there.
     async fn view(&self, shared: &Shared, deadline: Instant) -> Result<AggregateView, Problem> {
         let view = shared.engine.aggregate(self.address, deadline).await?;
@@ -98,13 +104,26 @@ pub(super) async fn state(
     meta: Meta,
     parts: Result<Path<(String, String)>, PathRejection>,
     mut parameters: Parameters,
+    uri: Uri,
     request_headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let parts = path(parts)?;
     let workspace = parameters.workspace_id()?;
     parameters.finish()?;
     let target = Target::find(&shared, &caller, &meta, parts, workspace).await?;
-    let view = target.view(&shared, meta.deadline()).await?;
+    let (deadline, at) = (meta.deadline(), target.partition(&shared));
+    let handed = || Handed::get(uri, request_headers.clone());
+    let here = || state_here(&shared, &target, &request_headers, deadline);
+    shared.at_owner(at, &meta, deadline, handed, here).await
+}
+
+async fn state_here(
+    shared: &Shared,
+    target: &Target,
+    request_headers: &HeaderMap,
+    deadline: Instant,
+) -> Result<Response, Problem> {
+    let view = target.view(shared, deadline).await?;
     let token = view.position.to_token(shared.engine.log().id());
     let mut headers = HeaderMap::new();
     headers.insert(ETAG, etag(view.version.0));
@@ -131,6 +150,8 @@ pub(super) async fn history(
     meta: Meta,
     parts: Result<Path<(String, String)>, PathRejection>,
     mut parameters: Parameters,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let parts = path(parts)?;
     let workspace = parameters.workspace_id()?;
@@ -144,13 +165,24 @@ pub(super) async fn history(
     };
     parameters.finish()?;
     let target = Target::find(&shared, &caller, &meta, parts, workspace).await?;
-    let deadline = meta.deadline();
-    let view = target.view(&shared, deadline).await?;
+    let (deadline, at) = (meta.deadline(), target.partition(&shared));
+    let here = || history_here(&shared, &target, after, limit, deadline);
+    shared.at_owner(at, &meta, deadline, || Handed::get(uri, headers), here).await
+}
+
+async fn history_here(
+    shared: &Shared,
+    target: &Target,
+    after: Sequence,
+    limit: usize,
+    deadline: Instant,
+) -> Result<Response, Problem> {
+    let view = target.view(shared, deadline).await?;
     let events = shared.engine.history(target.address, after, limit, deadline).await?;
     let events = events.ok_or_else(|| target.not_found())?;
     // What came after the view was taken is found behind `next_after` or by asking again.
     let next_after = events.last().map(|event| event.sequence).filter(|last| *last < view.version);
-    let items: Vec<Value> = events.iter().map(|event| cloud_event(event, &shared, &target)).collect();
+    let items: Vec<Value> = events.iter().map(|event| cloud_event(event, shared, target)).collect();
     let body = json!({
         "contract_version": CONTRACT_VERSION,
         "aggregate": target.reference(&view),

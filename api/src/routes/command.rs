@@ -6,9 +6,10 @@ use annals_model::command_json::parse_strict;
 use annals_model::ids::OperationId;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 
 use super::body;
@@ -18,6 +19,7 @@ use crate::auth::Caller;
 use crate::batch;
 use crate::command::{CommandHeaders, CommandKind, answer, prepare};
 use crate::fields::{Fields, uuid};
+use crate::peers::Handed;
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
 use crate::trace::Meta;
@@ -32,9 +34,9 @@ pub(super) async fn single(
     meta: Meta,
     command_type: Result<Path<String>, PathRejection>,
     parameters: Parameters,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
+    let (Parts { uri, headers, .. }, body) = request.into_parts();
     let command_type = path(command_type)?;
     let kind = CommandKind::find(&shared.engine, &command_type)?;
     parameters.finish()?;
@@ -43,10 +45,19 @@ pub(super) async fn single(
     let bytes = body::read(&headers, body).await?;
     let fields = Fields::of(parse_strict(&bytes)?)?;
     let request = prepare(kind, fields, given, &caller, meta.correlation_id)?;
-    let (deadline, workspace) = (meta.deadline(), request.scope.workspace);
-    shared.admit(&request, deadline).await?;
-    let answer = shared.execute(request, deadline).await?;
-    Ok(answer::respond(&answer, &**shared.engine.log(), Some(workspace)))
+    let (deadline, at) = (meta.deadline(), shared.partition_of(&request));
+    let handed = || Handed { method: Method::POST, uri, headers, body: bytes.clone() };
+    let here = || async {
+        let workspace = request.scope.workspace;
+        shared.admit(&request, deadline).await?;
+        let answer = shared.execute(request.clone(), deadline).await?;
+        Ok(answer::respond(&answer, &**shared.engine.log(), Some(workspace)))
+    };
+    let answer = shared.at_owner(at, &meta, deadline, handed, here).await;
+    if let Some(id) = request.aggregate_id {
+        shared.changed(caller.tenant, request.context, request.aggregate_type, id);
+    }
+    answer
 }
 
 /// `POST /v1/commands`
@@ -64,7 +75,7 @@ pub(super) async fn batch(
     let permit = Arc::clone(&shared.batches)
         .try_acquire_owned()
         .map_err(|_| Problem::new(Code::Overloaded, "too many batches at a time; nothing was done, send it again"))?;
-    let lines = batch::answer_lines(shared, caller, meta, body, permit);
+    let lines = batch::answer_lines(shared, caller, meta, &headers, body, permit);
     let mut response = Body::from_stream(lines).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(NDJSON[0]));
     Ok(response)
@@ -77,15 +88,24 @@ pub(super) async fn operation(
     meta: Meta,
     id: Result<Path<String>, PathRejection>,
     parameters: Parameters,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = path(id)?;
     parameters.finish()?;
     let id = uuid(&id)
         .map_err(|message| Problem::at(Code::InvalidParameter, "operation_id", format!("operation_id {message}")))?;
-    let answer = shared.engine.operation(caller.tenant, OperationId(id), meta.deadline()).await?.ok_or_else(|| {
-        let detail =
-            format!("there is no operation {id}: the command was not accepted, or the id is not your tenant's");
-        Problem::at(Code::NotFound, "operation_id", detail)
-    })?;
-    Ok(answer::respond(&answer, &**shared.engine.log(), None))
+    let deadline = meta.deadline();
+    let here = || async {
+        let answer = shared.engine.operation(caller.tenant, OperationId(id), deadline).await?.ok_or_else(|| {
+            let detail =
+                format!("there is no operation {id}: the command was not accepted, or the id is not your tenant's");
+            Problem::at(Code::NotFound, "operation_id", detail)
+        })?;
+        Ok(answer::respond(&answer, &**shared.engine.log(), None))
+    };
+    match shared.engine.operation_partition(OperationId(id)) {
+        Some(at) => shared.at_owner(at, &meta, deadline, || Handed::get(uri, headers), here).await,
+        None => here().await,
+    }
 }

@@ -4,6 +4,7 @@
 mod aggregates;
 mod bad_input;
 mod batches;
+mod cluster;
 mod commands;
 mod connections;
 mod faults;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use annals_api::auth::SigningKey;
 use annals_api::{Api, ApiOptions, ServeError};
-use annals_engine::engine::{Engine, EngineHandle, EngineOptions};
+use annals_engine::engine::{Assigned, Assignment, Engine, EngineHandle, EngineOptions};
 use annals_engine::log::memory::MemoryLog;
 use annals_engine::log::{EventLog, Owner};
 use annals_engine::runner::ReadModels;
@@ -18,7 +18,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -78,12 +78,32 @@ impl Server {
     }
 
     pub(crate) async fn start_on(log: Arc<dyn EventLog>) -> Self {
+        let server = Self::start_with(log, Assignment::everything(), None).await;
+        server.engine().settled().await;
+        server
+    }
+
+    /// One of several nodes, which tries to own what is assigned to it. All have the same key.
+    pub(crate) async fn start_node(
+        log: Arc<dyn EventLog>,
+        assigned: watch::Receiver<Assigned>,
+        key: &SigningKey,
+    ) -> Self {
+        Self::start_with(log, Assignment::shared(assigned), Some(key.clone())).await
+    }
+
+    async fn start_with(log: Arc<dyn EventLog>, assignment: Assignment, cluster: Option<SigningKey>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = EngineOptions::new(Owner { id: "test".to_owned(), address: String::new() });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let url = format!("http://{address}");
+        // A server that is alone tells nobody where it is.
+        let advertised = cluster.as_ref().map_or_else(String::new, |_| address.to_string());
+        let owner = Owner { id: Uuid::new_v4().to_string(), address: advertised };
+        let options = EngineOptions { assignment, ..EngineOptions::new(owner) };
         let contexts = annals_aggregates::contexts();
         let engine = Engine::start(Arc::clone(&log), contexts, annals_schemas::CATALOGUE, &options).await.unwrap();
-        engine.handle().settled().await;
-        let key = SigningKey::open_or_create(&dir.path().join("signing-key.pk8")).unwrap();
+        let key = cluster.unwrap_or_else(|| new_key(dir.path()));
         let definitions = annals_projectors::definitions();
         let stored = definitions.iter().map(annals_projectors::Definition::stored).collect();
         let store = Store::from(SqliteStore::open(dir.path(), stored, log.id()).await.unwrap());
@@ -93,8 +113,6 @@ impl Server {
         let options =
             ApiOptions { engine: engine.handle(), key: key.clone(), queries, store: store.clone(), read_models };
         let api = Api::new(options.clone());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let (shutdown, asked) = oneshot::channel::<()>();
         let served = tokio::spawn(annals_api::serve(listener, api, async {
             let _ = asked.await;
@@ -205,6 +223,11 @@ pub(crate) fn tenant() -> TenantId {
 
 pub(crate) fn user() -> UserId {
     UserId(Uuid::from_u128(0x05e4))
+}
+
+/// A key in a directory.
+pub(crate) fn new_key(directory: &std::path::Path) -> SigningKey {
+    SigningKey::open_or_create(&directory.join("signing-key.pk8")).unwrap()
 }
 
 fn mint(key: &SigningKey, tenant: TenantId) -> String {

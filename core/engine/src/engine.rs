@@ -383,13 +383,7 @@ impl EngineHandle {
         id: OperationId,
         deadline: Instant,
     ) -> Result<Option<CommandAnswer>, ReadFailure> {
-        let Some(context) = self.contexts().map(BoundedContext::id).find(|c| c.number == id.context_number()) else {
-            return Ok(None);
-        };
-        if !id.is_well_formed() {
-            return Ok(None);
-        }
-        let at = self.partition_of(context, id.slot());
+        let Some(at) = self.operation_partition(id) else { return Ok(None) };
         match self.read(at, ReadQuery::Operation { tenant, id }, deadline).await? {
             ReadAnswer::Operation(None) => Ok(None),
             ReadAnswer::Operation(Some(entry)) => {
@@ -398,6 +392,12 @@ impl EngineHandle {
             }
             ReadAnswer::Aggregate(_) | ReadAnswer::History(_) => unreachable!("answers match their queries"),
         }
+    }
+
+    /// The partition that an operation was decided in; nothing if there can be no such operation.
+    pub fn operation_partition(&self, id: OperationId) -> Option<ContextPartition> {
+        let context = self.contexts().map(BoundedContext::id).find(|c| c.number == id.context_number())?;
+        id.is_well_formed().then(|| self.partition_of(context, id.slot()))
     }
 
     /// The partition of a scope's slot.

@@ -77,6 +77,8 @@ pub const FENCED_PAUSE_MS_MAX: u64 = 30_000;
 pub const STANDBY_RETRY_MS: u64 = 500;
 /// How often the owners' addresses are read from the log's `meta`, milliseconds.
 pub const OWNERS_POLL_MS: u64 = 250;
+/// The least time between two such reads, however many ask, milliseconds.
+pub const OWNERS_POLL_MS_MIN: u64 = 10;
 /// Longest address of an owner, bytes.
 pub const OWNER_ADDRESS_BYTES_MAX: usize = 256;
 /// What a caller is told to wait after a refusal for load, milliseconds.

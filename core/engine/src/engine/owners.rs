@@ -77,6 +77,8 @@ pub(super) async fn publish(engine: EngineHandle, owner: Owner, mut stopping: wa
             Err(_) => {}
         }
         let poll = Duration::from_millis(limits::OWNERS_POLL_MS);
+        // However many ask.
+        tokio::time::sleep(Duration::from_millis(limits::OWNERS_POLL_MS_MIN)).await;
         tokio::select! {
             () = engine.shared.addresses.asked.notified() => {}
             () = served(&engine) => {}
