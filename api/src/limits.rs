@@ -52,6 +52,8 @@ pub const BEARER_BYTES_MAX: usize = 4_096;
 pub const TOKEN_TTL_S_MAX: u64 = 400 * 24 * 3_600;
 /// Difference between the clocks of issuer and server that is forgiven, seconds.
 pub const TOKEN_LEEWAY_S: u64 = 30;
+/// Most tokens whose signature is known to be good.
+pub const TOKENS_VERIFIED_MAX: usize = 1_024;
 /// Most roles of one token.
 pub const TOKEN_ROLES_MAX: usize = 32;
 /// Longest trace or request id taken from a header, bytes.
