@@ -1,0 +1,216 @@
+//! A made log: applications that are registered, release two versions and are retired, and the read model of them that is
+//! folded and rebuilt. Events of about 230 bytes, four per row.
+
+use std::sync::Arc;
+
+use annals_engine::log::{AppendBatch, AppendOutcome, EventLog, Owner};
+use annals_model::envelope::{ActorRef, Envelope, Extensions, Fingerprint, RequestRef, put_frame};
+use annals_model::event::EventSet as _;
+use annals_model::ids::{
+    AggregateId, ClientRequestId, CommitIndex, CorrelationId, OperationId, Partition, Scope, UserId, WorkspaceId,
+};
+use annals_model::position::{ClaimEpoch, ContextPartition, Ordinal, Sequence};
+use annals_model::projection::{Contributions, Fold as Handlers, Projection, ReadModel, Rollup, own};
+use annals_model::time::Timestamp;
+use annals_projectors::sinks::ReadModelDefinition;
+use annals_schemas::CATALOGUE;
+use annals_schemas::contexts::PORTFOLIO;
+use annals_schemas::portfolio::application::{Criticality, Event, Registered, Retired, VersionReleased};
+use anyhow::{Context as _, bail};
+use tokio::task::JoinSet;
+
+use crate::commands::{id, tenant, workspaces};
+use crate::limits::{EVENTS_PER_APPEND, EVENTS_PER_ROW};
+
+annals_model::row! {
+    /// An application.
+    pub(crate) struct ApplicationRow {
+        /// Its name.
+        pub name: String,
+        /// Where it comes from.
+        pub source: Option<String>,
+        /// Its newest release.
+        pub release: Option<String>,
+        /// Retired.
+        pub retired: bool,
+        /// The aggregate's version.
+        pub version: Sequence,
+    }
+}
+annals_model::row! {
+    /// Retired applications apart from the others.
+    pub(crate) struct ByRetirement {
+        /// Retired.
+        pub retired: bool,
+    }
+}
+
+struct Applications;
+impl Projection for Applications {
+    const NAME: &'static str = "applications";
+    type Row = ApplicationRow;
+    fn fold(on: &mut Handlers<ApplicationRow>) {
+        on.on::<Registered>(own, |row, e| {
+            row.insert(ApplicationRow {
+                name: e.payload.name.clone(),
+                source: e.payload.source.clone(),
+                release: None,
+                retired: false,
+                version: e.sequence,
+            })
+        });
+        on.on::<VersionReleased>(own, |row, e| {
+            row.change(|application| {
+                application.release = Some(e.payload.number.clone());
+                application.version = e.sequence;
+            })
+        });
+        on.on::<Retired>(own, |row, e| {
+            row.change(|application| {
+                application.retired = true;
+                application.version = e.sequence;
+            })
+        });
+    }
+}
+
+struct Counts;
+impl Rollup for Counts {
+    const NAME: &'static str = "application_counts";
+    type Of = Applications;
+    type Group = ByRetirement;
+    const MEASURES: &'static [&'static str] = &["applications"];
+    fn contribute(row: &ApplicationRow, out: &mut Contributions<ByRetirement>) {
+        out.add(ByRetirement { retired: row.retired }, &[1]);
+    }
+}
+
+const DDL: &str = "
+CREATE TABLE applications (
+    tenant_id uuid NOT NULL, workspace_id uuid NOT NULL, id uuid NOT NULL,
+    name text NOT NULL, source text, release text, retired boolean NOT NULL, version bigint NOT NULL,
+    deleted boolean NOT NULL, PRIMARY KEY (tenant_id, workspace_id, id)) /*table options*/;
+CREATE TABLE application_counts (
+    tenant_id uuid NOT NULL, workspace_id uuid NOT NULL, id uuid NOT NULL, retired boolean NOT NULL,
+    applications bigint NOT NULL, PRIMARY KEY (tenant_id, workspace_id, id)) /*table options*/;
+-- indexes
+CREATE INDEX applications_by_name ON applications (tenant_id, workspace_id, name, id);
+";
+
+/// The read model that is folded and rebuilt.
+pub(crate) fn model() -> Arc<ReadModel> {
+    Arc::new(ReadModel::new("bench", 1, &CATALOGUE).table::<Applications>().rollup::<Counts>())
+}
+
+/// The same, as a store takes it.
+pub(crate) fn definition() -> ReadModelDefinition {
+    ReadModelDefinition { model: model(), ddl: DDL }
+}
+
+/// Fills the portfolio with so many events, spread over its partitions, and answers their bytes.
+pub(crate) async fn fill(log: &Arc<dyn EventLog>, events: u64, seed: u64) -> anyhow::Result<u64> {
+    let partitions = log.partitions(PORTFOLIO);
+    let mut filling = JoinSet::new();
+    for (partition, workspace) in (0..).zip(workspaces(seed, partitions)) {
+        let log = Arc::clone(log);
+        filling.spawn(async move {
+            fill_partition(&*log, Partition(partition), workspace, events / u64::from(partitions), seed).await
+        });
+    }
+    let mut bytes = 0;
+    while let Some(filled) = filling.join_next().await {
+        bytes += filled??;
+    }
+    Ok(bytes)
+}
+
+/// The events of one partition, interleaved over as many rows as one append has events.
+async fn fill_partition(
+    log: &dyn EventLog,
+    partition: Partition,
+    workspace: WorkspaceId,
+    events: u64,
+    seed: u64,
+) -> anyhow::Result<u64> {
+    let at = ContextPartition { context: PORTFOLIO, partition };
+    let owner = Owner { id: "bench".into(), address: String::new() };
+    let mut writer = log.claim(at, owner).await.context("a new log")?.writer;
+    let scope = Scope { tenant: tenant(seed), workspace };
+    let made = Made { scope, seed, first_row: u64::from(partition.0) << 32, claim_epoch: writer.claim_epoch() };
+    let (mut ordinal, mut bytes) = (0, 0);
+    while ordinal < events {
+        let mut batch = AppendBatch::default();
+        for _ in 0..EVENTS_PER_APPEND {
+            made.put(&mut batch, ordinal)?;
+            ordinal += 1;
+        }
+        bytes += batch.bytes_len() as u64;
+        writer = match writer.append(batch).await {
+            AppendOutcome::Durable { writer, .. } => writer,
+            other => bail!("append: {other:?}"),
+        };
+    }
+    Ok(bytes)
+}
+
+/// How the events of one partition are made.
+struct Made {
+    scope: Scope,
+    seed: u64,
+    first_row: u64,
+    claim_epoch: ClaimEpoch,
+}
+
+impl Made {
+    /// The event behind `ordinal` others.
+    fn put(&self, batch: &mut AppendBatch, ordinal: u64) -> anyhow::Result<()> {
+        let index = ordinal % EVENTS_PER_APPEND;
+        let round = ordinal / (EVENTS_PER_APPEND * EVENTS_PER_ROW);
+        let step = ordinal / EVENTS_PER_APPEND % EVENTS_PER_ROW;
+        let row = self.first_row + round * EVENTS_PER_APPEND + index;
+        let request = format!("bench/{ordinal}");
+        let request_id = ClientRequestId::new(&request)?;
+        let event: Event = match step {
+            0 => Registered {
+                name: format!("application-{row}"),
+                project_id: None,
+                criticality: Criticality::Medium,
+                source: Some("registry+crates.io".into()),
+            }
+            .into(),
+            3 => Retired { forced: false }.into(),
+            _ => VersionReleased { number: format!("{step}.{index}.0") }.into(),
+        };
+        let time = Timestamp(1_768_824_000_000_000 + i64::try_from(ordinal)?);
+        let envelope = Envelope {
+            event_id: OperationId::derive(PORTFOLIO, self.scope, &request_id).event(CommitIndex(0)),
+            event_type: event.event_type(),
+            event_version: event.event_version(),
+            occurred_at: time,
+            emitted_at: time,
+            tenant_id: self.scope.tenant,
+            workspace_id: self.scope.workspace,
+            aggregate_type: "application",
+            aggregate_id: AggregateId(id(self.seed, row)),
+            sequence: Sequence(step + 1),
+            actor_id: ActorRef::User(UserId::default()),
+            correlation_id: Some(CorrelationId::default()),
+            causation_id: None,
+            request: Some(RequestRef { client_request_id: &request, fingerprint: Fingerprint([5; 16]) }),
+            ordinal: Ordinal(ordinal + 1),
+            claim_epoch: self.claim_epoch,
+            commit_index: CommitIndex(0),
+            commit_size: 1,
+            policy_decision: "builtin:dev-token",
+            reason: None,
+            adr_id: None,
+            extensions: Extensions::default(),
+        };
+        batch.push(|out| {
+            put_frame(out, event.schema());
+            envelope.encode(out);
+            event.encode(out);
+        });
+        Ok(())
+    }
+}

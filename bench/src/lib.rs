@@ -1,1 +1,0 @@
-//! Floors and peers, side by side in one run.

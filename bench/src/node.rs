@@ -1,0 +1,148 @@
+//! The engine's own server with everything that it has, in this process, on a runtime of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_api::auth::SigningKey;
+use annals_api::{Api, ApiOptions};
+use annals_engine::engine::{Engine, EngineOptions};
+use annals_engine::log::kafka::{KafkaLog, KafkaOptions};
+use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
+use annals_engine::log::{EventLog, Owner};
+use annals_engine::runner::ReadModels;
+use annals_model::ids::{Actor, UserId, WorkspaceId};
+use annals_projectors::queries::{CursorKey, Queries};
+use annals_projectors::sinks::SqliteStore;
+use annals_schemas::contexts;
+use anyhow::{Context as _, ensure};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::client::Connection;
+use crate::commands::{self, post, tenant, workspaces};
+use crate::limits;
+
+/// Which log it has.
+#[derive(Clone, Debug)]
+pub(crate) enum Log {
+    /// A file in the node's directory.
+    Sqlite,
+    /// On these brokers, under this prefix.
+    Kafka { brokers: String, prefix: String },
+}
+
+/// A server at work.
+pub(crate) struct Node {
+    pub(crate) address: SocketAddr,
+    pub(crate) token: String,
+    pub(crate) log: Arc<dyn EventLog>,
+    /// One per partition, made already.
+    pub(crate) workspaces: Vec<WorkspaceId>,
+    running: Running,
+    runtime: Runtime,
+}
+
+/// What is stopped in the end.
+struct Running {
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<Result<(), annals_api::ServeError>>,
+    engine: Engine,
+    read_models: Arc<ReadModels>,
+    closing: Option<Arc<SqliteLog>>,
+}
+
+impl Node {
+    /// Starts it on an empty directory, and makes the workspaces.
+    pub(crate) fn start(log: &Log, directory: &Path, seed: u64) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("node").enable_all().build()?;
+        let started = runtime.block_on(start(log.clone(), directory.to_owned(), seed))?;
+        let Started { address, token, log, running } = started;
+        let workspaces = workspaces(seed, limits::PARTITIONS);
+        let mut connection = Connection::open(address)?;
+        for (number, workspace) in workspaces.iter().enumerate() {
+            let body = json!({
+                "client_request_id": format!("workspace-{number}"),
+                "aggregate_id": workspace,
+                "payload": { "name": format!("Workspace {number}"), "slug": format!("workspace-{number}") },
+            });
+            let mut request = Vec::new();
+            post("/v1/commands/access.workspace.create", &token, body.to_string().as_bytes(), &mut request);
+            let answer = connection.ask(&request)?;
+            ensure!(answer.status == 201, "{}", answer.body);
+        }
+        Ok(Self { address, token, log, workspaces, running, runtime })
+    }
+
+    /// Where something runs that needs the node's runtime.
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Stops as a process does.
+    pub(crate) fn stop(self) -> anyhow::Result<()> {
+        let Self { running, runtime, .. } = self;
+        let Running { stop, served, engine, read_models, closing } = running;
+        runtime.block_on(async {
+            // The server ended by itself, maybe; then its error says why.
+            let _ = stop.send(());
+            served.await??;
+            engine.shutdown().await;
+            if let Some(read_models) = Arc::into_inner(read_models) {
+                read_models.stop().await;
+            }
+            if let Some(log) = closing {
+                log.close().await;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// What runs already.
+struct Started {
+    address: SocketAddr,
+    token: String,
+    log: Arc<dyn EventLog>,
+    running: Running,
+}
+
+async fn start(log: Log, directory: PathBuf, seed: u64) -> anyhow::Result<Started> {
+    let (log, closing): (Arc<dyn EventLog>, _) = match log {
+        Log::Sqlite => {
+            let options = SqliteOptions { partitions: Some(limits::PARTITIONS), ..SqliteOptions::default() };
+            let log = SqliteLog::open(&directory.join("log.db"), contexts::ALL, options).await?;
+            (Arc::clone(&log) as _, Some(log))
+        }
+        Log::Kafka { brokers, prefix } => {
+            let options = KafkaOptions { prefix, partitions: Some(limits::PARTITIONS), ..KafkaOptions::new(brokers) };
+            (KafkaLog::connect(options, contexts::ALL).await?, None)
+        }
+    };
+    let owner = Owner { id: "bench".into(), address: String::new() };
+    let (contexts, options) = (annals_aggregates::contexts(), EngineOptions::new(owner));
+    let engine = Engine::start(Arc::clone(&log), contexts, annals_schemas::CATALOGUE, &options).await?;
+    engine.handle().settled().await;
+    let definitions = annals_projectors::definitions();
+    let stored = definitions.iter().map(annals_projectors::Definition::stored).collect();
+    let store = SqliteStore::open(&directory, stored, log.id()).await?;
+    let read_models = Arc::new(ReadModels::start(Arc::clone(&log), Arc::new(store.clone())).await?);
+    let key = SigningKey::open_or_create(&directory.join("signing.key"))?;
+    let actor = Actor::User(UserId(commands::id(seed, u64::MAX / 2)));
+    let token = key.mint(tenant(seed), &actor, &[], Duration::from_secs(3_600)).context("a token")?;
+    let queries = Queries::new(definitions, CursorKey::new([7; 32]));
+    let options = ApiOptions { engine: engine.handle(), key, queries, store, read_models: Arc::clone(&read_models) };
+    let api = Api::new(options);
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let (stop, asked) = oneshot::channel::<()>();
+    let served = tokio::spawn(annals_api::serve(listener, api, async {
+        // Whoever forgets to ask, asks as well.
+        let _ = asked.await;
+    }));
+    Ok(Started { address, token, log, running: Running { stop, served, engine, read_models, closing } })
+}
