@@ -14,7 +14,7 @@ use annals_engine::log::{EventLog, Owner};
 use annals_engine::runner::ReadModels;
 use annals_model::ids::{Actor, UserId, WorkspaceId};
 use annals_projectors::queries::{CursorKey, Queries};
-use annals_projectors::sinks::SqliteStore;
+use annals_projectors::sinks::{SqliteStore, Store};
 use annals_schemas::contexts;
 use anyhow::{Context as _, ensure};
 use serde_json::json;
@@ -129,7 +129,7 @@ async fn start(log: Log, directory: PathBuf, seed: u64) -> anyhow::Result<Starte
     engine.handle().settled().await;
     let definitions = annals_projectors::definitions();
     let stored = definitions.iter().map(annals_projectors::Definition::stored).collect();
-    let store = SqliteStore::open(&directory, stored, log.id()).await?;
+    let store = Store::from(SqliteStore::open(&directory, stored, log.id()).await?);
     let read_models = Arc::new(ReadModels::start(Arc::clone(&log), Arc::new(store.clone())).await?);
     let key = SigningKey::open_or_create(&directory.join("signing.key"))?;
     let actor = Actor::User(UserId(commands::id(seed, u64::MAX / 2)));
