@@ -5,6 +5,7 @@
 //! and everything that was told to clients ([`history`]) is held against the log ([`recorded`]) and the read models.
 
 pub mod bed;
+pub mod bugs;
 pub mod check;
 pub mod clients;
 pub mod drills;

@@ -22,3 +22,7 @@ pub const POLL_MS: u64 = 5;
 pub const STDERR_LINES_SHOWN: usize = 40;
 /// Violations that are shown of one run; all are counted.
 pub const VIOLATIONS_SHOWN: usize = 10;
+/// How long a drill waits for what comes only with the mistake that it is for, milliseconds.
+pub const GRACE_MS: u64 = 400;
+/// How long a client waits that has to be told something, however long it takes, milliseconds.
+pub const PATIENT_ATTEMPT_MS: u64 = 29_000;

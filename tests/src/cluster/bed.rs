@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use annals_engine::log::EventLog;
+use annals_engine::log::{EventLog, Owner};
 use annals_engine::sink::GenerationStore as _;
-use annals_model::ids::{Actor, AggregateId, Scope, TenantId, WorkspaceId};
+use annals_model::ids::{Actor, AggregateId, Partition, Scope, TenantId, WorkspaceId};
+use annals_model::position::ContextPartition;
 use annals_projectors::deployment::{Access, Deployment, Place as DeploymentPlace};
 use annals_projectors::sinks::Store;
+use annals_schemas::contexts::PORTFOLIO;
 use anyhow::{Context as _, ensure};
 use serde_json::json;
 use tokio::sync::watch;
@@ -24,6 +26,7 @@ use super::faults::Schedule;
 use super::history::{History, Outcome};
 use super::workload::{Command, Place, Workload};
 use super::world::{PARTITIONS, World};
+use crate::limits;
 
 const TENANTS: u128 = 2;
 const WORKSPACES: u16 = 6;
@@ -40,6 +43,8 @@ pub struct Bed {
     phase: watch::Sender<Phase>,
     history: History,
     runs: u64,
+    brokers: String,
+    prefix: String,
 }
 
 /// What a run came to.
@@ -84,7 +89,17 @@ impl Bed {
             acknowledged: Arc::default(),
         };
         let places = places(&tenants);
-        let mut bed = Self { log, store, places, around, phase, history: History::default(), runs: 0 };
+        let mut bed = Self {
+            log,
+            store,
+            places,
+            around,
+            phase,
+            history: History::default(),
+            runs: 0,
+            brokers: world.brokers(),
+            prefix: world.prefix(),
+        };
         bed.open_workspaces().await?;
         Ok(bed)
     }
@@ -122,6 +137,28 @@ impl Bed {
     /// The log.
     pub fn log(&self) -> &Arc<dyn EventLog> {
         &self.log
+    }
+
+    /// Addresses of the brokers that have the log.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// First part of its topics' names.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Claims the partition of a place, as an heir would, and does nothing with it.
+    pub async fn claim(&self, place: &Place) -> anyhow::Result<()> {
+        let at = ContextPartition { context: PORTFOLIO, partition: Partition(Self::partition(place)) };
+        self.log.claim(at, Owner { id: "drill".into(), address: String::new() }).await?;
+        Ok(())
+    }
+
+    /// A client that waits for one answer as long as any server works on it.
+    pub fn patient_client(&self, seed: u64) -> Client {
+        Client::with_patience(seed, self.around.clone(), limits::PATIENT_ATTEMPT_MS)
     }
 
     /// A client of its own, whose history is handed to [`Self::take`].

@@ -17,6 +17,7 @@ use super::history::{Acknowledged, Attempt, History, Moment, Outcome, Shown, Sig
 use super::workload::{Command, Step, Workload};
 use crate::limits;
 
+use self::wire::Wire;
 pub use self::wire::{Asked, Told};
 
 /// What all clients share.
@@ -48,7 +49,7 @@ pub enum Phase {
 /// One client, over all runs of a log: it remembers what it sent.
 #[derive(Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    http: Wire,
     random: StdRng,
     around: Surroundings,
     history: History,
@@ -72,13 +73,18 @@ pub struct Seen {
 impl Client {
     /// A client that makes its own choices (which node, how long a pause) by this seed.
     pub fn new(seed: u64, around: Surroundings) -> Self {
+        Self::with_patience(seed, around, limits::ATTEMPT_MS)
+    }
+
+    /// The same, with another time for each try.
+    pub fn with_patience(seed: u64, around: Surroundings, attempt_ms: u64) -> Self {
         let http = reqwest::Client::builder()
-            .timeout(Duration::from_millis(limits::ATTEMPT_MS + limits::ATTEMPT_GRACE_MS))
+            .timeout(Duration::from_millis(attempt_ms + limits::ATTEMPT_GRACE_MS))
             .connect_timeout(Duration::from_millis(limits::ATTEMPT_GRACE_MS))
             .build()
             .unwrap_or_default();
         Self {
-            http,
+            http: Wire { http, attempt_ms },
             random: StdRng::seed_from_u64(seed),
             around,
             history: History::default(),
@@ -182,7 +188,7 @@ impl Client {
 
     async fn attempt_through(&mut self, node: &str, command: &Command, asked: &Asked) -> Option<Outcome> {
         let began = self.now();
-        let told = wire::send(&self.http, node, &self.around.tokens[&command.tenant], asked, self.around.log).await;
+        let told = self.http.send(node, &self.around.tokens[&command.tenant], asked, self.around.log).await;
         let span = Span { began, ended: self.now() };
         let outcome = match told {
             Told::Nothing => return None,
@@ -256,7 +262,7 @@ impl Client {
         loop {
             if let Some(node) = self.node() {
                 let began = self.now();
-                let got = wire::get(&self.http, &node, &self.around.tokens[&tenant], path, token).await;
+                let got = self.http.get(&node, &self.around.tokens[&tenant], path, token).await;
                 let span = Span { began, ended: self.now() };
                 match got {
                     wire::Got::Found(body) => match understand(Some(&body)) {

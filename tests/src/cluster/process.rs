@@ -58,6 +58,11 @@ impl Process {
         self.child.is_some()
     }
 
+    /// True while this is its process id.
+    pub fn pid_is(&self, pid: u32) -> bool {
+        self.child.as_ref().is_some_and(|child| child.id() == pid)
+    }
+
     /// Starts it, without waiting until it is ready.
     pub fn start(&mut self) -> anyhow::Result<()> {
         ensure!(self.child.is_none(), "{} runs already", self.name);

@@ -1,6 +1,7 @@
 //! A whole cluster on this machine: brokers, a database, nodes and projectors as processes of their own. All of it ends
 //! when it is dropped.
 
+mod points;
 mod strikes;
 
 use std::fs;
@@ -168,6 +169,17 @@ impl World {
     /// How many of what there is.
     pub fn shape(&self) -> Shape {
         self.shape
+    }
+
+    /// Where the brokers are reached.
+    pub fn brokers(&self) -> String {
+        self.kafka.addresses()
+    }
+
+    /// Starts what was killed.
+    pub fn start_killed(&mut self) -> anyhow::Result<()> {
+        let all = self.nodes.iter_mut().chain(&mut self.projectors);
+        all.filter(|process| !process.is_started()).try_for_each(Process::start)
     }
 
     /// Where nodes listen, as it changes.

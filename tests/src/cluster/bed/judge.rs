@@ -79,7 +79,11 @@ impl Bed {
         let model = model.context("this build carries what it wrote")?;
         let (log, control) = (Arc::clone(&self.log), Control::default());
         let verified = verify_rows(log, &self.store, model, generation, FoldOptions::default(), &control).await;
-        Ok(match verified? {
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(error) => return Ok(Some(format!("{generation} cannot be verified: {error}"))),
+        };
+        Ok(match verified {
             VerifyOutcome::Equal { .. } => None,
             VerifyOutcome::Diverges { diverging, first, .. } => {
                 Some(format!("{generation}: {diverging} rows differ, the first: {:?}", first.first()))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use annals_model::envelope::Fingerprint;
 
 use super::{Commit, Index, Rule, Violation, broken};
-use crate::cluster::history::{Acknowledged, Attempt, History, Outcome};
+use crate::cluster::history::{Acknowledged, Attempt, History, Moment, Outcome};
 
 pub(super) fn check(history: &History, index: &Index, found: &mut Vec<Violation>) {
     for attempt in &history.attempts {
@@ -15,6 +15,7 @@ pub(super) fn check(history: &History, index: &Index, found: &mut Vec<Violation>
         }
     }
     check_equal(history, found);
+    check_not_taken_back(history, found);
     check_refusals(history, index, found);
     let asked: BTreeSet<_> = history.attempts.iter().map(|attempt| &attempt.request).collect();
     for request in index.commits.keys().filter(|request| !asked.contains(request)) {
@@ -62,6 +63,23 @@ fn check_equal(history: &History, found: &mut Vec<Violation>) {
         }
         if earlier.body != attempt.body {
             broken(found, Rule::AnswersAreEqual, format!("{} was accepted for two commands", attempt.request));
+        }
+    }
+}
+
+/// What was acknowledged is never refused afterwards.
+fn check_not_taken_back(history: &History, found: &mut Vec<Violation>) {
+    let mut told: BTreeMap<(&Arc<str>, [u8; 16]), Moment> = BTreeMap::new();
+    for attempt in &history.attempts {
+        if matches!(attempt.outcome, Outcome::Acknowledged(_)) {
+            let first = told.entry((&attempt.request, attempt.body.0)).or_insert(attempt.span.ended);
+            *first = (*first).min(attempt.span.ended);
+        }
+    }
+    for attempt in &history.attempts {
+        let Outcome::Refused { code, .. } = &attempt.outcome else { continue };
+        if told.get(&(&attempt.request, attempt.body.0)).is_some_and(|told| *told < attempt.span.began) {
+            broken(found, Rule::AnswersAreEqual, format!("{} was acknowledged, then refused: {code}", attempt.request));
         }
     }
 }

@@ -163,6 +163,14 @@ fn a_repetition_that_was_answered_otherwise_is_found() {
 }
 
 #[test]
+fn an_acknowledgement_that_is_taken_back_is_found() {
+    let taken_back = |began| found(|history, _| history.attempts.push(attempt("a", 1, span(began, 99), refused(None))));
+    assert_eq!(taken_back(90), vec![Rule::AnswersAreEqual]);
+    // Two tries at a time: the refused one was decided first.
+    assert_eq!(taken_back(5), vec![]);
+}
+
+#[test]
 fn a_refused_command_that_was_written_is_found() {
     for outcome in [refused(None), Outcome::NotWritten { code: "aborted".into() }] {
         let found = found(|history, log| {

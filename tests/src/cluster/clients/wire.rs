@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use crate::cluster::history::{Acknowledged, Outcome};
 use crate::cluster::workload::Command;
-use crate::limits;
 
 /// Answers that say that nothing was written and that the command may be sent again.
 const NOT_WRITTEN: [&str; 4] = ["overloaded", "aborted", "not-owner", "partition-stopped"];
@@ -61,41 +60,6 @@ pub enum Told {
     Odd(String),
 }
 
-/// Sends a command once.
-pub(super) async fn send(http: &Client, node: &str, token: &str, asked: &Asked, log: LogId) -> Told {
-    let sent = http
-        .post(format!("{node}{}", asked.path))
-        .bearer_auth(token)
-        .header("x-request-timeout", format!("{}ms", limits::ATTEMPT_MS))
-        .json(&asked.body)
-        .send();
-    let response = match sent.await {
-        Ok(response) => response,
-        Err(error) if error.is_connect() => return Told::Nothing,
-        Err(_) => return Told::Outcome(Outcome::Open),
-    };
-    let (status, body) = match read(response).await {
-        Some(answer) => answer,
-        None => return Told::Outcome(Outcome::Open),
-    };
-    if status.is_success() {
-        return match acknowledged(&body, log) {
-            Some(answer) => Told::Outcome(Outcome::Acknowledged(answer)),
-            None => Told::Odd(format!("{status}, which cannot be understood: {body}")),
-        };
-    }
-    match code(&body) {
-        Some(code) if status == StatusCode::SERVICE_UNAVAILABLE => match NOT_WRITTEN.contains(&code) {
-            true => Told::Outcome(Outcome::NotWritten { code: code.to_owned() }),
-            false => Told::Outcome(Outcome::Open),
-        },
-        Some(code) if REFUSED.contains(&code) => {
-            Told::Outcome(Outcome::Refused { code: code.to_owned(), seen: body["actual_version"].as_u64() })
-        }
-        _ => Told::Odd(format!("{status}: {body}")),
-    }
-}
-
 /// What a question came to.
 pub(super) enum Got {
     /// 200.
@@ -108,22 +72,69 @@ pub(super) enum Got {
     Odd(String),
 }
 
-/// Asks once.
-pub(super) async fn get(http: &Client, node: &str, bearer: &str, path: &str, token: Option<&str>) -> Got {
-    let mut request = http
-        .get(format!("{node}{path}"))
-        .bearer_auth(bearer)
-        .header("x-request-timeout", format!("{}ms", limits::ATTEMPT_MS));
-    if let Some(token) = token {
-        request = request.header("consistency-token", token);
+/// A way to the nodes.
+#[derive(Clone, Debug)]
+pub(super) struct Wire {
+    pub(super) http: Client,
+    /// How long a server may work on one try.
+    pub(super) attempt_ms: u64,
+}
+
+impl Wire {
+    /// Sends a command once.
+    pub(super) async fn send(&self, node: &str, token: &str, asked: &Asked, log: LogId) -> Told {
+        let sent = self
+            .http
+            .post(format!("{node}{}", asked.path))
+            .bearer_auth(token)
+            .header("x-request-timeout", format!("{}ms", self.attempt_ms))
+            .json(&asked.body)
+            .send();
+        let response = match sent.await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => return Told::Nothing,
+            Err(_) => return Told::Outcome(Outcome::Open),
+        };
+        let (status, body) = match read(response).await {
+            Some(answer) => answer,
+            None => return Told::Outcome(Outcome::Open),
+        };
+        if status.is_success() {
+            return match acknowledged(&body, log) {
+                Some(answer) => Told::Outcome(Outcome::Acknowledged(answer)),
+                None => Told::Odd(format!("{status}, which cannot be understood: {body}")),
+            };
+        }
+        match code(&body) {
+            Some(code) if status == StatusCode::SERVICE_UNAVAILABLE => match NOT_WRITTEN.contains(&code) {
+                true => Told::Outcome(Outcome::NotWritten { code: code.to_owned() }),
+                false => Told::Outcome(Outcome::Open),
+            },
+            Some(code) if REFUSED.contains(&code) => {
+                Told::Outcome(Outcome::Refused { code: code.to_owned(), seen: body["actual_version"].as_u64() })
+            }
+            _ => Told::Odd(format!("{status}: {body}")),
+        }
     }
-    let Ok(response) = request.send().await else { return Got::Later };
-    let Some((status, body)) = read(response).await else { return Got::Later };
-    match (status, code(&body)) {
-        (status, _) if status.is_success() => Got::Found(body),
-        (StatusCode::SERVICE_UNAVAILABLE, Some(_)) => Got::Later,
-        (_, Some("not-found")) => Got::Missing,
-        _ => Got::Odd(format!("{status}: {body}")),
+
+    /// Asks once.
+    pub(super) async fn get(&self, node: &str, bearer: &str, path: &str, token: Option<&str>) -> Got {
+        let mut request = self
+            .http
+            .get(format!("{node}{path}"))
+            .bearer_auth(bearer)
+            .header("x-request-timeout", format!("{}ms", self.attempt_ms));
+        if let Some(token) = token {
+            request = request.header("consistency-token", token);
+        }
+        let Ok(response) = request.send().await else { return Got::Later };
+        let Some((status, body)) = read(response).await else { return Got::Later };
+        match (status, code(&body)) {
+            (status, _) if status.is_success() => Got::Found(body),
+            (StatusCode::SERVICE_UNAVAILABLE, Some(_)) => Got::Later,
+            (_, Some("not-found")) => Got::Missing,
+            _ => Got::Odd(format!("{status}: {body}")),
+        }
     }
 }
 

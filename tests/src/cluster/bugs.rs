@@ -1,0 +1,290 @@
+//! Is the judgement over a cluster worth anything? One drill per mistake on purpose: it lets a fault fall into the very
+//! step that the mistake breaks. With the mistake the judgement finds a broken promise; without it, the same drill is
+//! harmless.
+
+use std::time::Duration;
+
+use annals_engine::seeded::{Point, SeededBug};
+use annals_model::ids::AggregateId;
+use anyhow::{Context as _, bail, ensure};
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::bed::Bed;
+use super::check::Rule;
+use super::clients::Seen;
+use super::drills::{owners, registration};
+use super::history::Outcome;
+use super::workload::{Command, Place};
+use super::world::World;
+use crate::limits;
+
+mod forged;
+
+/// Rules that a mistake must be found to break, one of them at least.
+pub fn breaks(bug: SeededBug) -> &'static [Rule] {
+    match bug {
+        SeededBug::AnswerBeforeCommit | SeededBug::CommitOutcomeIgnored => &[Rule::AcknowledgedIsInTheLog],
+        SeededBug::NoLedger => &[Rule::AcceptedOnce],
+        SeededBug::CheckpointOutsideTransaction => &[Rule::RowsAreTheFold],
+        SeededBug::StableOffsetInsteadOfBarrier => &[Rule::AcceptedOnce, Rule::OrdinalsAreContiguous],
+        SeededBug::RetryUnknownWithoutReading => &[Rule::AcceptedOnce],
+        SeededBug::ClaimEpochUnchecked => &[Rule::RowsAreTheFold, Rule::ReadModelsCatchUp, Rule::OrdinalsAreContiguous],
+        SeededBug::OneClaimInsteadOfTwo | SeededBug::MembershipInsteadOfFence => &[Rule::NoZombieWrites],
+    }
+}
+
+/// Rules that its drill breaks by itself, mistake or not.
+pub fn broken_anyway(bug: SeededBug) -> &'static [Rule] {
+    match bug {
+        // A record of an older claim is put into the log by force.
+        SeededBug::ClaimEpochUnchecked => &[Rule::NoZombieWrites, Rule::LogIsSound],
+        SeededBug::AnswerBeforeCommit
+        | SeededBug::NoLedger
+        | SeededBug::CheckpointOutsideTransaction
+        | SeededBug::CommitOutcomeIgnored
+        | SeededBug::StableOffsetInsteadOfBarrier
+        | SeededBug::RetryUnknownWithoutReading
+        | SeededBug::OneClaimInsteadOfTwo
+        | SeededBug::MembershipInsteadOfFence => &[],
+    }
+}
+
+/// Runs the drill of a mistake; `round` makes its ids no other drill's.
+pub async fn drill(bug: SeededBug, world: &mut World, bed: &mut Bed, round: usize) -> anyhow::Result<()> {
+    let mut drill = Drill { world, bed, label: format!("{}-{round}", bug.name()) };
+    match bug {
+        SeededBug::AnswerBeforeCommit => drill.a_process_is_killed_between_produce_and_commit().await,
+        SeededBug::NoLedger => drill.a_command_is_sent_twice().await,
+        SeededBug::CheckpointOutsideTransaction => drill.a_projector_is_killed_between_rows_and_commit().await,
+        SeededBug::CommitOutcomeIgnored => drill.a_transaction_is_fenced_between_produce_and_commit().await,
+        SeededBug::StableOffsetInsteadOfBarrier => drill.an_owner_commits_while_its_heir_begins_to_claim().await,
+        SeededBug::RetryUnknownWithoutReading => drill.the_answer_to_a_commit_is_lost().await,
+        SeededBug::ClaimEpochUnchecked => drill.a_record_of_an_older_claim_is_forged().await,
+        SeededBug::OneClaimInsteadOfTwo | SeededBug::MembershipInsteadOfFence => {
+            drill.an_owner_wakes_up_behind_its_heir().await
+        }
+    }
+}
+
+struct Drill<'a> {
+    world: &'a mut World,
+    bed: &'a mut Bed,
+    label: String,
+}
+
+impl Drill<'_> {
+    /// What was acknowledged while its transaction was open is lost with the process.
+    async fn a_process_is_killed_between_produce_and_commit(&mut self) -> anyhow::Result<()> {
+        let (node, place) = self.an_owner().await?;
+        self.world.hold(Point::Produced)?;
+        let sent = self.send_to(node, registration(&place, &self.label)).await?;
+        self.world.wait_until_reached(Point::Produced).await?;
+        // With the mistake the answer is on its way.
+        let _ = tokio::time::timeout(Duration::from_millis(limits::GRACE_MS), settled(&sent)).await;
+        self.world.node(node).kill()?;
+        self.world.release(Point::Produced)?;
+        self.world.look();
+        self.bring_home(sent).await?;
+        self.heal()?;
+        self.accepted(&place, "after").await
+    }
+
+    /// The second time it is not decided again.
+    async fn a_command_is_sent_twice(&mut self) -> anyhow::Result<()> {
+        let place = self.bed.places()[0].clone();
+        let register = registration(&place, &self.label);
+        let assess = assessment(&register, &format!("{}-assess", self.label));
+        let mut client = self.bed.client(1);
+        for command in [register, assess.clone(), assess] {
+            let outcome = client.send(command, None).await;
+            ensure!(matches!(outcome, Some(Outcome::Acknowledged(_))), "answered {outcome:?}");
+        }
+        self.bed.take(client.into_seen());
+        Ok(())
+    }
+
+    /// Rows and checkpoint are both there afterwards, or neither.
+    async fn a_projector_is_killed_between_rows_and_commit(&mut self) -> anyhow::Result<()> {
+        let place = self.bed.places()[0].clone();
+        self.accepted(&place, "before").await?;
+        self.world.hold(Point::RowsWritten)?;
+        self.accepted(&place, "held").await?;
+        let pid = self.world.wait_until_reached(Point::RowsWritten).await?;
+        let held = (0..self.world.shape().projectors).find(|number| self.world.projector(*number).pid_is(pid));
+        let held = held.context("a projector is held")?;
+        self.world.projector(held).kill()?;
+        self.world.release(Point::RowsWritten)?;
+        self.heal()
+    }
+
+    /// A commit that the brokers refuse was not made.
+    async fn a_transaction_is_fenced_between_produce_and_commit(&mut self) -> anyhow::Result<()> {
+        let (node, place) = self.an_owner().await?;
+        self.world.hold(Point::Produced)?;
+        let sent = self.send_to(node, registration(&place, &self.label)).await?;
+        self.world.wait_until_reached(Point::Produced).await?;
+        self.world.node(node).pause()?;
+        self.world.release(Point::Produced)?;
+        // Fences the open transaction, as any heir would.
+        self.bed.claim(&place).await?;
+        self.world.node(node).resume()?;
+        self.bring_home(sent).await?;
+        self.accepted(&place, "after").await
+    }
+
+    /// What was acknowledged before the heir had fenced the owner is known to the heir.
+    async fn an_owner_commits_while_its_heir_begins_to_claim(&mut self) -> anyhow::Result<()> {
+        let (node, place) = self.an_owner().await?;
+        let register = registration(&place, &self.label);
+        let assess = assessment(&register, &format!("{}-assess", self.label));
+        self.accept(register).await?;
+        self.world.hold(Point::Produced)?;
+        let sent = self.send_to(node, assess.clone()).await?;
+        self.world.wait_until_reached(Point::Produced).await?;
+        self.world.hold(Point::ClaimBegins)?;
+        self.world.node(node).pause()?;
+        self.world.hide(node);
+        self.world.wait_until_reached(Point::ClaimBegins).await?;
+        // The owner wakes up, commits, and answers.
+        self.world.release(Point::Produced)?;
+        self.world.node(node).resume()?;
+        let answered = self.bring_home(sent).await?;
+        ensure!(answered, "the owner was put out before it could commit: its transaction was open for too long");
+        self.world.release(Point::ClaimBegins)?;
+        // Accepted already, and the heir must know.
+        let mut client = self.bed.client(2);
+        let deadline = tokio::time::Instant::now() + Duration::from_millis(limits::SETTLE_MS_MAX);
+        loop {
+            let owned = owners(self.bed, self.world).await?;
+            if owned.get(&Bed::partition(&place)).is_some_and(|heir| *heir != node) {
+                break;
+            }
+            ensure!(tokio::time::Instant::now() < deadline, "nobody took over from node {node}: {owned:?}");
+            tokio::time::sleep(Duration::from_millis(limits::POLL_MS)).await;
+        }
+        client.send(assess, None).await;
+        self.bed.take(client.into_seen());
+        self.world.look();
+        Ok(())
+    }
+
+    /// What was committed is found there, and not written again.
+    async fn the_answer_to_a_commit_is_lost(&mut self) -> anyhow::Result<()> {
+        let place = self.bed.places()[0].clone();
+        self.accepted(&place, "before").await?;
+        self.world.lose(Point::Committed)?;
+        self.accepted(&place, "lost").await?;
+        ensure!(self.world.is_lost(Point::Committed), "no commit came by whose answer could be lost");
+        self.accepted(&place, "after").await
+    }
+
+    /// No reader takes it for history.
+    async fn a_record_of_an_older_claim_is_forged(&mut self) -> anyhow::Result<()> {
+        let (_, place) = self.an_owner().await?;
+        self.accepted(&place, "before").await?;
+        // The claim before it becomes the older one.
+        self.bed.claim(&place).await?;
+        forged::put(self.bed, &place).await?;
+        self.accepted(&place, "after").await
+    }
+
+    /// What it was sent while it stood still is refused, or decided by the heir.
+    async fn an_owner_wakes_up_behind_its_heir(&mut self) -> anyhow::Result<()> {
+        let (node, _) = self.an_owner().await?;
+        let owned = owners(self.bed, self.world).await?;
+        let places = self.bed.places().iter().filter(|place| owned.get(&Bed::partition(place)) == Some(&node));
+        let mut places: Vec<_> = places.cloned().collect();
+        places.dedup_by_key(|place| Bed::partition(place));
+        for (number, place) in places.iter().enumerate() {
+            // One append since the claim: of two producers that take turns, the next is the one that was claimed last.
+            let command = registration(place, &format!("{}-first-{number}", self.label));
+            self.accept(command).await?;
+        }
+        self.world.node(node).pause()?;
+        let mut late = Vec::new();
+        for (number, place) in places.iter().enumerate() {
+            let command = registration(place, &format!("{}-late-{number}", self.label));
+            late.push(self.send_to(node, command).await?);
+        }
+        self.world.hide(node);
+        for place in &places {
+            self.accepted(place, "heir").await?;
+        }
+        self.world.node(node).resume()?;
+        for sent in late {
+            self.bring_home(sent).await?;
+        }
+        self.world.look();
+        Ok(())
+    }
+
+    /// A node, and a place in a partition that it owns.
+    async fn an_owner(&self) -> anyhow::Result<(usize, Place)> {
+        let deadline = tokio::time::Instant::now() + Duration::from_millis(limits::SETTLE_MS_MAX);
+        loop {
+            let owned = owners(self.bed, self.world).await?;
+            let places = self.bed.places().iter();
+            let found = places.filter_map(|place| Some((*owned.get(&Bed::partition(place))?, place.clone()))).next();
+            if let Some(found) = found {
+                return Ok(found);
+            }
+            ensure!(tokio::time::Instant::now() < deadline, "nobody owns anything: {owned:?}");
+            tokio::time::sleep(Duration::from_millis(limits::POLL_MS)).await;
+        }
+    }
+
+    /// Sends a command to this node alone, once, and waits for its answer as long as it takes.
+    async fn send_to(&self, node: usize, command: Command) -> anyhow::Result<JoinHandle<(bool, Seen)>> {
+        let url = self.world.addresses().borrow()[node].clone().context("the node is ready")?;
+        let mut client = self.bed.patient_client(node as u64);
+        Ok(tokio::spawn(async move {
+            let outcome = client.send_once_to(&url, &command).await;
+            (matches!(outcome, Some(Outcome::Acknowledged(_))), client.into_seen())
+        }))
+    }
+
+    /// Adds what a client was told; true if it was an acknowledgement.
+    async fn bring_home(&mut self, sent: JoinHandle<(bool, Seen)>) -> anyhow::Result<bool> {
+        let (acknowledged, seen) = sent.await?;
+        self.bed.take(seen);
+        Ok(acknowledged)
+    }
+
+    /// Registers one more application here, through any node.
+    async fn accepted(&mut self, place: &Place, when: &str) -> anyhow::Result<()> {
+        self.accept(registration(place, &format!("{}-{when}-{}", self.label, place.workspace))).await
+    }
+
+    async fn accept(&mut self, command: Command) -> anyhow::Result<()> {
+        let mut client = self.bed.client(3);
+        let request = command.request.clone();
+        let outcome = client.send(command, None).await;
+        self.bed.take(client.into_seen());
+        match outcome {
+            Some(Outcome::Acknowledged(_)) => Ok(()),
+            other => bail!("{request} was answered {other:?}"),
+        }
+    }
+
+    fn heal(&mut self) -> anyhow::Result<()> {
+        tokio::task::block_in_place(|| self.world.start_killed().and_then(|()| self.world.heal()))
+    }
+}
+
+/// An assessment of a registered application: every one is an event, so that a repetition shows.
+fn assessment(of: &Command, request: &str) -> Command {
+    Command {
+        request: request.into(),
+        name: "portfolio.application.assess_risk",
+        aggregate: AggregateId(of.aggregate.0),
+        payload: json!({ "likelihood": 1, "impact": 1 }),
+        ..of.clone()
+    }
+}
+
+async fn settled(sent: &JoinHandle<(bool, Seen)>) {
+    while !sent.is_finished() {
+        tokio::time::sleep(Duration::from_millis(limits::POLL_MS)).await;
+    }
+}

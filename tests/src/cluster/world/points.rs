@@ -1,0 +1,55 @@
+//! Moments at which processes are held, so that a fault falls between two steps.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use annals_engine::seeded::Point;
+use anyhow::ensure;
+use tokio::time::Instant;
+
+use super::World;
+use crate::limits;
+
+impl World {
+    fn point(&self, point: Point, what: &str) -> PathBuf {
+        self.points().join(format!("{}.{what}", point.name()))
+    }
+
+    /// From now on whoever comes to this point waits there.
+    pub fn hold(&self, point: Point) -> anyhow::Result<()> {
+        let reached = self.point(point, "reached");
+        if reached.exists() {
+            fs::remove_file(reached)?;
+        }
+        Ok(fs::write(self.point(point, "hold"), [])?)
+    }
+
+    /// Whoever waits there goes on.
+    pub fn release(&self, point: Point) -> anyhow::Result<()> {
+        Ok(fs::remove_file(self.point(point, "hold"))?)
+    }
+
+    /// Waits until somebody waits there; its process id.
+    pub async fn wait_until_reached(&self, point: Point) -> anyhow::Result<u32> {
+        let deadline = Instant::now() + Duration::from_millis(limits::SETTLE_MS_MAX);
+        loop {
+            let written = fs::read_to_string(self.point(point, "reached")).unwrap_or_default();
+            if let Ok(pid) = written.parse() {
+                return Ok(pid);
+            }
+            ensure!(Instant::now() < deadline, "nobody comes to {}:\n{}", point.name(), self.last_lines());
+            tokio::time::sleep(Duration::from_millis(limits::POLL_MS)).await;
+        }
+    }
+
+    /// The next outcome at this point gets lost.
+    pub fn lose(&self, point: Point) -> anyhow::Result<()> {
+        Ok(fs::write(self.point(point, "lose"), [])?)
+    }
+
+    /// True once one was lost.
+    pub fn is_lost(&self, point: Point) -> bool {
+        !self.point(point, "lose").exists()
+    }
+}
