@@ -36,3 +36,28 @@ pub const READERS_PER_GENERATION_MAX: u32 = 8;
 pub const READER_WAIT_MS_MAX: u64 = 5_000;
 /// Connections to the registry in one process.
 pub const REGISTRY_CONNECTIONS_MAX: u32 = 2;
+
+/// Longest that a connection to PostgreSQL may take to open, milliseconds.
+pub const STORE_CONNECT_MS_MAX: u64 = 5_000;
+/// Longest that PostgreSQL may take for one step of a sink or of the registry, milliseconds. A step that takes longer is
+/// given up with its connection: whether it happened, the checkpoint tells.
+pub const STORE_ANSWER_MS_MAX: u64 = 10_000;
+/// Longest that a session may do nothing inside a transaction before PostgreSQL ends it, milliseconds: a process that was
+/// stopped there holds locks.
+pub const SINK_IDLE_MS_MAX: u64 = 5_000;
+/// The same for a view of a whole generation, which is written to disk page by page, milliseconds.
+pub const SNAPSHOT_IDLE_MS_MAX: u64 = 600_000;
+/// Most rows of one upsert, or keys of one select, in PostgreSQL.
+pub const SINK_BATCH_ROWS_MAX: usize = 16_384;
+/// Bytes of rows handed to COPY at once.
+pub const BULK_COPY_BYTES: usize = 256 << 10;
+/// Longest that PostgreSQL may take for one of these, milliseconds.
+pub const BULK_ANSWER_MS_MAX: u64 = 60_000;
+/// Longest that building keys and indexes may take, milliseconds.
+pub const BULK_FINISH_MS_MAX: u64 = 3_600_000;
+/// Memory for building one of them, MiB.
+pub const BULK_MAINTENANCE_MEMORY_MIB: u32 = 128;
+/// How long a builder waits for the lock of one that has just ended, milliseconds.
+pub const BUILD_LOCK_WAIT_MS_MAX: u64 = 1_000;
+/// Most connections to PostgreSQL that serve queries in one process; one more query waits.
+pub const POSTGRES_READERS_MAX: u32 = 16;

@@ -12,6 +12,7 @@ mod definition;
 mod error;
 mod execution;
 mod parameter;
+mod postgres;
 mod sqlite;
 mod statement;
 

@@ -1,5 +1,10 @@
-//! Where do read models keep their rows? In a relational store; here in SQLite, a file per generation.
+//! Where do read models keep their rows? In a relational store: in SQLite, a file per generation; or in PostgreSQL, a
+//! schema per generation.
 
+mod life;
+mod merge;
+pub(crate) mod postgres;
+mod shape;
 pub(crate) mod sqlite;
 mod store;
 
@@ -7,6 +12,7 @@ use std::sync::Arc;
 
 use annals_model::projection::ReadModel;
 
+pub use self::postgres::{OpenError, PostgresReaders, PostgresStore};
 pub use self::sqlite::SqliteStore;
 pub use self::store::{Readers, Store};
 

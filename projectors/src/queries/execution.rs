@@ -12,7 +12,7 @@ use super::catalogue::{QueryDescription, describe_all};
 use super::cursor::{CursorKey, Question};
 use super::definition::{Query, QueryScope};
 use super::error::QueryError;
-use super::{parameter, sqlite, statement};
+use super::{parameter, postgres, sqlite, statement};
 use crate::definition::{Definition, newest};
 use crate::limits;
 use crate::sinks::{Readers, Store};
@@ -111,10 +111,14 @@ impl Queries {
         };
         let scope = (request.tenant, workspace);
         // One row more than asked for tells whether there is a next page.
-        let statement = statement::build(query, definition.model.tables(), scope, &given, after, limit + 1);
+        let statement =
+            statement::build(query, live.readers.schema(), definition.model.tables(), scope, &given, after, limit + 1);
         let time_max = Duration::from_millis(limits::QUERY_TIME_MS_MAX);
         let read = match &live.readers {
             Readers::Sqlite(readers) => sqlite::read(readers, statement, query, &definition.model, time_max).await,
+            Readers::Postgres(readers) => {
+                postgres::read(readers, statement, query, &definition.model, request.tenant).await
+            }
         }
         .map_err(|error| failed(error, query, definition.model.name()))?;
         let page = self.page(question, read.rows, limit as usize)?;
@@ -192,7 +196,9 @@ fn limit(asked: Option<u32>) -> Result<u32, QueryError> {
 fn failed(error: sqlx::Error, query: &'static Query, read_model: &'static str) -> QueryError {
     let cause = error.to_string();
     match error {
-        error if sqlite::took_too_long(&error) => QueryError::TooMuchWork { query: query.name },
+        error if sqlite::took_too_long(&error) || postgres::took_too_long(&error) => {
+            QueryError::TooMuchWork { query: query.name }
+        }
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => QueryError::Damaged { read_model, cause },
         _ => QueryError::Unavailable { read_model, cause },
     }

@@ -2,22 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use annals_engine::sink::Checkpoints;
-use annals_model::projection::{Column, ColumnType, OwnedValue, ReadModel};
+use annals_model::projection::{Column, OwnedValue, ReadModel};
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use super::definition::{Query, column};
-use super::statement::Statement;
+use super::definition::Query;
+use super::statement::{Read, Statement, selected};
 use crate::limits;
 use crate::sinks::sqlite::{Parameters, stored_checkpoints, stored_value};
-
-/// What one transaction saw.
-#[derive(Debug)]
-pub(super) struct Read {
-    pub(super) rows: Vec<Vec<OwnedValue>>,
-    pub(super) position: Checkpoints,
-}
 
 pub(super) async fn read(
     readers: &SqlitePool,
@@ -56,12 +48,6 @@ async fn bound_work(connection: &mut SqliteConnection, until: Instant) -> Result
 pub(super) fn took_too_long(error: &sqlx::Error) -> bool {
     const SQLITE_INTERRUPT: &str = "9";
     error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(SQLITE_INTERRUPT))
-}
-
-/// The columns that a statement selects, in order.
-fn selected(query: &Query) -> Vec<Column> {
-    let gave_up = query.gave_up.map(|name| column(name, ColumnType::Bool));
-    query.columns.iter().chain(query.order).copied().chain(gave_up).collect()
 }
 
 fn values(row: &SqliteRow, selected: &[Column]) -> Result<Vec<OwnedValue>, sqlx::Error> {

@@ -13,14 +13,12 @@
 
 use std::fmt::Write as _;
 
+use annals_engine::sink::Checkpoints;
 use annals_model::ids::{TenantId, WorkspaceId};
-use annals_model::projection::{OwnedValue, TableKind, TableShape};
+use annals_model::projection::{Column, ColumnType, OwnedValue, TableKind, TableShape};
 
-use super::definition::{Bound, Query};
+use super::definition::{Bound, Query, column};
 use super::parameter::Given;
-
-/// Schema in which SQLite has a generation's tables.
-const SCHEMA: &str = "main";
 
 /// What every request may say besides the query's own parameters.
 const RESERVED: [&str; 3] = ["workspace_id", "limit", "cursor"];
@@ -40,9 +38,23 @@ impl Statement {
     }
 }
 
-/// The statement for the `rows` rows behind `after`.
+/// What one transaction saw.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) rows: Vec<Vec<OwnedValue>>,
+    pub(super) position: Checkpoints,
+}
+
+/// The columns that a statement selects, in order.
+pub(super) fn selected(query: &Query) -> Vec<Column> {
+    let gave_up = query.gave_up.map(|name| column(name, ColumnType::Bool));
+    query.columns.iter().chain(query.order).copied().chain(gave_up).collect()
+}
+
+/// The statement for the `rows` rows behind `after`, of the generation whose tables lie in `schema`.
 pub(super) fn build(
     query: &Query,
+    schema: &str,
     tables: &[TableShape],
     scope: (TenantId, WorkspaceId),
     given: &[Given],
@@ -53,7 +65,7 @@ pub(super) fn build(
         text: String::with_capacity(2_048),
         arguments: vec![OwnedValue::Uuid(scope.0.0), OwnedValue::Uuid(scope.1.0)],
     };
-    cover_tables(&mut statement.text, tables);
+    cover_tables(&mut statement.text, schema, tables);
     let text = with_arguments(&mut statement, query.rows, given);
     let order = names(query.order.iter().map(|column| column.name));
     let selected = query.columns.iter().chain(query.order).map(|column| column.name).chain(query.gave_up);
@@ -73,7 +85,7 @@ pub(super) fn build(
     statement
 }
 
-fn cover_tables(text: &mut String, tables: &[TableShape]) {
+fn cover_tables(text: &mut String, schema: &str, tables: &[TableShape]) {
     text.push_str("WITH RECURSIVE");
     for table in tables {
         let columns = names(["id"].into_iter().chain(table.columns.iter().map(|column| column.name)));
@@ -83,7 +95,7 @@ fn cover_tables(text: &mut String, tables: &[TableShape]) {
         };
         let _ = write!(
             text,
-            " {name} AS NOT MATERIALIZED (SELECT {columns} FROM {SCHEMA}.{name} \
+            " {name} AS NOT MATERIALIZED (SELECT {columns} FROM {schema}.{name} \
              WHERE tenant_id = $1 AND workspace_id = $2{living}),",
             name = table.name,
         );

@@ -12,13 +12,15 @@ use annals_model::projection::ReadModel;
 use sqlx::SqlitePool;
 use tokio::sync::watch;
 
-use super::SqliteStore;
+use super::{PostgresReaders, PostgresStore, SqliteStore};
 
 /// All generations of all read models of one deployment. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Store {
     /// Files below a data directory.
     Sqlite(SqliteStore),
+    /// Schemas of a database.
+    Postgres(PostgresStore),
 }
 
 /// Read-only connections to one generation's rows, for [`Queries`](crate::queries::Queries). Cheap to clone.
@@ -26,6 +28,18 @@ pub enum Store {
 pub enum Readers {
     /// To its file.
     Sqlite(SqlitePool),
+    /// To its schema.
+    Postgres(PostgresReaders),
+}
+
+impl Readers {
+    /// Where the generation's tables lie, as SQL names it.
+    pub(crate) fn schema(&self) -> &str {
+        match self {
+            Self::Sqlite(_) => "main",
+            Self::Postgres(readers) => &readers.schema,
+        }
+    }
 }
 
 impl Store {
@@ -33,6 +47,7 @@ impl Store {
     pub async fn readers(&self, generation: &Generation) -> Result<Readers, StoreError> {
         match self {
             Self::Sqlite(store) => store.readers(generation).await.map(Readers::Sqlite),
+            Self::Postgres(store) => store.readers(generation).await.map(Readers::Postgres),
         }
     }
 
@@ -40,12 +55,14 @@ impl Store {
     pub async fn checkpoints(&self, generation: &Generation) -> Result<Checkpoints, StoreError> {
         match self {
             Self::Sqlite(store) => store.checkpoints(generation).await,
+            Self::Postgres(store) => store.checkpoints(generation).await,
         }
     }
 
     fn inner(&self) -> &dyn GenerationStore {
         match self {
             Self::Sqlite(store) => store,
+            Self::Postgres(store) => store,
         }
     }
 }
@@ -53,6 +70,12 @@ impl Store {
 impl From<SqliteStore> for Store {
     fn from(store: SqliteStore) -> Self {
         Self::Sqlite(store)
+    }
+}
+
+impl From<PostgresStore> for Store {
+    fn from(store: PostgresStore) -> Self {
+        Self::Postgres(store)
     }
 }
 

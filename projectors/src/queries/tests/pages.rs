@@ -14,9 +14,17 @@ pub(super) async fn plan(definition: &Definition, generation: &Rows, request: &Q
     let given = parameter::parse(query, &request.parameters).unwrap();
     let scope = (request.tenant, request.workspace.unwrap());
     let after = query.order.iter().map(|_| OwnedValue::Null).collect();
-    let statement = statement::build(query, definition.model.tables(), scope, &given, Some(after), 51);
+    let statement = statement::build(
+        query,
+        generation.live.readers.schema(),
+        definition.model.tables(),
+        scope,
+        &given,
+        Some(after),
+        51,
+    );
     let text = format!("EXPLAIN QUERY PLAN {}", statement.text);
-    let Readers::Sqlite(readers) = &generation.live.readers;
+    let Readers::Sqlite(readers) = &generation.live.readers else { panic!("these are SQLite's") };
     let steps = sqlx::query(AssertSqlSafe(text)).fetch_all(readers).await.unwrap();
     steps.iter().map(|step| step.get::<String, _>("detail") + "\n").collect()
 }

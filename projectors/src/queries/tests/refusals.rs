@@ -169,7 +169,7 @@ async fn a_statement_that_does_not_end_is_ended_and_its_connection_serves_on() {
     // More often than there are connections.
     for _ in 0..2 * crate::limits::READERS_PER_GENERATION_MAX {
         let time_max = std::time::Duration::from_millis(5);
-        let Readers::Sqlite(readers) = &generation.live.readers;
+        let Readers::Sqlite(readers) = &generation.live.readers else { panic!("these are SQLite's") };
         let read = sqlite::read(readers, endless.clone(), query, &definition.model, time_max).await;
         let error = read.unwrap_err();
         assert!(sqlite::took_too_long(&error), "{error}");

@@ -1,7 +1,5 @@
 //! The fast way into a new generation: rows in key order without journal, index or sync, and everything else at the end.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
@@ -16,6 +14,8 @@ use super::values::Parameters;
 use super::writer::{Target, group_parameters, row_parameters};
 use super::{checkpoints, ddl, files};
 use crate::limits;
+use crate::sinks::merge::merged;
+use crate::sinks::shape;
 
 /// Inserts all rows of the shards, table by table, in key order.
 pub(super) async fn load(
@@ -68,24 +68,6 @@ async fn insert(
     sqlx::query_with(text, parameters.into_arguments()).execute(connection).await.map(|_| ())
 }
 
-/// All keys of one table with the shard that holds each, ascending.
-fn merged(shards: &[Tables], index: usize) -> Vec<(RowKey, usize)> {
-    let sorted: Vec<Vec<RowKey>> = shards.iter().map(|shard| shard.sorted_keys(index)).collect();
-    let mut all = Vec::with_capacity(sorted.iter().map(Vec::len).sum());
-    let mut heads: BinaryHeap<Reverse<(RowKey, usize, usize)>> = sorted
-        .iter()
-        .enumerate()
-        .filter_map(|(shard, keys)| keys.first().map(|key| Reverse((*key, shard, 0))))
-        .collect();
-    while let Some(Reverse((key, shard, place))) = heads.pop() {
-        all.push((key, shard));
-        if let Some(next) = sorted[shard].get(place + 1) {
-            heads.push(Reverse((*next, shard, place + 1)));
-        }
-    }
-    all
-}
-
 /// Rollups, indexes and checkpoints: the generation is complete.
 pub(super) async fn finish(
     connection: &mut SqliteConnection,
@@ -99,7 +81,7 @@ pub(super) async fn finish(
             .map_err(|error| target.error(table.shape.name, &error))?;
     }
     let error = |error: sqlx::Error| target.error("annals_checkpoints", &error);
-    ddl::run(connection, ddl::indexes(target.ddl).to_owned()).await.map_err(error)?;
+    ddl::run(connection, shape::indexes(target.ddl).to_owned()).await.map_err(error)?;
     ddl::put_statistics(connection).await.map_err(error)?;
     let mut transaction = connection.begin().await.map_err(error)?;
     for (at, checkpoint) in to.iter() {

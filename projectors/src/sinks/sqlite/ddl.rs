@@ -1,17 +1,12 @@
-//! The frozen DDL of one version of a read model, made SQLite's, and held against the definition by name.
+//! The frozen DDL of one version of a read model in SQLite: what is SQLite's own about it.
 
 use std::collections::BTreeMap;
 
-use annals_model::projection::{ColumnType, ReadModel, TableKind, TableShape};
+use annals_model::projection::ReadModel;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
-/// Where SQLite wants its table options.
-const TABLE_OPTIONS: &str = "/*table options*/";
-/// Everything below this line is built after a bulk load.
-const INDEXES: &str = "-- indexes";
-/// The sink's own tables.
-const OWN_PREFIX: &str = "annals_";
+use crate::sinks::shape::{self, Declared};
 
 /// What every generation holds besides its rows.
 pub(super) const OWN_TABLES: &str = "
@@ -23,23 +18,7 @@ pub(super) const OWN_TABLES: &str = "
 
 /// The statements that create the tables.
 pub(super) fn tables(ddl: &str) -> String {
-    split(ddl).0.replace(TABLE_OPTIONS, "WITHOUT ROWID")
-}
-
-/// The statements that create the indexes; may be empty.
-pub(super) fn indexes(ddl: &str) -> &str {
-    split(ddl).1
-}
-
-fn split(ddl: &str) -> (&str, &str) {
-    let mut start = 0;
-    for line in ddl.split_inclusive('\n') {
-        if line.trim() == INDEXES {
-            return (&ddl[..start], &ddl[start + line.len()..]);
-        }
-        start += line.len();
-    }
-    (ddl, "")
+    shape::tables(ddl, "WITHOUT ROWID")
 }
 
 /// Compares the tables of a database with a read model's definition; the first difference by name, if there is one.
@@ -52,28 +31,12 @@ pub(super) async fn difference(
     )
     .fetch_all(&mut *connection)
     .await?;
-    for shape in model.tables() {
-        if !names.iter().any(|name| name == shape.name) {
-            return Ok(Some(format!("table `{}` is missing in the DDL", shape.name)));
-        }
-        let found = columns(connection, shape.name).await?;
-        if let Some(difference) = column_difference(shape, &found) {
-            return Ok(Some(format!("table `{}`: {difference}", shape.name)));
-        }
+    let mut found = BTreeMap::new();
+    for name in names {
+        let columns = columns(connection, &name).await?;
+        found.insert(name, columns);
     }
-    let surplus = names
-        .iter()
-        .find(|name| !name.starts_with(OWN_PREFIX) && !model.tables().iter().any(|shape| shape.name == name.as_str()));
-    Ok(surplus.map(|name| format!("table `{name}` of the DDL is in no projection and no rollup")))
-}
-
-/// A column as the database declares it.
-#[derive(Debug, PartialEq, Eq)]
-struct Declared {
-    column_type: String,
-    nullable: bool,
-    /// Place in the primary key from 1; 0 for the others.
-    key: i64,
+    Ok(shape::difference(model, &found))
 }
 
 async fn columns(connection: &mut SqliteConnection, table: &str) -> Result<BTreeMap<String, Declared>, sqlx::Error> {
@@ -90,56 +53,6 @@ async fn columns(connection: &mut SqliteConnection, table: &str) -> Result<BTree
             ))
         })
         .collect()
-}
-
-fn column_difference(shape: &TableShape, found: &BTreeMap<String, Declared>) -> Option<String> {
-    let wanted = wanted_columns(shape);
-    for (name, declared) in &wanted {
-        match found.get(*name) {
-            None => return Some(format!("column `{name}` is missing in the DDL")),
-            Some(column) if column != declared => {
-                return Some(format!("column `{name}` is {}, the definition needs {}", show(column), show(declared)));
-            }
-            Some(_) => {}
-        }
-    }
-    found
-        .keys()
-        .find(|name| !wanted.contains_key(name.as_str()))
-        .map(|name| format!("column `{name}` of the DDL is not in the definition"))
-}
-
-fn wanted_columns(shape: &TableShape) -> BTreeMap<&str, Declared> {
-    let key = ["tenant_id", "workspace_id", "id"];
-    let mut wanted: BTreeMap<&str, Declared> = key
-        .into_iter()
-        .zip(1..)
-        .map(|(name, key)| (name, Declared { column_type: "uuid".to_owned(), nullable: false, key }))
-        .collect();
-    for column in &shape.columns {
-        let column_type = type_name(column.column_type).to_owned();
-        wanted.insert(column.name, Declared { column_type, nullable: column.nullable, key: 0 });
-    }
-    if matches!(shape.kind, TableKind::Rows(_)) {
-        wanted.insert("deleted", Declared { column_type: "boolean".to_owned(), nullable: false, key: 0 });
-    }
-    wanted
-}
-
-fn type_name(column_type: ColumnType) -> &'static str {
-    match column_type {
-        ColumnType::Bool => "boolean",
-        ColumnType::Int => "bigint",
-        ColumnType::Text => "text",
-        ColumnType::Uuid => "uuid",
-        ColumnType::Timestamp => "timestamptz",
-    }
-}
-
-fn show(column: &Declared) -> String {
-    let null = if column.nullable { "" } else { " NOT NULL" };
-    let key = if column.key == 0 { String::new() } else { format!(" (place {} in the primary key)", column.key) };
-    format!("{}{null}{key}", column.column_type)
 }
 
 /// Runs statements of the build's own text.

@@ -5,9 +5,11 @@ use annals_model::projection::ReadModel;
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
-use super::registry::{self, now, unavailable};
+use super::registry::{self, unavailable};
 use super::writer::Target;
 use super::{Inner, MAIN, checkpoints, connect, ddl};
+use crate::sinks::life::{allow, begun, now};
+use crate::sinks::shape;
 
 impl Inner {
     /// The live generation and whether it was created just now.
@@ -68,7 +70,7 @@ impl Inner {
             (checkpoints::fact::GENERATION, &id),
         ];
         if generation.state != GenerationState::Building {
-            ddl::run(&mut transaction, ddl::indexes(target.ddl).to_owned()).await.map_err(error)?;
+            ddl::run(&mut transaction, shape::indexes(target.ddl).to_owned()).await.map_err(error)?;
             ddl::put_statistics(&mut transaction).await.map_err(error)?;
             facts.push((checkpoints::fact::LOADED, "yes"));
         }
@@ -128,38 +130,6 @@ impl Inner {
         transaction.commit().await.map_err(unavailable)?;
         self.files.remove(read_model, id).map_err(unavailable)
     }
-}
-
-fn begun(model: &ReadModel, id: GenerationId, reason: &str) -> Generation {
-    Generation {
-        read_model: model.name().to_owned(),
-        version: model.version(),
-        id,
-        state: GenerationState::Building,
-        started_at: now(),
-        finished_at: None,
-        retired_at: None,
-        verified_digest: None,
-        reason: Some(reason.to_owned()),
-        failure: None,
-    }
-}
-
-/// Refuses a generation in any other state.
-pub(super) fn allow(
-    generation: &Generation,
-    states: &[GenerationState],
-    needs: &'static str,
-) -> Result<(), StoreError> {
-    if states.contains(&generation.state) {
-        return Ok(());
-    }
-    Err(StoreError::WrongState {
-        read_model: generation.read_model.clone(),
-        id: generation.id,
-        state: generation.state,
-        needs,
-    })
 }
 
 async fn check_shape(connection: &mut SqliteConnection, target: &Target) -> Result<(), SinkError> {

@@ -11,10 +11,10 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions as _, Connection as _, Transaction};
 use tokio::time::Instant;
 
-use super::generations::allow;
-use super::registry::{self, now, unavailable};
+use super::registry::{self, unavailable};
 use super::writer::Target;
 use super::{Inner, MAIN, Schema, checkpoints, connect};
+use crate::sinks::life::{allow, live_of, now};
 
 /// The live generation, attached to the registry's connection.
 const LIVE: Schema = Schema("live");
@@ -119,10 +119,6 @@ impl Inner {
             tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MS)).await;
         }
     }
-}
-
-fn live_of(generations: Vec<Generation>) -> Option<Generation> {
-    generations.into_iter().find(|generation| generation.state == GenerationState::Live)
 }
 
 /// Among the contexts that the target reads; `needed` holds no others.

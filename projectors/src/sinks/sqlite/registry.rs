@@ -1,7 +1,5 @@
 //! The registry: one small database that says which generations there are and which is live.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use annals_engine::sink::{Generation, GenerationId, GenerationState, StoreError};
 use annals_model::time::Timestamp;
 use sqlx::Row as _;
@@ -30,12 +28,6 @@ macro_rules! columns {
 /// The registry's own failures.
 pub(super) fn unavailable(error: impl ToString) -> StoreError {
     StoreError::Unavailable(error.to_string())
-}
-
-/// This moment, by this machine's clock.
-pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// All generations of a read model, oldest first.

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use annals_model::projection::{ReadModel, TableKind, TableShape};
 
 use crate::limits;
-
-const KEY: [&str; 3] = ["tenant_id", "workspace_id", "id"];
+use crate::sinks::shape::{KEY, all_columns, is_of_rows, joined, measures, quoted};
 
 /// The statements of all tables of a read model.
 #[derive(Debug)]
@@ -86,7 +85,7 @@ impl TableStatements {
             insert: each(&insert),
             write: each(&write),
             select: each(&select),
-            delete_empty: if is_rollup(shape) { each(&delete_empty) } else { Vec::new() },
+            delete_empty: if is_of_rows(shape) { Vec::new() } else { each(&delete_empty) },
             page_after: page(&format!(" WHERE ({}) > (?, ?, ?)", joined(&KEY))),
             page: page(""),
             shape: shape.clone(),
@@ -129,21 +128,6 @@ fn text_for(texts: &[Arc<str>], rows: usize) -> Arc<str> {
     texts[rows.ilog2() as usize].clone()
 }
 
-fn is_rollup(shape: &TableShape) -> bool {
-    matches!(shape.kind, TableKind::Rollup(_))
-}
-
-fn all_columns(shape: &TableShape) -> Vec<&'static str> {
-    let own = shape.columns.iter().map(|column| column.name);
-    let deleted = (!is_rollup(shape)).then_some("deleted");
-    KEY.into_iter().chain(own).chain(deleted).collect()
-}
-
-/// The sums of a rollup: every column behind the group's.
-fn measures(shape: &TableShape) -> impl Iterator<Item = &'static str> + '_ {
-    shape.columns[shape.columns.len() - shape.measures..].iter().map(|column| column.name)
-}
-
 fn conflict_assignments(shape: &TableShape) -> String {
     let assign = |name: &str| format!("{0} = excluded.{0}", quoted(name));
     let add = |name: &str| format!("{0} = {0} + excluded.{0}", quoted(name));
@@ -152,14 +136,6 @@ fn conflict_assignments(shape: &TableShape) -> String {
         TableKind::Rollup(_) => measures(shape).map(add).collect(),
     };
     list.join(", ")
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{name}\"")
-}
-
-fn joined(names: &[&str]) -> String {
-    names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
 }
 
 /// `(?, ?), (?, ?)`

@@ -1,0 +1,64 @@
+//! One read transaction on a generation's schema, bound to one tenant: the rows of a statement, and the position that
+//! they stand for.
+
+use annals_model::ids::TenantId;
+use annals_model::projection::{Column, OwnedValue, ReadModel};
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Connection as _};
+
+use super::definition::Query;
+use super::statement::{Read, Statement, selected};
+use crate::limits;
+use crate::sinks::PostgresReaders;
+use crate::sinks::postgres::access::TENANT_SETTING;
+use crate::sinks::postgres::checkpoints;
+use crate::sinks::postgres::connect::{sqlstate, within};
+use crate::sinks::postgres::values::{arguments, stored_value};
+
+pub(super) async fn read(
+    readers: &PostgresReaders,
+    statement: Statement,
+    query: &Query,
+    model: &ReadModel,
+    tenant: TenantId,
+) -> Result<Read, sqlx::Error> {
+    let mut connection = readers.pool.acquire().await?;
+    // PostgreSQL ends what runs too long by itself; this is for a server that answers nothing.
+    let reading = read_on(&mut connection, readers, statement, query, model, tenant);
+    let read = within(limits::STORE_ANSWER_MS_MAX, reading).await;
+    if read.as_ref().is_err_and(|error| error.as_database_error().is_none()) {
+        connection.close_on_drop();
+    }
+    read
+}
+
+async fn read_on(
+    connection: &mut PgConnection,
+    readers: &PostgresReaders,
+    statement: Statement,
+    query: &Query,
+    model: &ReadModel,
+    tenant: TenantId,
+) -> Result<Read, sqlx::Error> {
+    // One view of the database from the first read to the last, and of one tenant's rows alone, whatever the text says.
+    let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL {TENANT_SETTING} = '{tenant}'");
+    let mut transaction = connection.begin_with(AssertSqlSafe(begin)).await?;
+    let position = checkpoints::all(&mut transaction, &readers.schema, &model.contexts()).await?;
+    let arguments = arguments(statement.arguments.iter().map(OwnedValue::as_value))?;
+    let rows = sqlx::query_with(AssertSqlSafe(statement.text), arguments).fetch_all(&mut *transaction).await?;
+    transaction.rollback().await?;
+    let selected = selected(query);
+    let rows = rows.iter().map(|row| values(row, &selected)).collect::<Result<_, _>>()?;
+    Ok(Read { rows, position })
+}
+
+/// True if PostgreSQL ended a statement because of its time.
+pub(super) fn took_too_long(error: &sqlx::Error) -> bool {
+    const QUERY_CANCELED: &str = "57014";
+    sqlstate(error).as_deref() == Some(QUERY_CANCELED)
+}
+
+fn values(row: &PgRow, selected: &[Column]) -> Result<Vec<OwnedValue>, sqlx::Error> {
+    let value = |(index, column)| stored_value(row, index, column).map(|value| value.into_owned());
+    selected.iter().enumerate().map(value).collect()
+}

@@ -1,0 +1,176 @@
+//! A generation's life in registry and schema: created, finished, removed. Each is one transaction over both.
+
+use std::time::Duration;
+
+use annals_engine::sink::{BuildLock, CreateError, Generation, GenerationId, GenerationState, StoreError};
+use annals_model::projection::ReadModel;
+use sqlx::postgres::PgConnection;
+use sqlx::{Postgres, Transaction};
+use tokio::time::Instant;
+
+use super::access::{put_views, run};
+use super::checkpoints::{self, fact};
+use super::connect::{self, within};
+use super::registry::{self, unavailable};
+use super::{Inner, ddl};
+use crate::limits;
+use crate::sinks::life::{allow, begun, live_of, now};
+use crate::sinks::shape::quoted;
+
+/// Pause between two tries to get a builder's lock.
+const TRY_AGAIN_MS: u64 = 10;
+
+impl Inner {
+    /// The live generation and whether it was created just now.
+    pub(super) async fn ensure_live(&self, model: &ReadModel) -> Result<(Option<Generation>, bool), StoreError> {
+        // Without the registry's lock at first: that is all that a process does which may only read.
+        let generations = self.list(model.name()).await?;
+        if !generations.is_empty() {
+            return Ok((live_of(generations), false));
+        }
+        let mut transaction = registry::change(&self.registry).await?;
+        let generations = registry::list(&mut transaction, model.name()).await?;
+        if !generations.is_empty() {
+            return Ok((live_of(generations), false));
+        }
+        let id = registry::next_id(&mut transaction, model.name()).await?;
+        let mut generation = begun(model, id, "first start");
+        generation.state = GenerationState::Live;
+        generation.finished_at = Some(generation.started_at);
+        self.make_schema(&mut transaction, &generation).await?;
+        let schema = self.target(&generation)?.schema;
+        put_views(&mut transaction, model.name(), &schema, model.tables()).await.map_err(unavailable)?;
+        registry::put(&mut transaction, &generation).await?;
+        commit(transaction).await?;
+        Ok((Some(generation), true))
+    }
+
+    pub(super) async fn create(&self, model: &ReadModel, reason: &str) -> Result<(Generation, BuildLock), CreateError> {
+        // A connection of its own holds the lock: the server lets go of it when the connection ends, however it ends.
+        let mut holder = connect::connect(&self.address.registry()).await.map_err(unavailable)?;
+        let mut transaction = registry::change(&self.registry).await?;
+        let generations = registry::list(&mut transaction, model.name()).await?;
+        let left = generations.into_iter().find(|generation| generation.state == GenerationState::Building);
+        let id = match &left {
+            Some(left) => left.id,
+            None => registry::next_id(&mut transaction, model.name()).await?,
+        };
+        if !try_lock(&mut holder, model.name(), id).await? {
+            return Err(CreateError::AlreadyRunning { read_model: model.name().to_owned(), id });
+        }
+        let generation = begun(model, id, reason);
+        self.make_schema(&mut transaction, &generation).await?;
+        registry::put(&mut transaction, &generation).await?;
+        commit(transaction).await?;
+        Ok((generation, BuildLock::new(holder)))
+    }
+
+    /// A schema with the empty tables of the generation's version.
+    async fn make_schema(
+        &self,
+        transaction: &mut Transaction<'static, Postgres>,
+        generation: &Generation,
+    ) -> Result<(), StoreError> {
+        let target = self.target(generation)?;
+        let error = |error: sqlx::Error| StoreError::from(target.error("", &error));
+        let limit = limits::STORE_ANSWER_MS_MAX;
+        within(limit, ddl::make(transaction, &target)).await.map_err(error)?;
+        ddl::check(transaction, &target, ddl::Stage::Made).await?;
+        let filling = async {
+            ddl::order_by_bytes(transaction, &target).await?;
+            let facts = [
+                (fact::LOG_ID, self.log_id.to_string()),
+                (fact::READ_MODEL, generation.read_model.clone()),
+                (fact::VERSION, generation.version.to_string()),
+                (fact::GENERATION, generation.id.to_string()),
+                (fact::STARTED_AT, generation.started_at.0.to_string()),
+            ];
+            for (key, value) in &facts {
+                checkpoints::put_fact(transaction, &target.schema, key, value).await?;
+            }
+            if generation.state == GenerationState::Building {
+                return ddl::prepare_load(transaction, &target).await;
+            }
+            checkpoints::put_fact(transaction, &target.schema, fact::LOADED, "yes").await?;
+            ddl::finish(transaction, &target).await
+        };
+        within(limit, filling).await.map_err(error)
+    }
+
+    pub(super) async fn finish(
+        &self,
+        generation: &Generation,
+        outcome: Result<(), &str>,
+    ) -> Result<Generation, StoreError> {
+        let mut transaction = registry::change(&self.registry).await?;
+        let mut stored = registry::get(&mut transaction, &generation.read_model, generation.id).await?;
+        let needs = "the build that was begun";
+        allow(&stored, &[GenerationState::Building], "a building one")?;
+        if stored.started_at != generation.started_at {
+            let (read_model, id, state) = (stored.read_model, stored.id, stored.state);
+            return Err(StoreError::WrongState { read_model, id, state, needs });
+        }
+        stored.state = if outcome.is_ok() { GenerationState::Ready } else { GenerationState::Failed };
+        stored.failure = outcome.err().map(ToOwned::to_owned);
+        stored.finished_at = Some(now());
+        registry::put(&mut transaction, &stored).await?;
+        commit(transaction).await?;
+        Ok(stored)
+    }
+
+    pub(super) async fn record_verified(&self, generation: &Generation, digest: &str) -> Result<(), StoreError> {
+        let mut transaction = registry::change(&self.registry).await?;
+        let mut stored = registry::get(&mut transaction, &generation.read_model, generation.id).await?;
+        stored.verified_digest = Some(digest.to_owned());
+        registry::put(&mut transaction, &stored).await?;
+        commit(transaction).await
+    }
+
+    pub(super) async fn remove(&self, read_model: &str, id: GenerationId) -> Result<(), StoreError> {
+        let mut transaction = registry::change(&self.registry).await?;
+        let stored = registry::get(&mut transaction, read_model, id).await?;
+        allow(&stored, &[GenerationState::Retired, GenerationState::Failed], "a retired or failed one")?;
+        registry::delete(&mut transaction, read_model, id).await?;
+        let drop_schema = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(&super::schema(read_model, id)));
+        within(limits::STORE_ANSWER_MS_MAX, run(&mut transaction, drop_schema)).await.map_err(unavailable)?;
+        commit(transaction).await
+    }
+}
+
+pub(super) async fn commit(transaction: Transaction<'static, Postgres>) -> Result<(), StoreError> {
+    within(limits::STORE_ANSWER_MS_MAX, transaction.commit()).await.map_err(unavailable)
+}
+
+/// The right to build a generation. Tried for a moment: the server notices the end of a builder a little after it.
+async fn try_lock(holder: &mut PgConnection, read_model: &str, id: GenerationId) -> Result<bool, StoreError> {
+    let deadline = Instant::now() + Duration::from_millis(limits::BUILD_LOCK_WAIT_MS_MAX);
+    loop {
+        let taking = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('annals build ' || $1), $2)")
+            .bind(read_model)
+            .bind(id.0.cast_signed())
+            .fetch_one(&mut *holder);
+        if within(limits::STORE_ANSWER_MS_MAX, taking).await.map_err(unavailable)? {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        tokio::time::sleep(Duration::from_millis(TRY_AGAIN_MS)).await;
+    }
+}
+
+impl Inner {
+    /// All generations of a read model, oldest first.
+    pub(super) async fn list(&self, read_model: &str) -> Result<Vec<Generation>, StoreError> {
+        let mut connection = within(limits::STORE_ANSWER_MS_MAX, self.registry.acquire()).await.map_err(unavailable)?;
+        let limit = Duration::from_millis(limits::STORE_ANSWER_MS_MAX);
+        match tokio::time::timeout(limit, registry::list(&mut connection, read_model)).await {
+            Ok(listed) => listed,
+            Err(_) => {
+                // It would come back with an answer that nobody waits for.
+                connection.close_on_drop();
+                Err(StoreError::Unavailable(format!("PostgreSQL does not answer within {limit:?}")))
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Making another generation live: one transaction over the registry, the stable views and the live generation, so that
+//! readers never go back.
+
+use std::time::Duration;
+
+use annals_engine::limits::PROMOTE_WAIT_MS_MAX;
+use annals_engine::sink::{Generation, GenerationId, GenerationState, PromoteError, Promoted, SinkError, StoreError};
+use sqlx::postgres::PgConnection;
+use tokio::time::Instant;
+
+use super::access::{put_views, run};
+use super::connect::{sqlstate, told, within};
+use super::generations::commit;
+use super::registry::{self, unavailable};
+use super::writer::Target;
+use super::{Inner, checkpoints, ddl};
+use crate::limits;
+use crate::sinks::life::{allow, live_of, now};
+use crate::sinks::shape::quoted;
+
+/// Pause between two looks at how far the target has come.
+const LOOK_AGAIN_MS: u64 = 2;
+
+impl Inner {
+    pub(super) async fn promote(&self, read_model: &str, id: GenerationId) -> Result<Promoted, PromoteError> {
+        let mut transaction = registry::change(&self.registry).await?;
+        let generations = registry::list(&mut transaction, read_model).await?;
+        let target = generations.iter().find(|generation| generation.id == id).cloned();
+        let mut target =
+            target.ok_or_else(|| StoreError::NoSuchGeneration { read_model: read_model.to_owned(), id })?;
+        if target.state == GenerationState::Live {
+            return Err(PromoteError::AlreadyLive { read_model: read_model.to_owned(), target: id });
+        }
+        allow(&target, &[GenerationState::Ready, GenerationState::Retired], "a ready or retired one")?;
+        let opened = self.target(&target)?;
+        self.check(&mut transaction, &opened).await?;
+        let mut live = live_of(generations);
+        // The views before the live generation is held still: a long query on one of them keeps us, not the writer.
+        let views = put_views(&mut transaction, read_model, &opened.schema, opened.model.tables());
+        within(limits::STORE_ANSWER_MS_MAX, views).await.map_err(|error| view_failure(read_model, error))?;
+        if let Some(live) = &live {
+            self.compare(&mut transaction, live, &opened).await?;
+        }
+        if let Some(live) = &mut live {
+            live.state = GenerationState::Retired;
+            live.retired_at = Some(now());
+            // Before the other: there is never more than one live generation, the registry insists.
+            registry::put(&mut transaction, live).await?;
+        }
+        target.state = GenerationState::Live;
+        target.retired_at = None;
+        registry::put(&mut transaction, &target).await?;
+        commit(transaction).await?;
+        Ok(Promoted { live: target, retired: live })
+    }
+
+    /// Refuses a generation of another log, and tables that are not the definition's.
+    async fn check(&self, connection: &mut PgConnection, target: &Target) -> Result<(), StoreError> {
+        let found = checkpoints::log_id(connection, &target.schema)
+            .await
+            .map_err(|error| target.error("annals_meta", &error))?;
+        if found != self.log_id {
+            let generation = target.label.clone();
+            return Err(SinkError::OtherLog { generation, found, log: self.log_id }.into());
+        }
+        Ok(ddl::check(connection, target, ddl::Stage::Loaded).await?)
+    }
+
+    /// Holds the live generation still and waits until the target has come as far.
+    async fn compare(
+        &self,
+        connection: &mut PgConnection,
+        live: &Generation,
+        target: &Target,
+    ) -> Result<(), PromoteError> {
+        let error = |error: sqlx::Error| StoreError::from(target.error("annals_checkpoints", &error));
+        let schema = super::schema(&live.read_model, live.id);
+        let is_there = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1)")
+            .bind(&schema)
+            .fetch_one(&mut *connection);
+        if !within(limits::STORE_ANSWER_MS_MAX, is_there).await.map_err(error)? {
+            // Nobody can have read from it: any generation is better.
+            return Ok(());
+        }
+        // Writers of the live generation wait before they change its checkpoints; readers do not.
+        let hold = format!("LOCK TABLE {}.annals_checkpoints IN SHARE ROW EXCLUSIVE MODE", quoted(&schema));
+        within(limits::STORE_ANSWER_MS_MAX, run(connection, hold)).await.map_err(error)?;
+        if checkpoints::log_id(connection, &schema).await.map_err(error)? != self.log_id {
+            return Ok(());
+        }
+        let contexts = target.model.contexts();
+        let needed = checkpoints::all(connection, &schema, &contexts).await.map_err(error)?;
+        let deadline = Instant::now() + Duration::from_millis(PROMOTE_WAIT_MS_MAX);
+        loop {
+            // Checkpoints never go back: what is reached at any moment is reached for good.
+            let looking = checkpoints::all(connection, &target.schema, &contexts);
+            let reached = within(limits::STORE_ANSWER_MS_MAX, looking).await.map_err(error)?;
+            let components = reached.behind(&needed, |_| true);
+            if components.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let (read_model, live) = (live.read_model.clone(), live.id);
+                return Err(PromoteError::Behind { read_model, target: target.generation.id, live, components });
+            }
+            tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MS)).await;
+        }
+    }
+}
+
+/// What others built on a view with columns that go away keeps it.
+fn view_failure(read_model: &str, error: sqlx::Error) -> StoreError {
+    const DEPENDENT_OBJECTS: &str = "2BP01";
+    if sqlstate(&error).as_deref() == Some(DEPENDENT_OBJECTS) {
+        let told = told(&error);
+        return StoreError::Unavailable(format!(
+            "views of {read_model} change, but others depend on them: {told}; drop those, promote, and make them again"
+        ));
+    }
+    unavailable(error)
+}

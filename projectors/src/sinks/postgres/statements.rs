@@ -1,0 +1,110 @@
+//! The SQL text of one generation's tables. A batch of any size is one statement per table: its columns are arrays.
+
+use std::sync::Arc;
+
+use annals_model::projection::{ColumnType, ReadModel, TableKind, TableShape};
+
+use crate::sinks::shape::{KEY, all_columns, is_of_rows, joined, measures, quoted, type_name};
+
+/// The statements of all tables of a generation.
+#[derive(Debug)]
+pub(super) struct Statements {
+    /// In the order of [`ReadModel::tables`].
+    pub(super) tables: Vec<TableStatements>,
+}
+
+impl Statements {
+    /// Of the generation that lies in `schema`.
+    pub(super) fn new(model: &ReadModel, schema: &str) -> Self {
+        Self { tables: model.tables().iter().map(|shape| TableStatements::new(shape, schema)).collect() }
+    }
+
+    /// The tables of rows, each with its index among them.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (usize, &TableStatements)> {
+        self.tables.iter().filter_map(|table| match table.shape.kind {
+            TableKind::Rows(index) => Some((index, table)),
+            TableKind::Rollup(_) => None,
+        })
+    }
+
+    /// The tables of rollups, each with its index among them.
+    pub(super) fn rollups(&self) -> impl Iterator<Item = (usize, &TableStatements)> {
+        self.tables.iter().filter_map(|table| match table.shape.kind {
+            TableKind::Rows(_) => None,
+            TableKind::Rollup(index) => Some((index, table)),
+        })
+    }
+}
+
+/// The statements of one table.
+#[derive(Debug)]
+pub(super) struct TableStatements {
+    pub(super) shape: TableShape,
+    /// Types of all columns, the key's first.
+    pub(super) types: Vec<ColumnType>,
+    /// Inserts or replaces rows; of a rollup, adds to the measures. An array per column.
+    pub(super) write: Arc<str>,
+    /// Reads the rows of keys. Three arrays.
+    pub(super) select: Arc<str>,
+    /// Deletes those of keys whose measures are all 0. Three arrays.
+    pub(super) delete_empty: Arc<str>,
+    /// Takes rows in binary.
+    pub(super) copy: String,
+    /// The next rows in key order: three values of the key behind which they lie, then the number of rows.
+    pub(super) page_after: Arc<str>,
+    /// The first rows in key order: the number of rows.
+    pub(super) page: Arc<str>,
+}
+
+impl TableStatements {
+    fn new(shape: &TableShape, schema: &str) -> Self {
+        let table = format!("{}.{}", quoted(schema), quoted(shape.name));
+        let columns = all_columns(shape);
+        let list = joined(&columns);
+        let types = types(shape);
+        let keys = format!("unnest({}) AS k ({})", places(&types[..KEY.len()]), joined(&KEY));
+        let on_key = KEY.map(|name| format!("t.{name} = k.{name}")).join(" AND ");
+        let of_t = columns.iter().map(|name| format!("t.{}", quoted(name))).collect::<Vec<_>>().join(", ");
+        let empty = measures(shape).map(|name| format!("t.{} = 0", quoted(name))).collect::<Vec<_>>().join(" AND ");
+        let page = |behind: &str, place: u8| {
+            format!("SELECT {list} FROM {table}{behind} ORDER BY {} LIMIT ${place}", joined(&KEY)).into()
+        };
+        Self {
+            write: format!(
+                "INSERT INTO {table} AS t ({list}) SELECT * FROM unnest({}) ON CONFLICT ({}) DO UPDATE SET {}",
+                places(&types),
+                joined(&KEY),
+                conflict_assignments(shape)
+            )
+            .into(),
+            select: format!("SELECT {of_t} FROM {keys} JOIN {table} AS t ON {on_key}").into(),
+            delete_empty: format!("DELETE FROM {table} AS t USING {keys} WHERE {on_key} AND {empty}").into(),
+            copy: format!("COPY {table} ({list}) FROM STDIN (FORMAT binary)"),
+            page_after: page(&format!(" WHERE ({}) > ($1, $2, $3)", joined(&KEY)), 4),
+            page: page("", 1),
+            types,
+            shape: shape.clone(),
+        }
+    }
+}
+
+fn types(shape: &TableShape) -> Vec<ColumnType> {
+    let own = shape.columns.iter().map(|column| column.column_type);
+    [ColumnType::Uuid; KEY.len()].into_iter().chain(own).chain(is_of_rows(shape).then_some(ColumnType::Bool)).collect()
+}
+
+fn conflict_assignments(shape: &TableShape) -> String {
+    let assign = |name: &str| format!("{0} = excluded.{0}", quoted(name));
+    let add = |name: &str| format!("{0} = t.{0} + excluded.{0}", quoted(name));
+    let list: Vec<String> = match shape.kind {
+        TableKind::Rows(_) => all_columns(shape).into_iter().skip(KEY.len()).map(assign).collect(),
+        TableKind::Rollup(_) => measures(shape).map(add).collect(),
+    };
+    list.join(", ")
+}
+
+/// `$1::uuid[], $2::text[]`
+fn places(types: &[ColumnType]) -> String {
+    let place = |(index, of): (usize, &ColumnType)| format!("${}::{}[]", index + 1, type_name(*of));
+    types.iter().enumerate().map(place).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,325 @@
+//! The writer of one generation: rows, rollups and checkpoint in one transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_engine::log::BoxFuture;
+use annals_engine::sink::{Checkpoints, CommitError, Generation, GenerationState, Sink, SinkError, SinkSnapshot};
+use annals_model::position::{Checkpoint, ContextPartition};
+use annals_model::projection::{
+    GroupRow, KeySets, OwnedValue, ReadModel, RollupTotals, RowKey, RowLife, Tables, Value,
+};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _};
+
+use super::checkpoints::{self, fact};
+use super::connect::{self, Address, sink_error, within};
+use super::snapshot::PostgresSnapshot;
+use super::statements::{Statements, TableStatements};
+use super::values::{Arrays, stored_row};
+use super::{bulk, ddl};
+use crate::limits;
+use crate::sinks::shape::KEY;
+
+/// One generation's schema and how to speak with it.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) generation: Generation,
+    /// For messages.
+    pub(super) label: String,
+    pub(super) schema: String,
+    pub(super) model: Arc<ReadModel>,
+    pub(super) ddl: &'static str,
+    pub(super) address: Address,
+}
+
+impl Target {
+    pub(super) fn error(&self, table: &str, error: &sqlx::Error) -> SinkError {
+        sink_error(&self.label, table, error)
+    }
+
+    pub(super) async fn connect(&self, options: &PgConnectOptions) -> Result<PgConnection, SinkError> {
+        connect::connect(options).await.map_err(|error| self.error("", &error))
+    }
+}
+
+/// The writer of one generation.
+#[derive(Debug)]
+pub(super) struct PostgresSink {
+    target: Target,
+    statements: Arc<Statements>,
+    /// Nothing after a failure, or after a future that was dropped half way: another connection goes on. The server ends
+    /// the transaction of the lost one.
+    connection: Option<PgConnection>,
+    arrays: Arrays,
+    /// Open for a bulk load: nothing else may be done before it has ended.
+    loading: bool,
+}
+
+impl PostgresSink {
+    /// Opens the writer of a generation of this log, if its tables are the definition's.
+    pub(super) async fn open(target: Target, log_id: annals_model::ids::LogId) -> Result<Self, SinkError> {
+        let mut connection = target.connect(&target.address.writer()).await?;
+        let opening = async {
+            let found = checkpoints::log_id(&mut connection, &target.schema).await?;
+            let loaded = checkpoints::fact(&mut connection, &target.schema, fact::LOADED).await?;
+            Ok((found, loaded.is_some()))
+        };
+        let opened = within(limits::STORE_ANSWER_MS_MAX, opening).await;
+        let (found, loaded) = opened.map_err(|error| target.error("annals_meta", &error))?;
+        if found != log_id {
+            return Err(SinkError::OtherLog { generation: target.label.clone(), found, log: log_id });
+        }
+        let loading = target.generation.state == GenerationState::Building && !loaded;
+        let stage = if loading { ddl::Stage::Loading } else { ddl::Stage::Loaded };
+        ddl::check(&mut connection, &target, stage).await?;
+        if loading {
+            connection = target.connect(&target.address.builder()).await?;
+        }
+        let statements = Arc::new(Statements::new(&target.model, &target.schema));
+        Ok(Self { target, statements, connection: Some(connection), arrays: Arrays::default(), loading })
+    }
+
+    fn loaded(&self, asked: &str) -> Result<(), SinkError> {
+        if self.loading { Err(self.refusal(&format!("{asked} comes after the bulk load's end"))) } else { Ok(()) }
+    }
+
+    fn refusal(&self, cause: &str) -> SinkError {
+        SinkError::State {
+            generation: self.target.label.clone(),
+            state: self.target.generation.state,
+            cause: cause.to_owned(),
+        }
+    }
+
+    /// The connection, which the caller puts back if it is still fit for use.
+    async fn take(&mut self) -> Result<PgConnection, SinkError> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None if self.loading => self.target.connect(&self.target.address.builder()).await,
+            None => self.target.connect(&self.target.address.writer()).await,
+        }
+    }
+
+    async fn load_rows(&mut self, keys: &KeySets, tables: &mut Tables) -> Result<(), SinkError> {
+        self.loaded("reading rows")?;
+        let mut connection = self.take().await?;
+        for (index, table) in self.statements.rows() {
+            let missing: Vec<RowKey> =
+                keys.sorted(index).into_iter().filter(|key| !tables.contains(index, key)).collect();
+            for chunk in missing.chunks(limits::SINK_BATCH_ROWS_MAX) {
+                let loading = load_chunk(&mut connection, &mut self.arrays, table, index, chunk, tables);
+                within(limits::STORE_ANSWER_MS_MAX, loading)
+                    .await
+                    .map_err(|error| self.target.error(table.shape.name, &error))?;
+            }
+        }
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    async fn commit_changes(
+        &mut self,
+        changes: &Tables,
+        at: ContextPartition,
+        from: Checkpoint,
+        to: Checkpoint,
+    ) -> Result<(), CommitError> {
+        self.loaded("a commit")?;
+        let mut connection = self.take().await?;
+        let limit = Duration::from_millis(limits::STORE_ANSWER_MS_MAX);
+        let committing = self.try_commit(&mut connection, changes, at, from, to);
+        let committed = match tokio::time::timeout(limit, committing).await {
+            Ok(committed) => committed,
+            Err(_) => {
+                let (generation, cause) = (self.target.label.clone(), format!("no answer within {limit:?}"));
+                Err(SinkError::Unavailable { generation, cause }.into())
+            }
+        };
+        if !matches!(committed, Err(CommitError::Sink(_))) {
+            self.connection = Some(connection);
+        }
+        committed
+    }
+
+    async fn try_commit(
+        &mut self,
+        connection: &mut PgConnection,
+        changes: &Tables,
+        at: ContextPartition,
+        from: Checkpoint,
+        to: Checkpoint,
+    ) -> Result<(), CommitError> {
+        let Self { target, arrays, statements, .. } = self;
+        let error = |error: sqlx::Error| target.error("annals_checkpoints", &error);
+        let mut transaction = connection.begin().await.map_err(error)?;
+        // The row is locked: whoever else commits to this partition waits, and then finds another checkpoint.
+        let found = checkpoints::lock(&mut transaction, &target.schema, at).await.map_err(error)?;
+        if found != from {
+            transaction.rollback().await.map_err(error)?;
+            return Err(CommitError::Stale { at, from, found });
+        }
+        for (index, table) in statements.rows() {
+            write_rows(&mut transaction, arrays, table, index, changes)
+                .await
+                .map_err(|error| target.error(table.shape.name, &error))?;
+        }
+        for (index, table) in statements.rollups() {
+            add_deltas(&mut transaction, arrays, table, &changes.rollup_deltas(index))
+                .await
+                .map_err(|error| target.error(table.shape.name, &error))?;
+        }
+        checkpoints::put(&mut transaction, &target.schema, at, to).await.map_err(error)?;
+        transaction.commit().await.map_err(error)?;
+        Ok(())
+    }
+
+    async fn load_shards(&mut self, shards: &[Tables]) -> Result<(), SinkError> {
+        if !self.loading {
+            return Err(self.refusal("a bulk load needs a generation that is being built, and was not loaded yet"));
+        }
+        let mut connection = self.take().await?;
+        bulk::load(&mut connection, &self.target, &self.statements, shards).await?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    async fn finish_load(&mut self, rollups: &RollupTotals, to: &Checkpoints) -> Result<(), SinkError> {
+        if !self.loading {
+            return Err(self.refusal("no bulk load is under way"));
+        }
+        let mut connection = self.take().await?;
+        bulk::finish(&mut connection, &self.target, &self.statements, &mut self.arrays, rollups, to).await?;
+        // The next one is a writer's.
+        self.loading = false;
+        Ok(())
+    }
+}
+
+impl Sink for PostgresSink {
+    fn checkpoints(&mut self) -> BoxFuture<'_, Result<Checkpoints, SinkError>> {
+        Box::pin(async move {
+            let mut connection = self.take().await?;
+            let target = &self.target;
+            let (schema, contexts) = (&target.schema, target.model.contexts());
+            let looking = checkpoints::all(&mut connection, schema, &contexts);
+            let found = within(limits::STORE_ANSWER_MS_MAX, looking).await;
+            let found = found.map_err(|error| target.error("annals_checkpoints", &error))?;
+            self.connection = Some(connection);
+            Ok(found)
+        })
+    }
+
+    fn load<'a>(&'a mut self, keys: &'a KeySets, tables: &'a mut Tables) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(self.load_rows(keys, tables))
+    }
+
+    fn commit<'a>(
+        &'a mut self,
+        changes: &'a Tables,
+        at: ContextPartition,
+        from: Checkpoint,
+        to: Checkpoint,
+    ) -> BoxFuture<'a, Result<(), CommitError>> {
+        Box::pin(self.commit_changes(changes, at, from, to))
+    }
+
+    fn bulk_load<'a>(&'a mut self, shards: &'a [Tables]) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(self.load_shards(shards))
+    }
+
+    fn bulk_finish<'a>(
+        &'a mut self,
+        rollups: &'a RollupTotals,
+        checkpoints: &'a Checkpoints,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(self.finish_load(rollups, checkpoints))
+    }
+
+    fn snapshot(&mut self) -> BoxFuture<'_, Result<Box<dyn SinkSnapshot>, SinkError>> {
+        Box::pin(async move {
+            self.loaded("a snapshot")?;
+            let snapshot = PostgresSnapshot::open(self.target.clone(), self.statements.clone()).await?;
+            Ok(Box::new(snapshot) as Box<dyn SinkSnapshot>)
+        })
+    }
+}
+
+async fn load_chunk(
+    connection: &mut PgConnection,
+    arrays: &mut Arrays,
+    table: &TableStatements,
+    index: usize,
+    keys: &[RowKey],
+    tables: &mut Tables,
+) -> Result<(), sqlx::Error> {
+    arrays.begin(&table.types[..KEY.len()]);
+    keys.iter().try_for_each(|key| arrays.push_key(key))?;
+    let text = AssertSqlSafe(table.select.clone());
+    let rows = sqlx::query_with(text, arrays.arguments(KEY.len())?).fetch_all(connection).await?;
+    let mut values = Vec::with_capacity(table.types.len());
+    for row in &rows {
+        values.clear();
+        let (key, life) = stored_row(&table.shape, row, &mut values)?;
+        tables.load(index, key, life, &values).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    }
+    Ok(())
+}
+
+async fn write_rows(
+    connection: &mut PgConnection,
+    arrays: &mut Arrays,
+    table: &TableStatements,
+    index: usize,
+    changes: &Tables,
+) -> Result<(), sqlx::Error> {
+    for chunk in changes.changed_keys(index).chunks(limits::SINK_BATCH_ROWS_MAX) {
+        arrays.begin(&table.types);
+        let mut values: Vec<Value<'_>> = Vec::with_capacity(table.types.len());
+        for key in chunk {
+            values.clear();
+            // The key was listed by these very tables.
+            let Some(life) = changes.values(index, key, &mut values) else { continue };
+            values.push(Value::Bool(life == RowLife::Deleted));
+            arrays.push_key(key)?;
+            let own = values.iter().enumerate();
+            own.into_iter().try_for_each(|(place, value)| arrays.push(KEY.len() + place, *value))?;
+        }
+        let text = AssertSqlSafe(table.write.clone());
+        sqlx::query_with(text, arrays.arguments(table.types.len())?).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+async fn add_deltas(
+    connection: &mut PgConnection,
+    arrays: &mut Arrays,
+    table: &TableStatements,
+    deltas: &[GroupRow],
+) -> Result<(), sqlx::Error> {
+    for chunk in deltas.chunks(limits::SINK_BATCH_ROWS_MAX) {
+        put_groups(connection, arrays, table, chunk).await?;
+        // The key's arrays still stand.
+        let text = AssertSqlSafe(table.delete_empty.clone());
+        sqlx::query_with(text, arrays.arguments(KEY.len())?).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Adds groups to what is there of one rollup.
+pub(super) async fn put_groups(
+    connection: &mut PgConnection,
+    arrays: &mut Arrays,
+    table: &TableStatements,
+    groups: &[GroupRow],
+) -> Result<(), sqlx::Error> {
+    arrays.begin(&table.types);
+    for group in groups {
+        arrays.push_key(&group.key)?;
+        let measures = group.measures.iter().map(|measure| Value::Int(*measure));
+        let own = group.group.iter().map(OwnedValue::as_value).chain(measures);
+        own.enumerate().try_for_each(|(place, value)| arrays.push(KEY.len() + place, value))?;
+    }
+    let text = AssertSqlSafe(table.write.clone());
+    sqlx::query_with(text, arrays.arguments(table.types.len())?).execute(connection).await.map(|_| ())
+}
