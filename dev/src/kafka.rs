@@ -2,7 +2,9 @@
 //! KRaft processes on free ports in a temporary directory. Needs Java 17 or newer and Maven, and fails with these words
 //! where they are missing: nothing is skipped.
 
+mod acls;
 mod jars;
+pub mod relay;
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -18,6 +20,9 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use tempfile::TempDir;
 
+pub use self::acls::Resource;
+use self::relay::Relay;
+
 /// Longest that a broker may take to start.
 const START: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
@@ -28,10 +33,32 @@ const READY: &str = "Kafka Server started";
 /// Any 16 bytes in base64.
 const CLUSTER_ID: &str = "4L6g3nShT-eMCtK--X86sw";
 
+/// What a cluster is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// So many brokers.
+    pub brokers: usize,
+    /// Clients may also come through a [`Relay`] to the first broker.
+    pub relayed: bool,
+    /// Clients may also come as users with passwords, and may then do only what they are granted.
+    pub secured: bool,
+}
+
+impl Default for Setup {
+    /// One broker, and nothing else.
+    fn default() -> Self {
+        Self { brokers: 1, relayed: false, secured: false }
+    }
+}
+
+/// A user of a secured cluster; its password is its name.
+pub const USER: &str = "annals";
+
 /// A cluster of its own, gone when dropped.
 #[derive(Debug)]
 pub struct Cluster {
     brokers: Vec<Broker>,
+    relay: Option<Relay>,
     // Behind the brokers: deleted when they have ended.
     _directory: TempDir,
 }
@@ -41,17 +68,33 @@ pub struct Cluster {
 struct Broker {
     libs: PathBuf,
     directory: PathBuf,
-    port: u16,
+    ports: Ports,
     process: Option<Child>,
+}
+
+/// Where a broker listens.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    plain: u16,
+    controller: u16,
+    /// For whoever comes through the relay.
+    behind_relay: u16,
+    /// For users.
+    secured: u16,
 }
 
 impl Cluster {
     /// Starts so many brokers, and returns when all of them serve.
     pub fn start(brokers: usize) -> anyhow::Result<Self> {
+        Self::start_as(Setup { brokers, ..Setup::default() })
+    }
+
+    /// The same with more.
+    pub fn start_as(setup: Setup) -> anyhow::Result<Self> {
         let libs = jars::fetch()?;
         let mut attempt = 1;
         loop {
-            match Self::try_start(&libs, brokers) {
+            match Self::try_start(&libs, setup) {
                 Err(error) if attempt == ATTEMPTS => return Err(error),
                 Err(_) => attempt += 1,
                 started => return started,
@@ -59,34 +102,60 @@ impl Cluster {
         }
     }
 
-    fn try_start(libs: &Path, count: usize) -> anyhow::Result<Self> {
+    fn try_start(libs: &Path, setup: Setup) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
-        let ports = free_ports(count * 2)?;
-        let (client_ports, controller_ports) = ports.split_at(count);
-        let voters: Vec<_> = controller_ports
-            .iter()
-            .enumerate()
-            .map(|(index, port)| format!("{}@127.0.0.1:{port}", index + 1))
+        let count = setup.brokers;
+        let ports: Vec<_> = free_ports(count * 4)?
+            .chunks_exact(4)
+            .map(|ports| Ports { plain: ports[0], controller: ports[1], behind_relay: ports[2], secured: ports[3] })
             .collect();
+        let relay = match setup.relayed {
+            true => Some(Relay::start(TcpListener::bind("127.0.0.1:0")?, ports[0].behind_relay)?),
+            false => None,
+        };
+        let voters: Vec<_> =
+            (1..).zip(&ports).map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.controller)).collect();
         let mut brokers = Vec::new();
-        for (index, (port, controller_port)) in client_ports.iter().zip(controller_ports).enumerate() {
-            let own = directory.path().join(format!("broker-{}", index + 1));
+        for (id, ports) in (1..).zip(&ports) {
+            let own = directory.path().join(format!("broker-{id}"));
             std::fs::create_dir(&own)?;
-            let properties = properties(index + 1, count, *port, *controller_port, &voters.join(","), &own);
-            std::fs::write(own.join("server.properties"), properties)?;
-            let broker = Broker { libs: libs.into(), directory: own, port: *port, process: None };
+            let mut text = properties(id, count, &voters.join(","), &own);
+            text.push_str(&listeners(*ports, setup, relay.as_ref().map(Relay::port)));
+            std::fs::write(own.join("server.properties"), text)?;
+            let broker = Broker { libs: libs.into(), directory: own, ports: *ports, process: None };
             broker.format()?;
             brokers.push(broker);
         }
-        let mut cluster = Self { brokers, _directory: directory };
+        let mut cluster = Self { brokers, relay, _directory: directory };
         cluster.brokers.iter_mut().try_for_each(Broker::spawn)?;
         cluster.brokers.iter_mut().try_for_each(Broker::wait_until_ready)?;
         Ok(cluster)
     }
 
+    /// What clients of [`Self::relayed_address`] come through.
+    pub fn relay(&self) -> anyhow::Result<&Relay> {
+        self.relay.as_ref().context("the cluster was started without a relay")
+    }
+
+    /// The first broker through the relay; it names no other address to who comes this way.
+    pub fn relayed_address(&self) -> anyhow::Result<String> {
+        Ok(format!("127.0.0.1:{}", self.relay()?.port()))
+    }
+
+    /// The first broker for [`USER`], with `SASL_PLAINTEXT` and `PLAIN`. Everybody may do everything at
+    /// [`Self::addresses`] all the same.
+    pub fn secured_address(&self) -> String {
+        format!("127.0.0.1:{}", self.brokers[0].ports.secured)
+    }
+
+    /// Lets [`USER`] do everything with what begins with `prefix`.
+    pub fn allow(&self, resource: Resource, prefix: &str) -> anyhow::Result<()> {
+        acls::allow(self.brokers[0].ports.plain, USER, resource, prefix)
+    }
+
     /// Addresses of all brokers, comma-separated.
     pub fn addresses(&self) -> String {
-        let addresses: Vec<_> = self.brokers.iter().map(|broker| format!("127.0.0.1:{}", broker.port)).collect();
+        let addresses: Vec<_> = self.brokers.iter().map(|broker| format!("127.0.0.1:{}", broker.ports.plain)).collect();
         addresses.join(",")
     }
 
@@ -187,7 +256,7 @@ impl Drop for Broker {
     }
 }
 
-fn properties(id: usize, count: usize, port: u16, controller_port: u16, voters: &str, directory: &Path) -> String {
+fn properties(id: usize, count: usize, voters: &str, directory: &Path) -> String {
     let copies = count.min(3);
     let in_sync = if copies > 1 { 2 } else { 1 };
     let logs = directory.join("data");
@@ -196,21 +265,55 @@ fn properties(id: usize, count: usize, port: u16, controller_port: u16, voters: 
          node.id={id}\n\
          controller.quorum.voters={voters}\n\
          controller.listener.names=CONTROLLER\n\
-         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
-         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
-         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         inter.broker.listener.name=PLAINTEXT\n\
          log.dirs={logs}\n\
          offsets.topic.replication.factor={copies}\n\
          offsets.topic.num.partitions=1\n\
          transaction.state.log.replication.factor={copies}\n\
          transaction.state.log.min.isr={in_sync}\n\
          transaction.state.log.num.partitions=1\n\
+         transaction.abort.timed.out.transaction.cleanup.interval.ms=1000\n\
          share.coordinator.state.topic.replication.factor={copies}\n\
          share.coordinator.state.topic.min.isr={in_sync}\n\
          group.initial.rebalance.delay.ms=0\n\
          auto.create.topics.enable=false\n",
         logs = logs.display(),
     )
+}
+
+/// Where a broker listens, and for whom.
+fn listeners(ports: Ports, setup: Setup, relay: Option<u16>) -> String {
+    // Name, protocol, port, the port that clients are told.
+    let mut listeners = vec![("PLAINTEXT", "PLAINTEXT", ports.plain, ports.plain)];
+    if let Some(relay) = relay.filter(|_| setup.relayed) {
+        listeners.push(("RELAYED", "PLAINTEXT", ports.behind_relay, relay));
+    }
+    let mut text = String::new();
+    if setup.secured {
+        listeners.push(("USERS", "SASL_PLAINTEXT", ports.secured, ports.secured));
+        // Whoever comes without a password is the tests' administrator.
+        text = format!(
+            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+             super.users=User:ANONYMOUS\n\
+             listener.name.users.sasl.enabled.mechanisms=PLAIN\n\
+             listener.name.users.plain.sasl.jaas.config=\
+             org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{USER}\";\n"
+        );
+    }
+    let (mut bound, mut advertised, mut protocols) = (String::new(), String::new(), String::new());
+    for (name, protocol, port, told) in listeners {
+        bound += &format!("{name}://127.0.0.1:{port},");
+        advertised += &format!("{name}://127.0.0.1:{told},");
+        protocols += &format!("{name}:{protocol},");
+    }
+    text += &format!(
+        "listeners={bound}CONTROLLER://127.0.0.1:{}\n\
+         advertised.listeners={}\n\
+         listener.security.protocol.map={protocols}CONTROLLER:PLAINTEXT\n",
+        ports.controller,
+        advertised.trim_end_matches(','),
+    );
+    text
 }
 
 /// Ports that nobody uses now.

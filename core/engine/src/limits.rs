@@ -160,3 +160,6 @@ pub const OBSERVE_IDLE_MS: u64 = 1_000;
 pub const TELEMETRY_SAMPLE_MS: u64 = 1_000;
 /// Longest wait for one answer of log or store while sampling, milliseconds.
 pub const TELEMETRY_QUESTION_MS_MAX: u64 = 2_000;
+/// Longest that a writer which the brokers refuse looks for the newer claim, milliseconds: registering both producers
+/// of a claim takes up to a second where an older one's transaction is open.
+pub const KAFKA_SUCCESSOR_MS_MAX: u64 = 3_000;

@@ -132,6 +132,12 @@ pub trait LogWriter: Send + fmt::Debug {
     /// The claim that this writer holds; every record it appends carries it.
     fn claim_epoch(&self) -> ClaimEpoch;
 
+    /// True if the partition should be claimed again before the next append, although the last one is durable: an append
+    /// would be `Unknown`, with nothing written, for no other reason than that something went wrong below before.
+    fn is_spent(&self) -> bool {
+        false
+    }
+
     /// Appends all of the batch, durable and in order, or nothing. A dropped future counts as `Unknown`.
     fn append(self: Box<Self>, batch: AppendBatch) -> BoxFuture<'static, AppendOutcome>;
 

@@ -2,7 +2,8 @@
 //! what its standard input says, one line at a time, so that tests can stop it, limit it and see what it is told.
 //!
 //! `claim` → `claimed <epoch> <ordinal>`; `append <events>` → `durable <ordinal>`, `aborted`, `fenced` or `unknown`;
-//! `prove` → `owner`, `fenced` or `unknown`; `file-limit <bytes>` (0 for none) → `limited`. On Kafka: `join` → `joined`,
+//! `prove` → `owner`, `fenced` or `unknown`; `spent` → `spent` or `fresh`; `pretend <ordinal>`
+//! → `pretended`: that this was the last one; `file-limit <bytes>` (0 for none) → `limited`. On Kafka: `join` → `joined`,
 //! `assigned` → `assigned <partitions>`, `changes` → `changes <partitions> <partitions> …`, `leave` → `left`.
 
 use std::path::Path;
@@ -106,6 +107,15 @@ impl PartitionOwner {
             "claim" => self.claim().await,
             "append" => self.append(u16::try_from(number)?).await,
             "prove" => self.prove().await,
+            "spent" => {
+                let (writer, _) = self.held.as_ref().context("claim first")?;
+                Ok(if writer.is_spent() { "spent" } else { "fresh" }.into())
+            }
+            "pretend" => {
+                let (_, records) = self.held.as_mut().context("claim first")?;
+                records.ordinal.0 = number;
+                Ok("pretended".into())
+            }
             "file-limit" => {
                 let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE)?;
                 let soft = if number == 0 { RLIM_INFINITY } else { number };

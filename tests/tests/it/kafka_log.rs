@@ -7,26 +7,22 @@ use std::time::{Duration, Instant};
 
 use annals_dev::kafka::Cluster;
 use annals_engine::log::checked::CheckedReader;
-use annals_engine::log::contract::records::{SCHEMA, TestRecords};
+use annals_engine::log::contract::records::TestRecords;
 use annals_engine::log::contract::{CONTEXTS, log_contract};
 use annals_engine::log::kafka::{KafkaLog, KafkaOptions, OpenError};
-use annals_engine::log::verify::verify;
 use annals_engine::log::{AppendOutcome, EventLog, LogWriter, Owner};
 use annals_model::position::Checkpoint;
 use annals_tests::{LOG_CONTEXT, LOG_PARTITION};
 
+use crate::kafka_cluster::{options, shared, visible};
 use crate::log_process::LogProcess;
 
 /// Longest that a broker that came back may leave its clients waiting.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-fn options(cluster: &Cluster, prefix: &str) -> KafkaOptions {
-    KafkaOptions { prefix: prefix.into(), ..KafkaOptions::new(cluster.addresses()) }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_kafka_log_keeps_the_contract() {
-    let cluster = Cluster::start(1).unwrap();
+    let cluster = shared();
     let number = Cell::new(0);
     log_contract(async || {
         number.set(number.get() + 1);
@@ -38,7 +34,7 @@ async fn the_kafka_log_keeps_the_contract() {
 
 #[tokio::test]
 async fn a_topic_that_would_lose_history_is_refused() {
-    let cluster = Cluster::start(1).unwrap();
+    let cluster = shared();
     let endless = [("retention.ms", "-1"), ("max.message.bytes", "8388608")];
     let refused = [
         ("finite", &[("max.message.bytes", "8388608")][..], "retention.ms"),
@@ -73,22 +69,9 @@ async fn a_topic_that_would_lose_history_is_refused() {
     assert!(matches!(error, OpenError::PartitionCount { found: 3, wanted: 5, .. }), "{error}");
 }
 
-/// Ordinals that readers see, after everything was verified.
-async fn visible(log: &KafkaLog) -> Vec<u64> {
-    let report = verify(log, &[LOG_CONTEXT], &|schema| schema == SCHEMA, &mut |_| {}).await.unwrap();
-    assert!(report.is_sound(), "{:?}", report.findings);
-    let mut reader = CheckedReader::open(log, LOG_PARTITION, Checkpoint::default()).await.unwrap();
-    let mut ordinals = Vec::new();
-    while let Some(batch) = reader.next().await.unwrap() {
-        ordinals.extend(batch.records.iter().map(|record| record.envelope.ordinal.0));
-    }
-    assert_eq!(reader.voided(), 0, "a zombie's record was written");
-    ordinals
-}
-
 #[tokio::test]
 async fn an_owner_stopped_between_two_appends_is_fenced_when_it_wakes_up() {
-    let cluster = Cluster::start(1).unwrap();
+    let cluster = shared();
     let start = || LogProcess::start_on_kafka(&cluster.addresses(), "zombies");
     let mut zombie = start();
     assert!(zombie.ask("claim").ends_with(" 0"));
@@ -195,7 +178,7 @@ async fn append_while_brokers_are_killed(mut cluster: Cluster, victims: &'static
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_start_a_new_log_together_start_the_same_one() {
-    let cluster = Cluster::start(1).unwrap();
+    let cluster = shared();
     let connects = (0..4).map(|_| KafkaLog::connect(options(&cluster, "together"), &CONTEXTS));
     let logs = futures_util::future::join_all(connects).await;
     let ids: BTreeSet<_> = logs.into_iter().map(|log| log.unwrap().id().to_string()).collect();

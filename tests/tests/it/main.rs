@@ -9,6 +9,7 @@ mod guarantees;
 mod kafka_cluster;
 mod kafka_log;
 mod kafka_membership;
+mod kafka_outcomes;
 mod log_process;
 mod operations;
 mod zombie;

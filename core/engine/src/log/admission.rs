@@ -16,6 +16,13 @@ pub(crate) struct Admitted {
     pub(crate) last: Ordinal,
 }
 
+impl Admitted {
+    /// How many records.
+    pub(crate) const fn count(self) -> u64 {
+        self.last.0 - self.first.0 + 1
+    }
+}
+
 /// Checks size, claim, whole commits and the span of ordinals. The cause goes into `Aborted`: nothing was written.
 pub(crate) fn admit(batch: &AppendBatch, claim_epoch: ClaimEpoch) -> Result<Admitted, String> {
     if batch.bytes_len() > limits::APPEND_BYTES_MAX {

@@ -18,6 +18,7 @@ mod registry;
 mod settings;
 mod tail;
 mod topics;
+mod witness;
 mod writer;
 
 use std::collections::{BTreeMap, HashMap};
@@ -33,6 +34,7 @@ use self::reader::{PartitionReader, ReaderClients};
 use self::registry::events_topic;
 use self::settings::{Clients, LOOKUP_BUSY_MS, META_TOPIC, READER_BUSY_MS};
 use self::topics::Topics;
+use self::witness::Witness;
 use self::writer::{ClaimTurn, Claiming};
 use super::{BoxFuture, ClaimError, Claimed, EventLog, LogReader, MetaEntry, MetaError, Owner, ReadError};
 use crate::limits;
@@ -214,14 +216,22 @@ impl EventLog for KafkaLog {
         Box::pin(async move {
             let turn = self.claims.get(&at).ok_or(ClaimError::NoSuchPartition(at))?;
             let _turn = turn.lock().await;
-            let to = Destination { topic: events_topic(&self.prefix, at.context), partition: at.partition.0 };
+            let topic = events_topic(&self.prefix, at.context);
+            let to = Destination { topic: topic.clone(), partition: at.partition.0 };
             let id = format!("{}.{}.{}", self.prefix, at.context.name, at.partition.0);
+            let (lookups, positions) = (Arc::clone(&self.lookups), Arc::clone(&self.positions));
+            let witness = Witness { lookups, positions, at, topic };
             let seeming = match is_on(SeededBug::StableOffsetInsteadOfBarrier) {
                 true => Some(self.positions.stable_end(&to).await?),
                 false => None,
             };
-            let writer = writer::claim(Claiming { clients: self.clients.clone(), at, to, id, owner }).await?;
+            let writer = writer::claim(Claiming { clients: self.clients.clone(), at, to, id, owner, witness }).await?;
             let barrier = seeming.unwrap_or_else(|| writer.barrier());
+            let tail = tail::last_ordinal_before(self, at, barrier).await.map_err(|error| match error {
+                ReadError::Unavailable(cause) => ClaimError::Unavailable(cause),
+                damaged => ClaimError::Read(damaged),
+            })?;
+            let writer = writer.behind(tail);
             Ok(Claimed { writer: Box::new(writer), barrier })
         })
     }

@@ -30,8 +30,9 @@ pub(super) struct Outgoing<'a> {
 /// Why a transaction did not end as it should. Whichever it is: the producer is of no use any more.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The brokers know a newer producer of this id.
-    Fenced,
+    /// The brokers know a newer epoch of this producer: its id was registered again, or they ended its transaction
+    /// because it took too long. What it sent before may have been committed all the same.
+    Refused,
     /// Whether it was committed is not known; before anything was produced, it was not.
     Unknown(String),
 }
@@ -132,7 +133,7 @@ impl Producer {
             return Some(format!("a commit took {} ms", took.as_millis()));
         }
         let disturbed = self.producer.client().context().disturbed.load(Ordering::Acquire);
-        disturbed.then(|| "a broker was lost during a commit".to_owned())
+        disturbed.then(|| "a connection was lost during a commit".to_owned())
     }
 
     fn produce(&self, record: Outgoing<'_>) -> Result<(), Failure> {
@@ -155,12 +156,12 @@ impl Producer {
         self.classify(code, error.to_string())
     }
 
-    /// A producer that was fenced says so in the call, as its fatal error, or in what became of its records.
+    /// A producer that was refused says so in the call, as its fatal error, or in what became of its records.
     fn classify(&self, code: RDKafkaErrorCode, text: String) -> Failure {
         let fatal = self.producer.client().fatal_error().map(|(code, _)| code);
         let undelivered = self.producer.client().context().delivered().failed;
         match [Some(code), fatal, undelivered].into_iter().flatten().any(is_fence) {
-            true => Failure::Fenced,
+            true => Failure::Refused,
             false => Failure::Unknown(format!("{text} ({code:?})")),
         }
     }
@@ -205,12 +206,22 @@ impl Watch {
     }
 }
 
+/// What librdkafka calls the line that says that a connection was lost.
+const CONNECTION_LOST: &str = "FAIL";
+
 impl ClientContext for Watch {
+    /// A lost connection is told of here and nowhere else, by the thread that had it, before anything is sent again:
+    /// most of them are no error to librdkafka, which repeats what was in flight. Connections that end while nothing is
+    /// in flight (brokers close idle ones) leave nothing behind.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        log(level, facility, text);
+        if facility == CONNECTION_LOST && self.in_flight.load(Ordering::Acquire) {
+            self.disturbed.store(true, Ordering::Release);
+        }
+        if !matches!(level, RDKafkaLogLevel::Debug) {
+            log(level, facility, text);
+        }
     }
 
-    /// Connections that end while nothing is in flight (brokers close idle ones) leave nothing behind.
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka producer");
         if self.in_flight.load(Ordering::Acquire) {

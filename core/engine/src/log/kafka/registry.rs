@@ -54,7 +54,7 @@ pub(super) async fn register(
         let connected = blocking(move || Producer::connect(&config, to)).await?;
         let producer = match connected {
             Ok(producer) => producer,
-            Err(Failure::Fenced) => continue,
+            Err(Failure::Refused) => continue,
             Err(Failure::Unknown(cause)) => return Err(OpenError::Unreachable(cause)),
         };
         let entries = meta.look(Clone::clone).await.map_err(unread)?;
@@ -69,7 +69,7 @@ pub(super) async fn register(
         });
         match written.await? {
             // Read once more: what is read is what counts.
-            Ok(_) | Err(Failure::Fenced) => {}
+            Ok(_) | Err(Failure::Refused) => {}
             Err(Failure::Unknown(cause)) => return Err(OpenError::Unreachable(cause)),
         }
     }

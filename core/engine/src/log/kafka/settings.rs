@@ -34,8 +34,10 @@ const PRODUCER: &[Setting] = &[
 ];
 
 /// Of a partition's two producers.
-const TRANSACTIONAL: &[Setting] =
-    &[("transaction.timeout.ms", "10000", "how long an owner that died in a commit can hold readers back")];
+const TRANSACTIONAL: &[Setting] = &[
+    ("transaction.timeout.ms", "10000", "how long an owner that died in a commit can hold readers back"),
+    ("debug", "broker", "tells of each lost connection, after which a commit may be on its way twice"),
+];
 
 /// Of the producer of `meta` entries.
 const META: &[Setting] = &[("linger.ms", "0", "one entry at a time, each waited for")];
@@ -133,7 +135,7 @@ impl Clients {
 
     pub(super) fn transactional(&self, id: &str) -> ClientConfig {
         let mut config = self.config(&[COMMON, PRODUCER, TRANSACTIONAL]);
-        config.set("transactional.id", id);
+        config.set("transactional.id", id).set_log_level(RDKafkaLogLevel::Debug);
         config
     }
 

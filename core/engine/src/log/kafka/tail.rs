@@ -8,9 +8,18 @@ use super::KafkaLog;
 use crate::limits;
 use crate::log::{RawBatch, ReadError};
 
-/// Reads back from the end, twice as far each time that only claims and markers are found.
+/// Of the whole partition.
 pub(super) async fn last_ordinal(log: &KafkaLog, at: ContextPartition) -> Result<Ordinal, ReadError> {
     let end = log.positions.end(&log.topic(at)?, at.partition.0).await?;
+    last_ordinal_before(log, at, end).await
+}
+
+/// Reads back from `end`, twice as far each time that only claims and markers are found.
+pub(super) async fn last_ordinal_before(
+    log: &KafkaLog,
+    at: ContextPartition,
+    end: Offset,
+) -> Result<Ordinal, ReadError> {
     let mut back = limits::EXTENT_OFFSETS_MIN;
     loop {
         let from = Offset(end.0.saturating_sub(back));
@@ -36,7 +45,7 @@ async fn last_between(
     while reader.position() < end {
         batch.clear();
         reader.read(&mut batch).await?;
-        for (offset, bytes) in batch.iter() {
+        for (offset, bytes) in batch.iter().filter(|(offset, _)| offset.at() < end) {
             let corrupt =
                 |error: annals_model::avro::DecodeError| ReadError::Corrupt { at, offset, cause: error.to_string() };
             if Claim::decode(bytes).map_err(corrupt)?.is_some() {

@@ -3,6 +3,7 @@
 //! Two, because the brokers write a transaction's marker after they have acknowledged it, and the next transaction of
 //! the same producer would be told to come back in 20 ms.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use tokio::sync::oneshot;
 
 use super::producer::{Destination, Failure, Outgoing, Producer, timed};
 use super::settings::Clients;
+use super::witness::{Finding, Witness};
 use crate::limits;
-use crate::log::admission::{admit, follows};
+use crate::log::admission::{Admitted, admit, follows};
 use crate::log::claim_record::encode_claim;
 use crate::log::{AppendBatch, AppendOutcome, BoxFuture, ClaimError, LogWriter, Owner, ProofOutcome};
 use crate::seeded::{Point, SeededBug, is_on, reached};
@@ -32,6 +34,7 @@ pub(super) struct Claiming {
     /// Of both producers' ids, which end in `.a` and `.b`.
     pub(super) id: String,
     pub(super) owner: Owner,
+    pub(super) witness: Witness,
 }
 
 enum Job {
@@ -41,7 +44,7 @@ enum Job {
 
 /// Claims on a thread of its own, which then serves the writer until it is dropped.
 pub(super) async fn claim(claiming: Claiming) -> Result<KafkaWriter, ClaimError> {
-    let at = claiming.at;
+    let (at, witness) = (claiming.at, claiming.witness.clone());
     let (reply, answer) = oneshot::channel();
     let (jobs, requests) = mpsc::sync_channel(1);
     let unavailable = |cause: String| ClaimError::Unavailable(cause);
@@ -49,7 +52,7 @@ pub(super) async fn claim(claiming: Claiming) -> Result<KafkaWriter, ClaimError>
         .name(format!("kafka {at}"))
         .spawn(move || match claiming.run() {
             Ok((pair, claimed)) => {
-                if reply.send(Ok(claimed)).is_ok() {
+                if reply.send(Ok((claimed, Arc::clone(&pair.is_spent)))).is_ok() {
                     pair.serve(&requests);
                 }
             }
@@ -59,8 +62,11 @@ pub(super) async fn claim(claiming: Claiming) -> Result<KafkaWriter, ClaimError>
             }
         })
         .map_err(|error| unavailable(format!("no thread for {at}: {error}")))?;
-    let claimed = answer.await.map_err(|_| unavailable("the claim's thread stopped".into()))?.map_err(unavailable)?;
-    Ok(KafkaWriter { jobs, at, claim_epoch: ClaimEpoch(claimed.after().0), tail: None })
+    let (claimed, is_spent) =
+        answer.await.map_err(|_| unavailable("the claim's thread stopped".into()))?.map_err(unavailable)?;
+    let end = claimed.after();
+    let (claim_epoch, tail) = (ClaimEpoch(end.0), Ordinal::ZERO);
+    Ok(KafkaWriter { jobs, at, claim_epoch, tail, end, witness, succeeded: false, is_spent })
 }
 
 impl Claiming {
@@ -71,11 +77,11 @@ impl Claiming {
             match self.attempt() {
                 Ok(claimed) => return Ok(claimed),
                 Err(Failure::Unknown(cause)) => return Err(cause),
-                Err(Failure::Fenced) if attempt == limits::KAFKA_CLAIM_ATTEMPTS_MAX => {
+                Err(Failure::Refused) if attempt == limits::KAFKA_CLAIM_ATTEMPTS_MAX => {
                     return Err(format!("another owner claimed in between, {attempt} times"));
                 }
                 // Another owner claims just now. Who of us two comes first is left to chance.
-                Err(Failure::Fenced) => std::thread::sleep(self.pause(attempt)),
+                Err(Failure::Refused) => std::thread::sleep(self.pause(attempt)),
             }
             attempt += 1;
         }
@@ -96,7 +102,7 @@ impl Claiming {
         let record = Outgoing { key: &[], value: Some(&claim), timestamp_ms: 0 };
         let placed = producers[1].transact([record].into_iter())?;
         let claimed = placed.first().ok_or_else(|| Failure::Unknown("a claim without position".into()))?;
-        Ok((Pair { producers, turn: 0, spent: None }, *claimed))
+        Ok((Pair { producers, turn: 0, spent: None, is_spent: Arc::default() }, *claimed))
     }
 
     /// Longer each time, and not the same for two owners.
@@ -119,6 +125,8 @@ struct Pair {
     turn: usize,
     /// Why they must not be used again.
     spent: Option<String>,
+    /// Tells the writer's handle that there is a reason.
+    is_spent: Arc<AtomicBool>,
 }
 
 impl Pair {
@@ -168,6 +176,7 @@ impl Pair {
             Ok(_) => producer.spent(took),
             Err(_) => Some("a transaction failed".into()),
         };
+        self.is_spent.store(self.spent.is_some(), Ordering::Release);
         outcome
     }
 }
@@ -191,14 +200,26 @@ pub(super) struct KafkaWriter {
     jobs: mpsc::SyncSender<Job>,
     at: ContextPartition,
     claim_epoch: ClaimEpoch,
-    /// Of the last append; nothing before the first.
-    tail: Option<Ordinal>,
+    /// Of the partition's last record.
+    tail: Ordinal,
+    /// Behind the last record that is known to be this writer's, or its claim.
+    end: Offset,
+    witness: Witness,
+    /// A newer claim was seen.
+    succeeded: bool,
+    is_spent: Arc<AtomicBool>,
 }
 
 impl KafkaWriter {
     /// Covers the `$claim`. What older owners had in flight was ended before it was written.
     pub(super) const fn barrier(&self) -> Offset {
         Offset(self.claim_epoch.0)
+    }
+
+    /// The partition's last ordinal below the barrier, which the first append must follow.
+    pub(super) const fn behind(mut self, tail: Ordinal) -> Self {
+        self.tail = tail;
+        self
     }
 
     /// Never blocks: a writer has one job at a time, and the queue has room for it.
@@ -208,19 +229,45 @@ impl KafkaWriter {
         self.jobs.try_send(job(reply)).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
+
+    /// What became of an append that the brokers refused.
+    async fn refused(mut self: Box<Self>, admitted: Admitted) -> AppendOutcome {
+        match self.witness.look(self.end, self.claim_epoch).await {
+            Ok(Finding::Succeeded(own)) if own.is_empty() => AppendOutcome::Fenced,
+            // It was committed before the newer claim, and only the answer was lost.
+            Ok(Finding::Succeeded(positions)) if admitted.count() == positions.len() as u64 => {
+                self.succeeded = true;
+                self.admit_next(admitted, &positions);
+                AppendOutcome::Durable { writer: self, positions }
+            }
+            Ok(Finding::Succeeded(own)) => {
+                AppendOutcome::Unknown { cause: format!("{} of {} records are there", own.len(), admitted.count()) }
+            }
+            Ok(Finding::Unclaimed) => AppendOutcome::Unknown { cause: UNCLAIMED.into() },
+            Err(error) => AppendOutcome::Unknown { cause: format!("refused by the brokers, and {error}") },
+        }
+    }
+
+    fn admit_next(&mut self, admitted: Admitted, positions: &[RecordOffset]) {
+        self.tail = admitted.last;
+        self.end = positions.last().map_or(self.end, |last| last.after());
+    }
 }
+
+const UNCLAIMED: &str = "refused by the brokers, but nobody else claimed: its own transaction timed out";
 
 impl LogWriter for KafkaWriter {
     fn claim_epoch(&self) -> ClaimEpoch {
         self.claim_epoch
     }
 
+    fn is_spent(&self) -> bool {
+        self.is_spent.load(Ordering::Acquire) && !self.succeeded
+    }
+
     fn append(mut self: Box<Self>, batch: AppendBatch) -> BoxFuture<'static, AppendOutcome> {
         Box::pin(async move {
-            let continues = |admitted| match self.tail {
-                Some(tail) => follows(tail, admitted).map(|()| admitted),
-                None => Ok(admitted),
-            };
+            let continues = |admitted| follows(self.tail, admitted).map(|()| admitted);
             let admitted = match admit(&batch, self.claim_epoch).and_then(continues) {
                 Ok(admitted) => admitted,
                 Err(cause) => {
@@ -228,12 +275,15 @@ impl LogWriter for KafkaWriter {
                     return AppendOutcome::Aborted { writer: self, cause };
                 }
             };
+            if self.succeeded {
+                return AppendOutcome::Fenced;
+            }
             match self.ask(|reply| Job::Append(batch, reply)).await {
                 Ok(positions) => {
-                    self.tail = Some(admitted.last);
+                    self.admit_next(admitted, &positions);
                     AppendOutcome::Durable { writer: self, positions }
                 }
-                Err(Failure::Fenced) => AppendOutcome::Fenced,
+                Err(Failure::Refused) => self.refused(admitted).await,
                 Err(Failure::Unknown(cause)) => AppendOutcome::Unknown { cause },
             }
         })
@@ -243,9 +293,16 @@ impl LogWriter for KafkaWriter {
     /// commits a record that no reader delivers: the transaction's coordinator refuses it if a newer claim exists.
     fn prove(self: Box<Self>) -> BoxFuture<'static, ProofOutcome> {
         Box::pin(async move {
+            if self.succeeded {
+                return ProofOutcome::Fenced;
+            }
             match self.ask(Job::Prove).await {
                 Ok(()) => ProofOutcome::Owner { writer: self },
-                Err(Failure::Fenced) => ProofOutcome::Fenced,
+                Err(Failure::Refused) => match self.witness.look(self.end, self.claim_epoch).await {
+                    Ok(Finding::Succeeded(_)) => ProofOutcome::Fenced,
+                    Ok(Finding::Unclaimed) => ProofOutcome::Unknown { cause: UNCLAIMED.into() },
+                    Err(error) => ProofOutcome::Unknown { cause: format!("refused by the brokers, and {error}") },
+                },
                 Err(Failure::Unknown(cause)) => ProofOutcome::Unknown { cause },
             }
         })
