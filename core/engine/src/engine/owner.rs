@@ -110,9 +110,7 @@ impl Owning {
         while let Woken::Assigned = self.stand_by(pause(fenced)).await {
             let ended = match self.claim().await {
                 Ok(proven) => self.own(proven).await,
-                Err(Unclaimed::Revoked) => Ended::Revoked,
-                Err(Unclaimed::ShuttingDown) => Ended::ShutDown,
-                Err(Unclaimed::Stopped) => Ended::Stopped,
+                Err(unclaimed) => unclaimed.into(),
             };
             match ended {
                 Ended::Revoked => {

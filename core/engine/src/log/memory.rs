@@ -139,7 +139,10 @@ impl State {
         if stored.claim_epoch != claim_epoch && !self.forgets_fencing {
             return AppendOutcome::Fenced;
         }
-        let writer = Box::new(writer);
+        let mut writer = Box::new(writer);
+        if writer.is_spent {
+            return AppendOutcome::Unknown { cause: "nothing was written, the writer was spent before".into() };
+        }
         let admitted = match admit(&batch, claim_epoch).and_then(|it| follows(stored.ordinal, it).map(|()| it)) {
             Ok(admitted) => admitted,
             Err(cause) => return AppendOutcome::Aborted { writer, cause },
@@ -152,7 +155,7 @@ impl State {
                 stored.in_flight = Some((batch, admitted));
                 return AppendOutcome::Unknown { cause: cause() };
             }
-            None | Some(Fault::UnknownCommitted | Fault::Fence | Fault::FenceAfter) => {}
+            None | Some(Fault::UnknownCommitted | Fault::Fence | Fault::FenceAfter | Fault::Spend) => {}
         }
         let positions = stored.append(&batch, admitted, &mut self.holes);
         match fault {
@@ -160,6 +163,7 @@ impl State {
             Some(Fault::FenceAfter) => {
                 self.claim_by_rival(at);
             }
+            Some(Fault::Spend) => writer.is_spent = true,
             _ => {}
         }
         AppendOutcome::Durable { writer, positions }
@@ -214,7 +218,7 @@ impl EventLog for MemoryLog {
                 (stored.claim(&owner, &mut state.holes), stored.next)
             };
             self.shared.tell_readers();
-            let writer = MemoryWriter { shared: Arc::clone(&self.shared), at, claim_epoch };
+            let writer = MemoryWriter { shared: Arc::clone(&self.shared), at, claim_epoch, is_spent: false };
             Ok(Claimed { writer: Box::new(writer), barrier })
         })
     }
@@ -271,11 +275,16 @@ struct MemoryWriter {
     shared: Arc<Shared>,
     at: ContextPartition,
     claim_epoch: ClaimEpoch,
+    is_spent: bool,
 }
 
 impl LogWriter for MemoryWriter {
     fn claim_epoch(&self) -> ClaimEpoch {
         self.claim_epoch
+    }
+
+    fn is_spent(&self) -> bool {
+        self.is_spent
     }
 
     fn append(self: Box<Self>, batch: AppendBatch) -> BoxFuture<'static, AppendOutcome> {

@@ -55,6 +55,17 @@ async fn an_append_of_unknown_outcome_is_answered_from_the_log() {
 }
 
 #[tokio::test]
+async fn a_spent_writer_is_claimed_again_before_anybody_notices() {
+    let (_log, running) = scripted([Some(Fault::Spend), Some(Fault::Spend), None]).await;
+    let engine = running.handle();
+    send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap();
+    for (request, balance) in [("first", 1), ("second", 2)] {
+        let answer = send(&engine, request, 1, "deposit", json!({"amount": 1})).await.unwrap();
+        assert!(!answer.replayed && answer.version == Sequence(1 + balance), "{request}: {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_fenced_owner_forgets_and_refuses() {
     let (log, engine) = scripted([None]).await;
     let handle = engine.handle();

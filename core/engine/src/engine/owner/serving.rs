@@ -35,6 +35,16 @@ pub(super) enum Ended {
     ShutDown,
 }
 
+impl From<Unclaimed> for Ended {
+    fn from(unclaimed: Unclaimed) -> Self {
+        match unclaimed {
+            Unclaimed::Revoked => Self::Revoked,
+            Unclaimed::ShuttingDown => Self::ShutDown,
+            Unclaimed::Stopped => Self::Stopped,
+        }
+    }
+}
+
 /// What an owner does next.
 enum Next {
     Serve(Vec<Input>),
@@ -72,6 +82,10 @@ impl Owning {
             };
             match after {
                 After::Serving(_) if released => return Ended::Revoked,
+                After::Serving(next) if next.writer.is_spent() => match self.claim().await {
+                    Ok(next) => proven = next,
+                    Err(unclaimed) => return unclaimed.into(),
+                },
                 After::Serving(next) => proven = next,
                 After::Lost => return Ended::Fenced { served: since.elapsed() },
                 After::Reclaim(batch) => match self.claim().await {

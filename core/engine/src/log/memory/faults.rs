@@ -19,8 +19,11 @@ pub enum Fault {
     Fence,
     /// Another owner claims just behind: answered `Durable`, and the writer is fenced from then on.
     FenceAfter,
+    /// Answered `Durable`, and the writer is spent: its next append is `Unknown`, with nothing written.
+    Spend,
 }
 
+/// What the seed chooses from. `Spend` is no failure: it is scripted where a test is about it.
 const ALL: [Fault; 6] =
     [Fault::Abort, Fault::UnknownCommitted, Fault::UnknownLate, Fault::UnknownLost, Fault::Fence, Fault::FenceAfter];
 
