@@ -152,6 +152,9 @@ pub const KAFKA_LEAVE_MS_MAX: u64 = 3_000;
 pub const KAFKA_MEMBER_POLL_MS: u64 = 50;
 /// Shortest time between two warnings that the group cannot be served, milliseconds.
 pub const KAFKA_MEMBER_WARN_MS: u64 = 60_000;
+/// Longest that a writer which the brokers refuse looks for the newer claim, milliseconds: registering both producers
+/// of a claim takes up to a second where an older one's transaction is open.
+pub const KAFKA_SUCCESSOR_MS_MAX: u64 = 3_000;
 /// Pause between two looks at stored checkpoints while somebody waits for them, milliseconds.
 pub const OBSERVE_WAITED_MS: u64 = 3;
 /// The same while nobody does, milliseconds.
@@ -160,6 +163,3 @@ pub const OBSERVE_IDLE_MS: u64 = 1_000;
 pub const TELEMETRY_SAMPLE_MS: u64 = 1_000;
 /// Longest wait for one answer of log or store while sampling, milliseconds.
 pub const TELEMETRY_QUESTION_MS_MAX: u64 = 2_000;
-/// Longest that a writer which the brokers refuse looks for the newer claim, milliseconds: registering both producers
-/// of a claim takes up to a second where an older one's transaction is open.
-pub const KAFKA_SUCCESSOR_MS_MAX: u64 = 3_000;

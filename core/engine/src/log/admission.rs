@@ -16,6 +16,7 @@ pub(crate) struct Admitted {
     pub(crate) last: Ordinal,
 }
 
+#[cfg(feature = "kafka")]
 impl Admitted {
     /// How many records.
     pub(crate) const fn count(self) -> u64 {
