@@ -19,7 +19,7 @@ use annals_model::ids::TenantId;
 pub use self::error::{ConfigError, OpenLogError, OpenStoreError};
 pub use self::flags::{ApiFlags, DeploymentFlags, Given, Place};
 pub use self::key::Key;
-pub use self::open::{Access, OpenLog};
+pub use self::open::{Access, OpenLog, until_there};
 pub use self::settings::Origin;
 use self::settings::{Setting, Settings};
 

@@ -61,3 +61,9 @@ pub const BULK_MAINTENANCE_MEMORY_MIB: u32 = 128;
 pub const BUILD_LOCK_WAIT_MS_MAX: u64 = 1_000;
 /// Most connections to PostgreSQL that serve queries in one process; one more query waits.
 pub const POSTGRES_READERS_MAX: u32 = 16;
+/// First and longest pause between two tries to open a log or a store that is down, milliseconds.
+pub const OPEN_PAUSE_MS_MIN: u64 = 100;
+/// See [`OPEN_PAUSE_MS_MIN`].
+pub const OPEN_PAUSE_MS_MAX: u64 = 2_000;
+/// Most tries to find a free port for metrics where none is named.
+pub const METRICS_PORTS_TRIED_MAX: u32 = 8;

@@ -3,6 +3,7 @@
 
 pub mod exit;
 pub mod file;
+pub mod metrics;
 pub mod stop;
 
 use std::io::IsTerminal as _;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use annals_engine::log::{kafka, sqlite};
-use annals_engine::sink::StoreError;
+use annals_engine::sink::{SinkError, StoreError};
 
 use super::settings::Origin;
 
@@ -70,7 +70,16 @@ pub enum OpenLogError {
 impl OpenLogError {
     /// True where something is down, or not there yet: try again with backoff.
     pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::Sqlite(sqlite::OpenError::Missing { .. }) | Self::Kafka(kafka::OpenError::Unreachable(_)))
+        matches!(
+            self,
+            Self::Sqlite(sqlite::OpenError::Missing { .. })
+                | Self::Kafka(kafka::OpenError::Unreachable(_) | kafka::OpenError::Missing { .. })
+        )
+    }
+
+    /// True where there is no such log.
+    pub const fn is_missing(&self) -> bool {
+        matches!(self, Self::Sqlite(sqlite::OpenError::Missing { .. }) | Self::Kafka(kafka::OpenError::Missing { .. }))
     }
 
     /// True where the log itself is damaged.
@@ -94,6 +103,13 @@ pub enum OpenStoreError {
 impl OpenStoreError {
     /// True where something is down: try again with backoff.
     pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::Store(StoreError::Unavailable(_)))
+        match self {
+            Self::Store(error) => error.is_transient(),
+        }
+    }
+
+    /// True where what is stored is damaged.
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Damaged(_) | StoreError::Sink(SinkError::Damaged { .. })))
     }
 }

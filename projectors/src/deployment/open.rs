@@ -1,16 +1,20 @@
 //! Opens what a deployment names.
 
+use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals_engine::log::EventLog;
-use annals_engine::log::kafka::KafkaLog;
+use annals_engine::log::kafka::{KafkaLog, KafkaOptions};
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_model::ids::LogId;
 use annals_schemas::contexts;
+use tokio_util::sync::CancellationToken;
 
 use super::error::{OpenLogError, OpenStoreError};
 use super::{Deployment, LogSettings, ReadModelsSettings};
-use crate::sinks::SqliteStore;
+use crate::limits;
+use crate::sinks::{SqliteStore, Store};
 
 /// What the log is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,16 +75,60 @@ impl Deployment {
                 };
                 Ok(OpenLog::Sqlite(opened))
             }
-            LogSettings::Kafka(options) => Ok(OpenLog::Kafka(KafkaLog::connect(options.clone(), contexts::ALL).await?)),
+            LogSettings::Kafka(options) => {
+                let options = KafkaOptions { create: access == Access::Serve, ..options.clone() };
+                Ok(OpenLog::Kafka(KafkaLog::connect(options, contexts::ALL).await?))
+            }
         }
     }
 
     /// Opens the read models that are built from this log, in the versions that this build carries. Needs a Tokio
     /// runtime.
-    pub async fn open_store(&self, log: LogId) -> Result<SqliteStore, OpenStoreError> {
+    pub async fn open_store(&self, log: LogId) -> Result<Store, OpenStoreError> {
         let definitions = crate::definitions().iter().map(crate::Definition::stored).collect();
         match &self.read_models {
-            ReadModelsSettings::Sqlite => Ok(SqliteStore::open(&self.data, definitions, log).await?),
+            ReadModelsSettings::Sqlite => Ok(SqliteStore::open(&self.data, definitions, log).await?.into()),
         }
+    }
+
+    /// [`Self::open_log`], tried until it is there or `stop` is cancelled; nothing then. Says once per cause what it
+    /// waits for; what does not pass by itself is an error at once.
+    pub async fn await_log(&self, access: Access, stop: &CancellationToken) -> Result<Option<OpenLog>, OpenLogError> {
+        until_there(stop, OpenLogError::may_pass, || self.open_log(access)).await
+    }
+
+    /// [`Self::open_store`] likewise.
+    pub async fn await_store(&self, log: LogId, stop: &CancellationToken) -> Result<Option<Store>, OpenStoreError> {
+        until_there(stop, OpenStoreError::may_pass, || self.open_store(log)).await
+    }
+}
+
+/// Tries until it succeeds, fails for good, or is stopped: nothing then.
+pub async fn until_there<T, E: Display, F: Future<Output = Result<T, E>>>(
+    stop: &CancellationToken,
+    may_pass: impl Fn(&E) -> bool,
+    attempt: impl Fn() -> F,
+) -> Result<Option<T>, E> {
+    let mut said = String::new();
+    let mut pause = Duration::from_millis(limits::OPEN_PAUSE_MS_MIN);
+    loop {
+        let tried = tokio::select! {
+            tried = attempt() => tried,
+            () = stop.cancelled() => return Ok(None),
+        };
+        let cause = match tried {
+            Ok(there) => return Ok(Some(there)),
+            Err(error) if may_pass(&error) => error.to_string(),
+            Err(error) => return Err(error),
+        };
+        if cause != said {
+            eprintln!("waiting: {cause}");
+            said = cause;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return Ok(None),
+        }
+        pause = (pause * 2).min(Duration::from_millis(limits::OPEN_PAUSE_MS_MAX));
     }
 }

@@ -71,7 +71,7 @@ impl Bed {
             DeploymentPlace { data: world.points().with_file_name("observer"), config: Some(world.config_path()) };
         let deployment = Deployment::resolve(&place, std::iter::empty(), Vec::new())?;
         let log = deployment.open_log(Access::Read).await?.shared();
-        let store = Store::from(deployment.open_store(log.id()).await?);
+        let store = deployment.open_store(log.id()).await?;
         let key = world.signing_key()?;
         let tenants: Vec<_> = (1..=TENANTS).map(|number| TenantId(Uuid::from_u128(number))).collect();
         let actor = Actor::Service("cluster-client".into());

@@ -51,12 +51,21 @@ pub struct KafkaOptions {
     pub partitions: Option<u16>,
     /// Settings of librdkafka that are passed through: `security.protocol`, `ssl.*`, `sasl.*`.
     pub client: BTreeMap<String, String>,
+    /// Makes what is missing of the log. Who only reads does not: a misspelt prefix would make a log, or another number of
+    /// partitions than its owners want.
+    pub create: bool,
 }
 
 impl KafkaOptions {
-    /// Without TLS, with the prefix `annals`.
+    /// Without TLS, with the prefix `annals`; what is missing is made.
     pub fn new(brokers: impl Into<String>) -> Self {
-        Self { brokers: brokers.into(), prefix: "annals".into(), partitions: None, client: BTreeMap::new() }
+        Self {
+            brokers: brokers.into(),
+            prefix: "annals".into(),
+            partitions: None,
+            client: BTreeMap::new(),
+            create: true,
+        }
     }
 }
 
@@ -78,6 +87,12 @@ pub enum OpenError {
     /// Check the addresses and that the brokers run; try again with backoff.
     #[error("kafka cannot be reached: {0}; check the addresses, that the brokers run and that they let us in")]
     Unreachable(String),
+    /// There is no such log, or a part of it is not there yet: check the prefix, or start a node that serves it.
+    #[error("there is no topic {topic}: check the prefix, or start a server, which makes it")]
+    Missing {
+        /// The first topic that was looked for.
+        topic: String,
+    },
     /// Make the topic by hand, or let this user make topics.
     #[error("topic {topic} cannot be made: {cause}")]
     NotCreated {
@@ -157,6 +172,9 @@ impl KafkaLog {
         let meta_topic = format!("{}.meta", options.prefix);
         let mut seen = topics.look(&meta_topic).await?;
         if seen.partitions == 0 {
+            if !options.create {
+                return Err(OpenError::Missing { topic: meta_topic });
+            }
             seen = topics.create(&meta_topic, 1, META_TOPIC).await?;
         }
         topics.check(&meta_topic, seen, META_TOPIC).await?;

@@ -139,6 +139,13 @@ pub enum StoreError {
     Sink(#[from] SinkError),
 }
 
+impl StoreError {
+    /// True where something is down: trying again may help.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Sink(SinkError::Unavailable { .. }))
+    }
+}
+
 /// Why no generation could be created.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {

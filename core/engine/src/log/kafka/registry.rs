@@ -47,6 +47,9 @@ pub(super) async fn register(
         if missing.is_empty() {
             return read(contexts, &entries);
         }
+        if !options.create {
+            return Err(OpenError::Missing { topic: meta.topic().to_owned() });
+        }
         // Whoever registers this id after us fences us: the entries are read again behind it, so that of two processes
         // that start a new log together one finds what the other wrote.
         let to = Destination { topic: meta.topic().to_owned(), partition: 0 };
@@ -94,6 +97,7 @@ async fn settle(
         let mut seen = topics.look(&topic).await?;
         match recorded {
             Some(_) if seen.partitions == 0 => return Err(OpenError::TopicLost(topic)),
+            None if seen.partitions == 0 && !options.create => return Err(OpenError::Missing { topic }),
             None if seen.partitions == 0 => {
                 let count = options.partitions.unwrap_or(limits::LOG_PARTITIONS_DEFAULT);
                 seen = topics.create(&topic, count, EVENTS_TOPIC).await?;

@@ -1,0 +1,145 @@
+//! `annals-projector`: keeps read models current from the log, beside any number of others that do the same.
+//!
+//! Several instances of one read model share its partitions or stand by for each other: every commit names the checkpoint
+//! that it goes on from, so that nothing is applied twice, whoever comes first.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use annals_engine::log::ReadError;
+use annals_engine::published::{self, SchemaError};
+use annals_engine::runner::ReadModels;
+use annals_engine::sink::StoreError;
+use annals_engine::telemetry::Sampler;
+use annals_projectors::deployment::{
+    Access, Deployment, DeploymentFlags, OpenLog, OpenLogError, OpenStoreError, Place, until_there,
+};
+use annals_projectors::process::exit::{Exit, Failure, report};
+use annals_projectors::process::{self, file, metrics, stop};
+use anyhow::Context as _;
+use clap::Parser;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+/// Keep read models current from the event log.
+#[derive(Debug, Parser)]
+#[command(
+    name = "annals-projector",
+    version,
+    max_term_width = 100,
+    after_help = "Examples:
+  annals-projector                                  all read models of ./annals-data
+  annals-projector --config annals.toml --data p1 --read-model portfolio
+
+DIR/ready.json has the process and the address of its metrics once it is ready.
+
+Exit codes: 0 stopped as asked, 1 failed, 2 usage or environment, 3 damage found."
+)]
+struct Arguments {
+    #[command(flatten)]
+    place: Place,
+    /// A read model to keep current; repeat for more; all unless given
+    #[arg(long, value_name = "NAME")]
+    read_model: Vec<String>,
+    #[command(flatten)]
+    deployment: DeploymentFlags,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    process::log_to_stderr();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&anyhow::Error::from(error)).into(),
+    };
+    runtime.block_on(run(&arguments)).unwrap_or_else(|error| report(&error)).into()
+}
+
+async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let deployment = Deployment::read(&arguments.place, arguments.deployment.given())
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let names = wanted(&arguments.read_model)?;
+    let stop = stop::on_signal("stopping; once more to end at once", "ended at once; rows and checkpoints agree")
+        .context("signals cannot be caught")?;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&deployment.data);
+    made.map_err(|error| Failure::usage(format!("{} cannot be made: {error}", deployment.data.display())))?;
+    let ready = deployment.data.join("ready.json");
+    let unwritten = |error| Failure::usage(format!("{} cannot be replaced: {error}", ready.display()));
+    // Of a process that is gone.
+    file::remove(&ready).map_err(unwritten)?;
+    let listens = match deployment.metrics_listen {
+        Some(address) => Some(metrics::serve(address).map_err(|error| Failure::usage(error.to_string()))?),
+        None => None,
+    };
+    let Some((log, read_models, sampler)) = start(&deployment, &names, &stop).await? else { return Ok(Exit::Ok) };
+    let sampling = tokio::spawn(sampler.run());
+    let document = json!({ "pid": std::process::id(), "metrics": listens.map(|at| format!("http://{at}/metrics")) });
+    file::write_private(&ready, document.to_string().as_bytes()).map_err(unwritten)?;
+    let measured = listens.map_or_else(String::new, |at| format!(", metrics at http://{at}/metrics"));
+    eprintln!("annals-projector {} is ready: {}{measured}", env!("CARGO_PKG_VERSION"), names.join(", "));
+
+    stop.cancelled().await;
+    file::remove(&ready).map_err(unwritten)?;
+    sampling.abort();
+    // Its share of the read models goes with it; that it was aborted is no news.
+    let _ = sampling.await;
+    if let Some(read_models) = Arc::into_inner(read_models) {
+        read_models.stop().await;
+    }
+    log.close().await;
+    eprintln!("stopped; rows and checkpoints agree");
+    Ok(Exit::Ok)
+}
+
+/// Opens log and store and starts the runners, as soon as both are there; nothing if it is stopped before.
+async fn start(
+    deployment: &Deployment,
+    names: &[String],
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<(OpenLog, Arc<ReadModels>, Sampler)>> {
+    let Some(log) = deployment.await_log(Access::Read, stop).await.map_err(|error| log_failure(&error))? else {
+        return Ok(None);
+    };
+    let shared = log.shared();
+    let passes = |error: &SchemaError| matches!(error, SchemaError::Read(ReadError::Unavailable(_)));
+    let known = until_there(stop, passes, || published::check(&*shared, &annals_schemas::CATALOGUE)).await;
+    if known.map_err(|error| Failure::usage(error.to_string()))?.is_none() {
+        return Ok(None);
+    }
+    let Some(store) = deployment.await_store(log.id(), stop).await.map_err(|error| store_failure(&error))? else {
+        return Ok(None);
+    };
+    let store = Arc::new(store);
+    let is_wanted = |name: &str| names.iter().any(|wanted| wanted == name);
+    let started =
+        until_there(stop, StoreError::is_transient, || ReadModels::start_where(log.shared(), store.clone(), is_wanted));
+    let Some(read_models) = started.await.map_err(|error| store_failure(&error.into()))? else { return Ok(None) };
+    let read_models = Arc::new(read_models);
+    let sampler = Sampler::new(log.shared(), store, read_models.clone(), None);
+    Ok(Some((log, read_models, sampler)))
+}
+
+/// The read models to run: those named, or all.
+fn wanted(named: &[String]) -> Result<Vec<String>, Failure> {
+    let mut carried: Vec<String> =
+        annals_projectors::definitions().iter().map(|definition| definition.model.name().to_owned()).collect();
+    carried.dedup();
+    if let Some(unknown) = named.iter().find(|name| !carried.contains(name)) {
+        return Err(Failure::usage(format!("there is no read model {unknown:?}"))
+            .remedy(format!("there are {}", carried.join(", "))));
+    }
+    let mut wanted = if named.is_empty() { carried } else { named.to_vec() };
+    wanted.sort();
+    wanted.dedup();
+    Ok(wanted)
+}
+
+fn log_failure(error: &OpenLogError) -> Failure {
+    Failure::new(if error.is_damage() { Exit::Mismatch } else { Exit::Usage }, error.to_string())
+}
+
+fn store_failure(error: &OpenStoreError) -> Failure {
+    Failure::new(if error.is_damage() { Exit::Mismatch } else { Exit::Usage }, error.to_string())
+}
