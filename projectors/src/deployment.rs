@@ -9,9 +9,9 @@ mod key;
 mod open;
 mod settings;
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use annals_engine::log::kafka::KafkaOptions;
 use annals_model::ids::TenantId;
@@ -57,10 +57,24 @@ pub enum LogSettings {
 }
 
 /// Which read models.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum ReadModelsSettings {
     /// Files in the data directory.
     Sqlite,
+    /// A database of PostgreSQL.
+    Postgres {
+        /// `postgres://ROLE@HOST:PORT/DATABASE`.
+        url: String,
+    },
+}
+
+impl fmt::Debug for ReadModelsSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite => f.write_str("Sqlite"),
+            Self::Postgres { url } => f.debug_struct("Postgres").field("url", &without_password(url)).finish(),
+        }
+    }
 }
 
 /// How a node serves HTTP.
@@ -302,8 +316,11 @@ impl Parse<'_> {
     fn read_models(&self) -> Result<ReadModelsSettings, ConfigError> {
         match self.settings.own.get(&Key::ReadModelsUrl) {
             None => Ok(ReadModelsSettings::Sqlite),
+            Some(url) if ["postgres://", "postgresql://"].iter().any(|scheme| url.text.starts_with(scheme)) => {
+                Ok(ReadModelsSettings::Postgres { url: url.text.clone() })
+            }
             Some(url) => {
-                let cause = "this build keeps read models in SQLite alone; leave it out".to_owned();
+                let cause = "write it as postgres://ROLE@HOST:PORT/DATABASE, or leave it out for SQLite".to_owned();
                 Err(invalid(Key::ReadModelsUrl, url, cause))
             }
         }

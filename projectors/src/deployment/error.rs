@@ -6,6 +6,7 @@ use annals_engine::log::{kafka, sqlite};
 use annals_engine::sink::{SinkError, StoreError};
 
 use super::settings::Origin;
+use crate::sinks;
 
 /// Why a configuration is refused. Nothing was opened: correct it where the message says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +99,9 @@ pub enum OpenStoreError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database.
+    #[error(transparent)]
+    Postgres(#[from] sinks::OpenError),
 }
 
 impl OpenStoreError {
@@ -105,6 +109,7 @@ impl OpenStoreError {
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::Store(error) => error.is_transient(),
+            Self::Postgres(error) => matches!(error, sinks::OpenError::Unavailable { .. }),
         }
     }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::{OpenLogError, OpenStoreError};
 use super::{Deployment, LogSettings, ReadModelsSettings};
 use crate::limits;
-use crate::sinks::{SqliteStore, Store};
+use crate::sinks::{PostgresStore, SqliteStore, Store};
 
 /// What the log is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,7 @@ impl Deployment {
         let definitions = crate::definitions().iter().map(crate::Definition::stored).collect();
         match &self.read_models {
             ReadModelsSettings::Sqlite => Ok(SqliteStore::open(&self.data, definitions, log).await?.into()),
+            ReadModelsSettings::Postgres { url } => Ok(PostgresStore::open(url, definitions, log).await?.into()),
         }
     }
 

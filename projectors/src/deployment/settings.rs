@@ -40,10 +40,17 @@ impl fmt::Display for Origin {
 }
 
 /// A value as it was written, and by whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Setting {
     pub(super) text: String,
     pub(super) origin: Origin,
+}
+
+impl fmt::Debug for Setting {
+    /// Without the text, which may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setting").field("origin", &self.origin).finish_non_exhaustive()
+    }
 }
 
 /// All that was said.

@@ -106,6 +106,7 @@ fn whatever_is_wrong_is_named_with_its_place_and_what_there_is() {
     refused("[log]\nkind = 'kafka'\nbrokers = 'one'", &[], none(), &["\"one\"", "host:port"]);
     refused("[log]\nbrokers = 'one:1'", &[], none(), &["log.brokers", "log.kind = \"kafka\""]);
     refused("", &[("ANNALS_LOG_BROKER", "x:1")], none(), &["ANNALS_LOG_BROKER\"", "ANNALS_LOG_BROKERS"]);
+    refused("[read_models]\nurl = 'mysql://x'", &[], none(), &["read_models.url", "postgres://ROLE"]);
     refused("[metrics]\nlisten = 'x'", &[], none(), &["metrics.listen", "127.0.0.1:9464"]);
     refused("[tenant]\nonly = 'acme'", &[], none(), &["tenant.only", "UUID"]);
     let partitions = DeploymentFlags { log_client: vec!["a.b".into()], ..none() };
