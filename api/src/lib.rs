@@ -6,6 +6,8 @@
 pub mod auth;
 mod batch;
 mod command;
+pub mod data_dir;
+pub mod endpoint;
 mod fields;
 mod gate;
 pub mod limits;

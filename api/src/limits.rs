@@ -80,3 +80,7 @@ pub const PEER_PROBLEM_BYTES_MAX: usize = 64 << 10;
 pub const PEER_ANSWER_BYTES_MAX: usize = 64 << 20;
 /// How long a node's own token lasts with which it asks another node about a workspace, seconds.
 pub const NODE_TOKEN_S: u64 = 60;
+/// Most further looks whether a data directory is free to be served.
+pub const LOCK_LOOKS_MAX: u32 = 5;
+/// Pause before each of these looks, milliseconds.
+pub const LOCK_LOOK_AGAIN_MS: u64 = 20;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use annals_api::endpoint::Endpoint;
 use anyhow::Context as _;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
 
 use crate::cli::Global;
-use crate::endpoint::Endpoint;
 use crate::exit::{Exit, Failure};
 use crate::limits;
 
@@ -86,7 +86,7 @@ impl Client {
     /// The server that `--url` names, else the one of the data directory.
     pub(crate) fn find(global: &Global) -> anyhow::Result<Self> {
         let known = Endpoint::of_running(&global.data)
-            .with_context(|| format!("{} cannot be read", crate::endpoint::path(&global.data).display()))
+            .with_context(|| format!("{} cannot be read", annals_api::endpoint::path(&global.data).display()))
             .map_err(|error| Failure::usage(format!("{error:#}")));
         let (base, token) = match (&global.url, &global.token) {
             (Some(url), Some(token)) => (url.clone(), token.clone()),

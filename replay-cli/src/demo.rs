@@ -108,7 +108,7 @@ fn keep(server: Server, directory: TempDir) {
     eprintln!();
     eprintln!("the server runs on:  {}", endpoint.url);
     eprintln!("data directory:      {}", data.display());
-    eprintln!("its token:           in {}", crate::endpoint::path(&data).display());
+    eprintln!("its token:           in {}", annals_api::endpoint::path(&data).display());
     eprintln!("try:                 annals --data {} status", data.display());
     eprintln!(
         "                     annals --data {} query portfolio.applications --workspace {FIRST_WORKSPACE}",

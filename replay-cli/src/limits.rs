@@ -40,9 +40,5 @@ pub(crate) const SWITCH_SECS: u64 = 10;
 pub(crate) const WRITER_PAUSE_MS: u64 = 4;
 /// Operations that the demo looks up at a time.
 pub(crate) const LOOKUPS_AT_A_TIME: usize = 16;
-/// Most further looks whether a data directory is free to be served.
-pub(crate) const LOCK_LOOKS_MAX: u32 = 5;
-/// Pause before each of these looks, milliseconds.
-pub(crate) const LOCK_LOOK_AGAIN_MS: u64 = 20;
 /// Life of the token in endpoint.json, seconds: thirty days; each start makes a new one.
 pub(crate) const TOKEN_LIFE_SECS: u64 = 30 * 24 * 3_600;

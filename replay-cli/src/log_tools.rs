@@ -8,7 +8,7 @@ use annals_schemas::contexts::ALL;
 use serde_json::{Value, json};
 
 use crate::cli::Global;
-use crate::data_dir::DataDir;
+use crate::data_dir::{existing, read_log};
 use crate::exit::{Exit, Failure};
 use crate::output::cell::count;
 use crate::output::{Format, Output, columns, render};
@@ -16,7 +16,7 @@ use crate::progress::Progress;
 
 /// `log verify`.
 pub(crate) async fn verify_log(global: &Global, output: Output) -> anyhow::Result<Exit> {
-    let log = DataDir::existing(&global.data)?.read_log().await?;
+    let log = read_log(existing(&global.data)?.root()).await?;
     let progress = Progress::start("log verify", "records", None);
     let known = |schema| CATALOGUE.get(schema).is_some();
     let verified = verify(&*log, ALL, &known, &mut |at| progress.set(at.records)).await;
@@ -97,7 +97,7 @@ fn partition(report: &PartitionReport) -> Value {
 
 /// `log stats`.
 pub(crate) async fn log_stats(global: &Global, output: Output) -> anyhow::Result<Exit> {
-    let log = DataDir::existing(&global.data)?.read_log().await?;
+    let log = read_log(existing(&global.data)?.root()).await?;
     let all = stats(&*log, ALL).await.map_err(|error| read_failure(&error))?;
     let partitions: Vec<Value> = all
         .iter()

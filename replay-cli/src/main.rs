@@ -8,7 +8,6 @@ mod cli;
 mod client;
 mod data_dir;
 mod demo;
-mod endpoint;
 mod exit;
 mod import;
 mod limits;

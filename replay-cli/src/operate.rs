@@ -1,6 +1,7 @@
 //! The operator's commands. They work on the data directory itself, whether a server runs on it or not: locks, registry
 //! and checkpoints lie in its files.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use annals_engine::log::EventLog;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::cli::Global;
-use crate::data_dir::DataDir;
+use crate::data_dir::{existing, read_log};
 use crate::exit::{Exit, Failure};
 use crate::log_tools::read_failure;
 use crate::progress::Progress;
@@ -36,9 +37,9 @@ pub(crate) struct Site {
 impl Site {
     /// Opens the directory's log to read it, and its read models.
     pub(crate) async fn open(global: &Global) -> anyhow::Result<Self> {
-        let dir = DataDir::existing(&global.data)?;
-        let log = dir.read_log().await?;
-        let store = dir.read_models(log.id()).await?;
+        let dir = existing(&global.data)?;
+        let log = read_log(dir.root()).await?;
+        let store = read_models(dir.root(), log.id()).await?;
         Ok(Self { log, store })
     }
 
@@ -202,14 +203,12 @@ fn stage_name(stage: annals_engine::rebuild::control::Stage) -> &'static str {
     }
 }
 
-impl DataDir {
-    /// The directory's read models, in the versions that this build carries.
-    pub(crate) async fn read_models(&self, log: annals_model::ids::LogId) -> anyhow::Result<Store> {
-        let definitions = annals_projectors::definitions().iter().map(annals_projectors::Definition::stored).collect();
-        SqliteStore::open(self.root(), definitions, log)
-            .await
-            .map(Store::from)
-            .map_err(|error| store_failure(&error))
-            .context("the read models cannot be opened")
-    }
+/// The read models below a directory, in the versions that this build carries.
+pub(crate) async fn read_models(root: &Path, log: annals_model::ids::LogId) -> anyhow::Result<Store> {
+    let definitions = annals_projectors::definitions().iter().map(annals_projectors::Definition::stored).collect();
+    SqliteStore::open(root, definitions, log)
+        .await
+        .map(Store::from)
+        .map_err(|error| store_failure(&error))
+        .context("the read models cannot be opened")
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_api::auth::{ROLE_AUDITOR, ROLE_OPERATOR};
+use annals_api::endpoint::{self, Endpoint};
 use annals_api::{Api, ApiOptions};
 use annals_engine::engine::{Engine, EngineOptions, PartitionState};
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
@@ -18,11 +19,10 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 use crate::cli::{Global, UpArgs};
-use crate::data_dir::{DataDir, log_failure};
-use crate::endpoint::{self, Endpoint};
+use crate::data_dir::{DataDir, log_failure, log_path};
 use crate::exit::{Exit, Failure};
 use crate::limits;
-use crate::operate::store_failure;
+use crate::operate::{read_models, store_failure};
 use crate::output::render_pairs;
 
 /// `up`.
@@ -43,7 +43,7 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
     )
     .context("signals cannot be caught")?;
 
-    let log = SqliteLog::open(&dir.log_path(), annals_schemas::contexts::ALL, SqliteOptions::default())
+    let log = SqliteLog::open(&log_path(dir.root()), annals_schemas::contexts::ALL, SqliteOptions::default())
         .await
         .map_err(|error| log_failure(&error))?;
     let options = EngineOptions::new(Owner { id: uuid::Uuid::new_v4().to_string(), address: String::new() });
@@ -51,15 +51,15 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
     let engine = Engine::start(shared, annals_aggregates::contexts(), annals_schemas::CATALOGUE, &options)
         .await
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let store = dir.read_models(log.id()).await?;
+    let store = read_models(dir.root(), log.id()).await?;
     begin_with(&store, &first_versions).await?;
     let read_models =
         ReadModels::start(log.clone(), Arc::new(store.clone())).await.map_err(|error| store_failure(&error))?;
     let read_models = Arc::new(read_models);
-    let queries = Queries::new(annals_projectors::definitions(), dir.cursor_key()?);
-    let key = dir.signing_key()?;
+    let queries = Queries::new(annals_projectors::definitions(), dir.cursor_key(None)?);
+    let key = dir.signing_key(None)?;
     let url = format!("http://{}", listener.local_addr().context("the listener has no address")?);
-    let identity = dir.identity()?;
+    let identity = dir.identity(None)?;
     let life = Duration::from_secs(limits::TOKEN_LIFE_SECS);
     let token = key
         .mint(identity.tenant, &identity.actor(), &[ROLE_OPERATOR, ROLE_AUDITOR], life)

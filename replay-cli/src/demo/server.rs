@@ -12,8 +12,8 @@ use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
-use crate::endpoint::Endpoint;
 use crate::limits;
+use annals_api::endpoint::Endpoint;
 
 /// A running server; killed when dropped, unless it is kept.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! `status`: read models, their generations, how far they are, and what needs a rebuild and why.
 
+use annals_api::endpoint::Endpoint;
 use annals_engine::engine::system_now;
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::rebuild::{Plan, Why, plan};
@@ -12,7 +13,6 @@ use super::plan::{called_for, plan_failure, why};
 use super::{Site, generation_json, store_failure};
 use crate::cli::Global;
 use crate::client::{CallError, Client};
-use crate::endpoint::Endpoint;
 use crate::exit::Exit;
 use crate::output::{Format, Output, columns};
 

@@ -9,28 +9,28 @@ use serde::{Deserialize, Serialize};
 
 /// Where a server listens, a token for it, and its process.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     /// Base address, `http://127.0.0.1:PORT`.
-    pub(crate) url: String,
+    pub url: String,
     /// Bearer token of the development tenant's user.
-    pub(crate) token: String,
+    pub token: String,
     /// Process id of the server.
-    pub(crate) pid: u32,
+    pub pid: u32,
 }
 
 /// The file that the server of a data directory holds locked.
-pub(crate) fn lock_path(data: &Path) -> PathBuf {
+pub fn lock_path(data: &Path) -> PathBuf {
     data.join("lock")
 }
 
 /// Where the endpoint of a data directory lies.
-pub(crate) fn path(data: &Path) -> PathBuf {
+pub fn path(data: &Path) -> PathBuf {
     data.join("endpoint.json")
 }
 
 impl Endpoint {
     /// The endpoint that the data directory names; nothing where no server wrote one.
-    pub(crate) fn read(data: &Path) -> io::Result<Option<Self>> {
+    pub fn read(data: &Path) -> io::Result<Option<Self>> {
         match fs::read(path(data)) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::from),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -40,7 +40,7 @@ impl Endpoint {
 
     /// The endpoint of the server that runs on the directory now. What a killed server left behind, or came along with
     /// a copy of the directory, would lead elsewhere: a server holds its directory's lock.
-    pub(crate) fn of_running(data: &Path) -> io::Result<Option<Self>> {
+    pub fn of_running(data: &Path) -> io::Result<Option<Self>> {
         let lock = match File::open(lock_path(data)) {
             Ok(lock) => lock,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -54,7 +54,7 @@ impl Endpoint {
     }
 
     /// Writes it whole or not at all, readable by its owner only: it carries a token.
-    pub(crate) fn write(&self, data: &Path) -> io::Result<()> {
+    pub fn write(&self, data: &Path) -> io::Result<()> {
         write_private(&path(data), &serde_json::to_vec_pretty(self)?)
     }
 }

@@ -1,0 +1,167 @@
+//! A server's own directory: who serves it, its keys, and who acts during development.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use annals_model::ids::{Actor, TenantId, UserId};
+use annals_projectors::process::exit::{Exit, Failure};
+use annals_projectors::process::file::write_private;
+use annals_projectors::queries::CursorKey;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::auth::SigningKey;
+use crate::endpoint::{Endpoint, lock_path};
+use crate::limits;
+
+/// A directory of one server's own.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    root: PathBuf,
+}
+
+/// The tenant and the person that a new data directory's own token is for.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Identity {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The person.
+    pub user: UserId,
+}
+
+impl Identity {
+    /// The person as an actor.
+    pub fn actor(&self) -> Actor {
+        Actor::User(self.user)
+    }
+}
+
+/// The right to serve a directory; let go of when dropped, also by the death of the process.
+#[derive(Debug)]
+pub struct ServeLock(#[expect(dead_code, reason = "held for its drop")] File);
+
+impl DataDir {
+    /// The directory, made if it is not there.
+    pub fn create(root: &Path) -> Result<Self, Failure> {
+        // Log and read models hold every tenant's data: nobody else on the machine reads them.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(root)
+            .map_err(|error| Failure::usage(format!("{} cannot be made: {error}", root.display())))?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// A directory that is there already.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The key that signs and verifies tokens, in `file` or the directory's own; made if there is none.
+    pub fn signing_key(&self, file: Option<&Path>) -> Result<SigningKey, Failure> {
+        SigningKey::open_or_create(&self.signing_key_path(file)).map_err(|error| Failure::usage(error.to_string()))
+    }
+
+    fn signing_key_path(&self, file: Option<&Path>) -> PathBuf {
+        file.map_or_else(|| self.root.join("signing.key"), Path::to_owned)
+    }
+
+    /// The secret that cursors are signed with, in `file` or the directory's own; made if there is none.
+    pub fn cursor_key(&self, file: Option<&Path>) -> Result<CursorKey, Failure> {
+        let path = file.map_or_else(|| self.root.join("cursor.key"), Path::to_owned);
+        let failed = |error: io::Error| Failure::usage(format!("{} cannot be used: {error}", path.display()));
+        if !path.exists() {
+            let random = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()];
+            write_private(&path, random.as_flattened()).map_err(failed)?;
+        }
+        // Read back also what was just made: another process may have been first.
+        let bytes = fs::read(&path).map_err(failed)?.try_into().map_err(|_| {
+            Failure::usage(format!("{} is damaged", path.display()))
+                .remedy("delete it; only pages under way end with it")
+        })?;
+        Ok(CursorKey::new(bytes))
+    }
+
+    /// The development tenant and user, made at random if there are none. They lie beside the key that signs their tokens,
+    /// so that servers that share the key share them.
+    pub fn identity(&self, signing_key: Option<&Path>) -> Result<Identity, Failure> {
+        let path = self.signing_key_path(signing_key).with_file_name("development.json");
+        let failed = |error: io::Error| Failure::usage(format!("{} cannot be used: {error}", path.display()));
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                Failure::usage(format!("{} is damaged: {error}", path.display()))
+                    .remedy("restore it, or delete it to begin with a new tenant")
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let identity = Identity { tenant: TenantId(Uuid::new_v4()), user: UserId(Uuid::new_v4()) };
+                let text = serde_json::to_vec_pretty(&identity).map_err(|error| failed(error.into()))?;
+                write_private(&path, &text).map_err(failed)?;
+                Ok(identity)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Takes the right to serve the directory, which one process can have.
+    pub fn lock(&self) -> Result<ServeLock, Failure> {
+        let path = lock_path(&self.root);
+        let failed = |error: io::Error| Failure::usage(format!("{} cannot be locked: {error}", path.display()));
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        let mut locked = file.try_lock();
+        for _ in 0..limits::LOCK_LOOKS_MAX {
+            // Whoever looks for a server holds the lock for a moment, too.
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(limits::LOCK_LOOK_AGAIN_MS));
+            locked = file.try_lock();
+        }
+        match locked {
+            Ok(()) => Ok(ServeLock(file)),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+            Err(TryLockError::WouldBlock) => {
+                let server = match Endpoint::read(&self.root) {
+                    Ok(Some(endpoint)) => format!("process {} at {}", endpoint.pid, endpoint.url),
+                    Ok(None) | Err(_) => "a process that is still starting".to_owned(),
+                };
+                Err(Failure::new(Exit::Conflict, format!("{} is served already, by {server}", self.root.display()))
+                    .remedy("use that server, stop it first, or name another directory with --data"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_can_serve_a_directory_and_the_next_is_told_who_does() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(temporary.path()).unwrap();
+        let held = dir.lock().unwrap();
+        Endpoint { url: "http://127.0.0.1:9".into(), token: String::new(), pid: 4711 }.write(dir.root()).unwrap();
+        let failure = dir.lock().unwrap_err();
+        assert_eq!(failure.exit, Exit::Conflict);
+        assert!(failure.message.contains("4711"), "{failure}");
+        drop(held);
+        dir.lock().unwrap();
+    }
+
+    #[test]
+    fn a_directory_keeps_its_development_tenant() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(temporary.path()).unwrap();
+        assert_eq!(dir.identity(None).unwrap(), dir.identity(None).unwrap());
+        fs::write(temporary.path().join("development.json"), "{").unwrap();
+        assert!(dir.identity(None).unwrap_err().to_string().contains("damaged"));
+    }
+}
