@@ -11,6 +11,7 @@ pub mod endpoint;
 mod fields;
 mod gate;
 pub mod limits;
+pub mod node;
 mod peers;
 pub mod problem;
 mod read_models;

@@ -42,11 +42,14 @@ pub struct ApiOptions {
     pub store: Store,
     /// Keeps that current, and knows what is live.
     pub read_models: Arc<runner::ReadModels>,
+    /// Lets it listen on other addresses than loopback.
+    pub trusted_network: bool,
 }
 
 /// The HTTP surface; [`crate::serve`] runs it.
 #[derive(Debug)]
 pub struct Api {
+    pub(crate) trusted_network: bool,
     pub(crate) shared: Arc<Shared>,
     pub(crate) followers: JoinSet<()>,
 }
@@ -85,7 +88,7 @@ impl Api {
                 shared.gate.follow(Partition(partition), shared.stopping.clone()).await;
             });
         }
-        Self { shared, followers }
+        Self { trusted_network: options.trusted_network, shared, followers }
     }
 }
 

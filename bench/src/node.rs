@@ -135,7 +135,14 @@ async fn start(log: Log, directory: PathBuf, seed: u64) -> anyhow::Result<Starte
     let actor = Actor::User(UserId(commands::id(seed, u64::MAX / 2)));
     let token = key.mint(tenant(seed), &actor, &[], Duration::from_secs(3_600)).context("a token")?;
     let queries = Queries::new(definitions, CursorKey::new([7; 32]));
-    let options = ApiOptions { engine: engine.handle(), key, queries, store, read_models: Arc::clone(&read_models) };
+    let options = ApiOptions {
+        engine: engine.handle(),
+        key,
+        queries,
+        store,
+        read_models: Arc::clone(&read_models),
+        trusted_network: false,
+    };
     let api = Api::new(options);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

@@ -84,6 +84,8 @@ pub struct ApiSettings {
     pub listen: Option<String>,
     /// What other nodes are told.
     pub advertise: Option<String>,
+    /// It may listen beyond loopback: whoever says so keeps strangers away from its network.
+    pub trusted_network: bool,
     /// File of the tokens' key.
     pub signing_key: Option<PathBuf>,
     /// File of the cursors' secret.
@@ -137,6 +139,7 @@ impl Deployment {
             api: ApiSettings {
                 listen: text(Key::ApiListen),
                 advertise: text(Key::ApiAdvertise),
+                trusted_network: parse.value(Key::ApiTrustedNetwork, "write true or false")?.unwrap_or(false),
                 signing_key: text(Key::ApiSigningKey).map(PathBuf::from),
                 cursor_key: text(Key::ApiCursorKey).map(PathBuf::from),
             },

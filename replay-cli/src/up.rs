@@ -64,7 +64,14 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
     let token = key
         .mint(identity.tenant, &identity.actor(), &[ROLE_OPERATOR, ROLE_AUDITOR], life)
         .context("the token for endpoint.json")?;
-    let api = Api::new(ApiOptions { engine: engine.handle(), key, queries, store, read_models: read_models.clone() });
+    let api = Api::new(ApiOptions {
+        engine: engine.handle(),
+        key,
+        queries,
+        store,
+        read_models: read_models.clone(),
+        trusted_network: false,
+    });
     let stopping = stop.clone();
     let serving = tokio::spawn(annals_api::serve(listener, api, async move { stopping.cancelled().await }));
 

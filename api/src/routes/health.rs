@@ -19,32 +19,27 @@ pub(super) async fn live() -> Response {
 
 /// `GET /startupz`: no partition is being claimed for the first time.
 pub(super) async fn started(State(shared): State<Arc<Shared>>) -> Response {
-    let waiting = partitions(&shared, |state| matches!(state, PartitionState::Claiming));
+    let claimed = |status: &PartitionStatus| status.state == PartitionState::Claiming;
+    let waiting: Vec<_> = shared.engine.partitions().into_iter().filter(claimed).map(waits_for).collect();
     respond(waiting.is_empty(), &waiting)
 }
 
 /// `GET /readyz`: commands can be sent to every partition, here or through here.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    let mut waiting = partitions(&shared, |state| !matches!(state, PartitionState::Serving { .. }));
+    let mut waiting: Vec<_> = shared.engine.unreachable().into_iter().map(waits_for).collect();
     if shared.stopping.is_cancelled() {
         waiting.push("shutting down".to_owned());
     }
     respond(waiting.is_empty(), &waiting)
 }
 
-fn partitions(shared: &Shared, wanted: impl Fn(&PartitionState) -> bool) -> Vec<String> {
-    let all = shared.engine.partitions().into_iter();
-    let elsewhere = |partition: &PartitionStatus| {
-        partition.state == PartitionState::NotOwner && shared.engine.owner(partition.at).is_some()
-    };
-    all.filter(|partition| wanted(&partition.state) && !elsewhere(partition))
-        .map(|partition| match partition.state {
-            PartitionState::Claiming => format!("{} is being claimed", partition.at),
-            PartitionState::Serving { .. } => format!("{} is served", partition.at),
-            PartitionState::NotOwner => format!("{} is not served here, and its owner is not known", partition.at),
-            PartitionState::Stopped { cause } => format!("{} is stopped: {cause}", partition.at),
-        })
-        .collect()
+fn waits_for(PartitionStatus { at, state }: PartitionStatus) -> String {
+    match state {
+        PartitionState::Claiming => format!("{at} is being claimed"),
+        PartitionState::Serving { .. } => format!("{at} is served"),
+        PartitionState::NotOwner => format!("{at} is not served here, and its owner is not known"),
+        PartitionState::Stopped { cause } => format!("{at} is stopped: {cause}"),
+    }
 }
 
 fn respond(ok: bool, waiting: &[String]) -> Response {

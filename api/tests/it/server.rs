@@ -110,8 +110,14 @@ impl Server {
         let held = HeldLog::new(Arc::clone(&log));
         let read_models = Arc::new(ReadModels::start(held.clone(), Arc::new(store.clone())).await.unwrap());
         let queries = Queries::new(definitions, CursorKey::new([7; 32]));
-        let options =
-            ApiOptions { engine: engine.handle(), key: key.clone(), queries, store: store.clone(), read_models };
+        let options = ApiOptions {
+            engine: engine.handle(),
+            key: key.clone(),
+            queries,
+            store: store.clone(),
+            read_models,
+            trusted_network: false,
+        };
         let api = Api::new(options.clone());
         let (shutdown, asked) = oneshot::channel::<()>();
         let served = tokio::spawn(annals_api::serve(listener, api, async {

@@ -276,6 +276,16 @@ impl EngineHandle {
         self.mailbox(at).map(Mailbox::state)
     }
 
+    /// The partitions to which no command can be sent from here: not served, and no owner elsewhere is known.
+    pub fn unreachable(&self) -> Vec<PartitionStatus> {
+        let reachable = |status: &PartitionStatus| match &status.state {
+            PartitionState::Serving { .. } => true,
+            PartitionState::NotOwner => self.owner(status.at).is_some_and(|owner| owner.owner != self.identity().id),
+            PartitionState::Claiming | PartitionState::Stopped { .. } => false,
+        };
+        self.partitions().into_iter().filter(|status| !reachable(status)).collect()
+    }
+
     /// Who this process is in its claims.
     pub fn identity(&self) -> &Owner {
         &self.shared.owner

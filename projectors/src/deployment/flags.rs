@@ -70,6 +70,9 @@ pub struct ApiFlags {
     /// Address that other nodes are told
     #[arg(long, value_name = "ADDR")]
     pub advertise: Option<String>,
+    /// Let others than this machine connect, over a network that nobody else listens on: there is no transport security
+    #[arg(long)]
+    pub trusted_network: bool,
     /// File of the key that signs and verifies tokens, the same for all nodes
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub signing_key: Option<PathBuf>,
@@ -109,6 +112,7 @@ impl ApiFlags {
         [
             of(Key::ApiListen, "--listen", self.listen.as_ref()),
             of(Key::ApiAdvertise, "--advertise", self.advertise.as_ref()),
+            of(Key::ApiTrustedNetwork, "--trusted-network", self.trusted_network.then(|| "true".to_owned()).as_ref()),
             of(Key::ApiSigningKey, "--signing-key", path(&self.signing_key).as_ref()),
             of(Key::ApiCursorKey, "--cursor-key", path(&self.cursor_key).as_ref()),
         ]

@@ -17,6 +17,8 @@ pub enum Key {
     ApiListen,
     /// Address that other nodes are told.
     ApiAdvertise,
+    /// Whether a node may listen beyond loopback.
+    ApiTrustedNetwork,
     /// File of the key that signs and verifies tokens.
     ApiSigningKey,
     /// File of the secret that signs cursors.
@@ -29,7 +31,7 @@ pub enum Key {
 
 impl Key {
     /// All keys, in the order of the file.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::LogKind,
         Self::LogBrokers,
         Self::LogPrefix,
@@ -37,6 +39,7 @@ impl Key {
         Self::ReadModelsUrl,
         Self::ApiListen,
         Self::ApiAdvertise,
+        Self::ApiTrustedNetwork,
         Self::ApiSigningKey,
         Self::ApiCursorKey,
         Self::MetricsListen,
@@ -53,6 +56,7 @@ impl Key {
             Self::ReadModelsUrl => "read_models.url",
             Self::ApiListen => "api.listen",
             Self::ApiAdvertise => "api.advertise",
+            Self::ApiTrustedNetwork => "api.trusted_network",
             Self::ApiSigningKey => "api.signing_key",
             Self::ApiCursorKey => "api.cursor_key",
             Self::MetricsListen => "metrics.listen",
@@ -70,6 +74,9 @@ impl Key {
             Self::ReadModelsUrl => "postgres://USER@HOST:PORT/DATABASE; SQLite in the data directory unless given",
             Self::ApiListen => "address of a node's HTTP; a free port of 127.0.0.1 unless given",
             Self::ApiAdvertise => "address that other nodes are told; the one it listens on unless given",
+            Self::ApiTrustedNetwork => {
+                "true: others than this machine may connect; tokens travel in clear text; false unless given"
+            }
             Self::ApiSigningKey => "file of the key of all nodes' tokens; the data directory's own unless given",
             Self::ApiCursorKey => "file of the secret of all nodes' cursors; the data directory's own unless given",
             Self::MetricsListen => "address that metrics are served on; none unless given",
