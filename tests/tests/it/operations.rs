@@ -37,7 +37,7 @@ fn every_problem_and_every_exit_code_is_explained() {
     let problems = problems(&read("api/src/problem.rs"));
     assert!(problems.contains("404 not-found") && problems.contains("503 not-owner"), "{problems:?}");
     assert_eq!(explained(&document, "## Problems"), problems);
-    let codes = exit_codes(&read("replay-cli/src/exit.rs"));
+    let codes = exit_codes(&read("projectors/src/process/exit.rs"));
     assert!(codes.contains("0") && codes.contains("130"), "{codes:?}");
     assert_eq!(explained(&document, "## Exit codes"), codes);
 }
