@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use annals_api::auth::{ROLE_AUDITOR, ROLE_OPERATOR};
+use annals_projectors::deployment::{ApiFlags, DeploymentFlags, Place};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
@@ -32,10 +33,8 @@ pub(crate) struct Cli {
 /// What every command understands.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
-    /// Data directory; the running server of this directory is found by it alone
-    #[arg(long, global = true, value_name = "DIR", default_value = "./annals-data", env = "ANNALS_DATA",
-          value_hint = ValueHint::DirPath, help_heading = "Global options")]
-    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// How results are written to stdout
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, help_heading = "Global options")]
     pub(crate) output: Format,
@@ -97,6 +96,16 @@ pub(crate) enum Command {
     Promote(SwitchArgs),
     /// Serve the generation that was live before
     Rollback(RollbackArgs),
+    /// Look at the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Run a real Kafka or PostgreSQL on this machine, without containers, to try things out
+    Dev {
+        #[command(subcommand)]
+        command: DevCommand,
+    },
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  annals completions bash > ~/.local/share/bash-completion/completions/annals")]
     Completions {
@@ -106,11 +115,18 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  annals up\n  annals up --data ./d --listen 127.0.0.1:8080")]
+#[command(after_help = "Examples:
+  annals up
+  annals up --data ./d --listen 127.0.0.1:8080
+  annals up --log kafka --brokers 127.0.0.1:9092 --read-models postgres://annals@127.0.0.1:5432/annals
+
+The first start writes DIR/annals.toml where log or read models are not the default, so that all other commands find \
+them by --data DIR alone.")]
 pub(crate) struct UpArgs {
-    /// Loopback address to listen on, `127.0.0.1:PORT`, or a port alone; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
-    pub(crate) listen: String,
+    #[command(flatten)]
+    pub(crate) deployment: DeploymentFlags,
+    #[command(flatten)]
+    pub(crate) api: ApiFlags,
     /// Begin a read model that has no generation yet with this version instead of the newest
     #[arg(long, value_name = "NAME=VERSION")]
     pub(crate) first_version: Vec<String>,
@@ -279,6 +295,28 @@ pub(crate) enum LogCommand {
     Verify,
     /// Count events by context and type
     Stats,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Show every value and who says so: the file, the environment or a default
+    Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevCommand {
+    /// Apache Kafka, until Ctrl-C; needs Java 17 and, the first time, Maven
+    #[command(after_help = "Example:\n  annals dev kafka --brokers 3")]
+    Kafka(DevKafkaArgs),
+    /// PostgreSQL, until Ctrl-C; needs its programs
+    Postgres,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevKafkaArgs {
+    /// How many brokers
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub(crate) brokers: u8,
 }
 
 #[derive(Debug, Args)]

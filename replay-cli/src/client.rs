@@ -85,14 +85,14 @@ impl From<CallError> for Failure {
 impl Client {
     /// The server that `--url` names, else the one of the data directory.
     pub(crate) fn find(global: &Global) -> anyhow::Result<Self> {
-        let known = Endpoint::of_running(&global.data)
-            .with_context(|| format!("{} cannot be read", annals_api::endpoint::path(&global.data).display()))
+        let known = Endpoint::of_running(&global.place.data)
+            .with_context(|| format!("{} cannot be read", annals_api::endpoint::path(&global.place.data).display()))
             .map_err(|error| Failure::usage(format!("{error:#}")));
         let (base, token) = match (&global.url, &global.token) {
             (Some(url), Some(token)) => (url.clone(), token.clone()),
             (url, token) => {
                 let known = known?.ok_or_else(|| {
-                    Failure::usage(format!("no server runs on {}", global.data.display()))
+                    Failure::usage(format!("no server runs on {}", global.place.data.display()))
                         .remedy("start one with `annals up`, or name another directory with --data, or a server with --url and --token")
                 })?;
                 (url.clone().unwrap_or(known.url), token.clone().unwrap_or(known.token))

@@ -1,48 +1,72 @@
-//! What a data directory holds besides a server's own: the embedded log and the read models.
-
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+//! What a data directory leads to: its deployment, and the log and the read models of that.
 
 pub(crate) use annals_api::data_dir::DataDir;
-use annals_engine::log::sqlite::{OpenError, SqliteLog};
+use annals_model::ids::LogId;
+use annals_projectors::deployment::{Access, Deployment, Given, LogSettings, OpenLog, OpenLogError, OpenStoreError};
+use annals_projectors::sinks::Store;
 
+use crate::cli::Global;
 use crate::exit::{Exit, Failure};
+use crate::operate::store_failure;
 
-/// A directory that a server has run on.
-pub(crate) fn existing(root: &Path) -> anyhow::Result<DataDir> {
-    if !log_path(root).exists() {
-        return Err(Failure::usage(format!("there is no log in {}", root.display()))
-            .remedy("name the directory with --data, or make one with `annals up`")
-            .into());
-    }
-    Ok(DataDir::at(root))
+/// What the data directory's file, the environment and flags say.
+pub(crate) fn deployment(global: &Global, flags: Vec<Given>) -> Result<Deployment, Failure> {
+    Deployment::read(&global.place, flags).map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// The event log's file.
-pub(crate) fn log_path(root: &Path) -> PathBuf {
-    root.join("log.db")
+/// The deployment of a directory that a server has run on.
+pub(crate) fn existing(global: &Global) -> Result<Deployment, Failure> {
+    let deployment = deployment(global, Vec::new())?;
+    match &deployment.log {
+        LogSettings::Sqlite { .. } if !deployment.log_path().exists() => Err(no_log(&deployment)),
+        LogSettings::Sqlite { .. } | LogSettings::Kafka(_) => Ok(deployment),
+    }
+}
+
+fn no_log(deployment: &Deployment) -> Failure {
+    Failure::usage(format!("there is no log in {}", deployment.data.display()))
+        .remedy("name the directory with --data, or make one with `annals up`")
 }
 
 /// Opens the log to read it, whoever writes it.
-pub(crate) async fn read_log(root: &Path) -> anyhow::Result<Arc<SqliteLog>> {
-    let opened = SqliteLog::open_read_only(&log_path(root), annals_schemas::contexts::ALL).await;
-    opened.map_err(|error| log_failure(&error).into())
+pub(crate) async fn read_log(deployment: &Deployment) -> Result<OpenLog, Failure> {
+    deployment.open_log(Access::Read).await.map_err(|error| log_failure(&error))
+}
+
+/// Opens the read models, in the versions that this build carries.
+pub(crate) async fn read_models(deployment: &Deployment, log: LogId) -> Result<Store, Failure> {
+    deployment.open_store(log).await.map_err(|error| open_store_failure(&error))
 }
 
 /// A log that cannot be opened: damage is told apart from the environment.
-pub(crate) fn log_failure(error: &OpenError) -> Failure {
-    let exit = if matches!(error, OpenError::Damaged { .. }) { Exit::Mismatch } else { Exit::Usage };
-    Failure::new(exit, error.to_string())
+pub(crate) fn log_failure(error: &OpenLogError) -> Failure {
+    let exit = if error.is_damage() { Exit::Mismatch } else { Exit::Usage };
+    let failure = Failure::new(exit, error.to_string());
+    if error.is_missing() { failure.remedy("`annals up` makes one") } else { failure }
+}
+
+/// Read models that cannot be opened.
+pub(crate) fn open_store_failure(error: &OpenStoreError) -> Failure {
+    match error {
+        OpenStoreError::Store(error) => store_failure(error),
+        OpenStoreError::Postgres(error) => Failure::usage(error.to_string()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use annals_projectors::deployment::Place;
+
     use super::*;
+    use crate::output::Format;
 
     #[test]
     fn a_directory_without_a_log_is_not_looked_into() {
         let temporary = tempfile::tempdir().unwrap();
-        let error = existing(temporary.path()).unwrap_err();
-        assert_eq!(error.downcast_ref::<Failure>().unwrap().exit, Exit::Usage);
+        let place = Place { data: temporary.path().to_owned(), config: None };
+        let global = Global { place, output: Format::Table, url: None, token: None };
+        assert_eq!(existing(&global).unwrap_err().exit, Exit::Usage);
+        std::fs::write(temporary.path().join("annals.toml"), "[log]\nkind = 'kafka'\nbrokers = 'one:9092'").unwrap();
+        assert!(matches!(existing(&global).unwrap().log, LogSettings::Kafka(_)));
     }
 }

@@ -16,7 +16,7 @@ use crate::progress::Progress;
 
 /// `log verify`.
 pub(crate) async fn verify_log(global: &Global, output: Output) -> anyhow::Result<Exit> {
-    let log = read_log(existing(&global.data)?.root()).await?;
+    let log = read_log(&existing(global)?).await?.shared();
     let progress = Progress::start("log verify", "records", None);
     let known = |schema| CATALOGUE.get(schema).is_some();
     let verified = verify(&*log, ALL, &known, &mut |at| progress.set(at.records)).await;
@@ -97,7 +97,7 @@ fn partition(report: &PartitionReport) -> Value {
 
 /// `log stats`.
 pub(crate) async fn log_stats(global: &Global, output: Output) -> anyhow::Result<Exit> {
-    let log = read_log(existing(&global.data)?.root()).await?;
+    let log = read_log(&existing(global)?).await?.shared();
     let all = stats(&*log, ALL).await.map_err(|error| read_failure(&error))?;
     let partitions: Vec<Value> = all
         .iter()

@@ -6,8 +6,10 @@ use clap::{CommandFactory, Parser};
 
 mod cli;
 mod client;
+mod config;
 mod data_dir;
 mod demo;
+mod dev;
 mod exit;
 mod import;
 mod limits;
@@ -19,7 +21,7 @@ mod talk;
 mod token;
 mod up;
 
-use cli::{Cli, Command, ImportSource, LogCommand, SendCommand, TokenCommand};
+use cli::{Cli, Command, ConfigCommand, DevCommand, ImportSource, LogCommand, SendCommand, TokenCommand};
 use exit::{Exit, report};
 use output::Output;
 
@@ -53,6 +55,9 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Token { command: TokenCommand::Mint(args) } => token::mint(global, output, args),
         Command::Log { command: LogCommand::Verify } => log_tools::verify_log(global, output).await,
         Command::Log { command: LogCommand::Stats } => log_tools::log_stats(global, output).await,
+        Command::Config { command: ConfigCommand::Show } => config::show(global, output),
+        Command::Dev { command: DevCommand::Kafka(args) } => dev::kafka(args).await,
+        Command::Dev { command: DevCommand::Postgres } => dev::postgres().await,
         Command::Status => operate::status::run(global, output).await,
         Command::Plan(args) => operate::plan::run(global, output, args).await,
         Command::Rebuild(args) => operate::rebuild::run(global, output, args).await,

@@ -1,22 +1,19 @@
-//! The operator's commands. They work on the data directory itself, whether a server runs on it or not: locks, registry
-//! and checkpoints lie in its files.
+//! The operator's commands. They work on log and store themselves, whether a server runs or not: locks, registry and
+//! checkpoints lie there.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use annals_engine::log::EventLog;
-use annals_engine::log::sqlite::SqliteLog;
 use annals_engine::rebuild::control::Control;
 use annals_engine::rebuild::fold::FoldError;
 use annals_engine::sink::{Generation, GenerationId, GenerationStore, SinkError, StoreError};
 use annals_model::projection::ReadModel;
-use annals_projectors::sinks::{SqliteStore, Store};
-use anyhow::Context as _;
+use annals_projectors::sinks::Store;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::cli::Global;
-use crate::data_dir::{existing, read_log};
+use crate::data_dir::{existing, read_log, read_models};
 use crate::exit::{Exit, Failure};
 use crate::log_tools::read_failure;
 use crate::progress::Progress;
@@ -30,16 +27,16 @@ pub(crate) mod verify;
 /// A data directory opened by an operator.
 #[derive(Debug)]
 pub(crate) struct Site {
-    log: Arc<SqliteLog>,
+    log: Arc<dyn EventLog>,
     store: Store,
 }
 
 impl Site {
-    /// Opens the directory's log to read it, and its read models.
+    /// Opens the deployment's log to read it, and its read models.
     pub(crate) async fn open(global: &Global) -> anyhow::Result<Self> {
-        let dir = existing(&global.data)?;
-        let log = read_log(dir.root()).await?;
-        let store = read_models(dir.root(), log.id()).await?;
+        let deployment = existing(global)?;
+        let log = read_log(&deployment).await?.shared();
+        let store = read_models(&deployment, log.id()).await?;
         Ok(Self { log, store })
     }
 
@@ -201,14 +198,4 @@ fn stage_name(stage: annals_engine::rebuild::control::Stage) -> &'static str {
         Stage::CatchingUp => "catching up",
         Stage::Tracing => "tracing events",
     }
-}
-
-/// The read models below a directory, in the versions that this build carries.
-pub(crate) async fn read_models(root: &Path, log: annals_model::ids::LogId) -> anyhow::Result<Store> {
-    let definitions = annals_projectors::definitions().iter().map(annals_projectors::Definition::stored).collect();
-    SqliteStore::open(root, definitions, log)
-        .await
-        .map(Store::from)
-        .map_err(|error| store_failure(&error))
-        .context("the read models cannot be opened")
 }

@@ -8,28 +8,30 @@ use annals_api::auth::{ROLE_AUDITOR, ROLE_OPERATOR};
 use annals_api::endpoint::{self, Endpoint};
 use annals_api::{Api, ApiOptions};
 use annals_engine::engine::{Engine, EngineOptions, PartitionState};
-use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
-use annals_engine::log::{EventLog, Owner};
+use annals_engine::log::Owner;
 use annals_engine::runner::ReadModels;
 use annals_engine::sink::GenerationStore as _;
-use annals_projectors::process::{file, stop};
+use annals_engine::telemetry::Sampler;
+use annals_projectors::deployment::{Access, Deployment, FILE, LogSettings, ReadModelsSettings};
+use annals_projectors::process::{file, metrics, stop};
 use annals_projectors::queries::Queries;
 use annals_projectors::sinks::Store;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 use crate::cli::{Global, UpArgs};
-use crate::data_dir::{DataDir, log_failure, log_path};
+use crate::data_dir::{DataDir, deployment, log_failure, open_store_failure};
 use crate::exit::{Exit, Failure};
 use crate::limits;
-use crate::operate::{read_models, store_failure};
+use crate::operate::store_failure;
 use crate::output::render_pairs;
 
 /// `up`.
 pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
-    let address = loopback(&args.listen)?;
+    let deployment = deployment(global, [args.deployment.given(), args.api.given()].concat())?;
+    let address = loopback(deployment.api.listen.as_deref().unwrap_or("127.0.0.1:0"))?;
     let first_versions = first_versions(&args.first_version)?;
-    let dir = DataDir::create(&global.data)?;
+    let dir = DataDir::create(&deployment.data)?;
     // Held until the process ends.
     let _lock = dir.lock()?;
     // Of a server that is gone: nobody must be sent to it while this one starts.
@@ -42,24 +44,31 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
         "ended at once; whatever was acknowledged is in the log",
     )
     .context("signals cannot be caught")?;
+    let measured = match deployment.metrics_listen {
+        Some(address) => Some(metrics::serve(address).map_err(|error| Failure::usage(error.to_string()))?),
+        None => None,
+    };
 
-    let log = SqliteLog::open(&log_path(dir.root()), annals_schemas::contexts::ALL, SqliteOptions::default())
-        .await
-        .map_err(|error| log_failure(&error))?;
+    let opened = deployment.await_log(Access::Serve, &stop).await.map_err(|error| log_failure(&error))?;
+    let Some(log) = opened else { return Ok(Exit::Ok) };
     let options = EngineOptions::new(Owner { id: uuid::Uuid::new_v4().to_string(), address: String::new() });
-    let shared: Arc<dyn EventLog> = log.clone();
-    let engine = Engine::start(shared, annals_aggregates::contexts(), annals_schemas::CATALOGUE, &options)
+    let engine = Engine::start(log.shared(), annals_aggregates::contexts(), annals_schemas::CATALOGUE, &options)
         .await
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let store = read_models(dir.root(), log.id()).await?;
+    let opened = deployment.await_store(log.id(), &stop).await.map_err(|error| open_store_failure(&error))?;
+    let Some(store) = opened else { return Ok(Exit::Ok) };
     begin_with(&store, &first_versions).await?;
     let read_models =
-        ReadModels::start(log.clone(), Arc::new(store.clone())).await.map_err(|error| store_failure(&error))?;
+        ReadModels::start(log.shared(), Arc::new(store.clone())).await.map_err(|error| store_failure(&error))?;
     let read_models = Arc::new(read_models);
-    let queries = Queries::new(annals_projectors::definitions(), dir.cursor_key(None)?);
-    let key = dir.signing_key(None)?;
+    keep(global, &deployment)?;
+    let sampler = Sampler::new(log.shared(), Arc::new(store.clone()), read_models.clone(), Some(engine.handle()));
+    let sampling = measured.map(|_| tokio::spawn(sampler.run()));
+    let queries = Queries::new(annals_projectors::definitions(), dir.cursor_key(deployment.api.cursor_key.as_deref())?);
+    let signing_key = deployment.api.signing_key.as_deref();
+    let key = dir.signing_key(signing_key)?;
     let url = format!("http://{}", listener.local_addr().context("the listener has no address")?);
-    let identity = dir.identity(None)?;
+    let identity = dir.identity(signing_key)?;
     let life = Duration::from_secs(limits::TOKEN_LIFE_SECS);
     let token = key
         .mint(identity.tenant, &identity.actor(), &[ROLE_OPERATOR, ROLE_AUDITOR], life)
@@ -79,7 +88,7 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
     Endpoint { url: url.clone(), token, pid: std::process::id() }
         .write(dir.root())
         .context("endpoint.json cannot be written")?;
-    banner(&dir, &url);
+    banner(&deployment, &url, measured);
     for partition in engine.handle().partitions() {
         if let PartitionState::Stopped { cause } = partition.state {
             eprintln!("warning: partition {} takes no commands: {cause}", partition.at);
@@ -89,6 +98,11 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
     let served = serving.await;
     remove_endpoint(&dir)?;
     engine.shutdown().await;
+    if let Some(sampling) = sampling {
+        sampling.abort();
+        // Its share of the read models goes with it; that it was aborted is no news.
+        let _ = sampling.await;
+    }
     // The server's share of them ended with it.
     if let Some(read_models) = Arc::into_inner(read_models) {
         read_models.stop().await;
@@ -97,6 +111,17 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
     served.context("the HTTP server ended by a panic")??;
     eprintln!("stopped; nothing is lost");
     Ok(Exit::Ok)
+}
+
+/// Writes down what the other commands need to find the same log and read models, unless somebody has.
+fn keep(global: &Global, deployment: &Deployment) -> anyhow::Result<()> {
+    let path = deployment.data.join(FILE);
+    match deployment.to_file() {
+        Some(text) if global.place.config.is_none() && !path.exists() => {
+            file::write_private(&path, text.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Gives read models that have no generation yet their first one in another version than the newest.
@@ -148,22 +173,33 @@ fn remove_endpoint(dir: &DataDir) -> anyhow::Result<()> {
     file::remove(&path).map_err(|error| Failure::usage(format!("{} cannot be removed: {error}", path.display())).into())
 }
 
-fn banner(dir: &DataDir, url: &str) {
-    let data = dir.root().display().to_string();
+fn banner(deployment: &Deployment, url: &str, measured: Option<SocketAddr>) {
+    let data = deployment.data.display().to_string();
+    let of = |name: &str| deployment.show().into_iter().find(|shown| shown.name == name).map(|shown| shown.value);
+    let log = match &deployment.log {
+        LogSettings::Sqlite { .. } => None,
+        LogSettings::Kafka(options) => Some(format!("kafka at {}, prefix {}", options.brokers, options.prefix)),
+    };
+    let read_models = match &deployment.read_models {
+        ReadModelsSettings::Sqlite => None,
+        // Without its password.
+        ReadModelsSettings::Postgres { .. } => of("read_models.url"),
+    };
+    let metrics = measured.map(|at| format!("http://{at}/metrics"));
     let at = if data == "./annals-data" { String::new() } else { format!(" --data {data}") };
+    let mut pairs = vec![("listens on", url.to_owned()), ("data", data)];
+    pairs.extend(log.map(|log| ("log", log)));
+    pairs.extend(read_models.map(|url| ("read models", url)));
+    pairs.extend(metrics.map(|url| ("metrics", url)));
+    pairs.extend([
+        ("token", format!("in {}", endpoint::path(&deployment.data).display())),
+        ("try", format!("annals{at} import cargo-lock Cargo.lock")),
+        ("", format!("annals{at} query portfolio.applications --workspace inventory")),
+        ("", format!("annals{at} status")),
+        ("stop", "Ctrl-C".to_owned()),
+    ]);
     eprintln!("annals {} is ready", env!("CARGO_PKG_VERSION"));
-    eprintln!(
-        "{}",
-        render_pairs(&[
-            ("listens on", url.to_owned()),
-            ("data", data),
-            ("token", format!("in {}", endpoint::path(dir.root()).display())),
-            ("try", format!("annals{at} import cargo-lock Cargo.lock")),
-            ("", format!("annals{at} query portfolio.applications --workspace inventory")),
-            ("", format!("annals{at} status")),
-            ("stop", "Ctrl-C".to_owned()),
-        ])
-    );
+    eprintln!("{}", render_pairs(&pairs));
 }
 
 #[cfg(test)]

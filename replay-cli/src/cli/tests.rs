@@ -14,9 +14,9 @@ fn the_command_line_is_well_formed() {
 #[test]
 fn global_options_stand_anywhere() {
     let cli = parsed("annals query portfolio.applications --data d -o jsonl").unwrap();
-    assert_eq!(cli.global.data, PathBuf::from("d"));
+    assert_eq!(cli.global.place.data, PathBuf::from("d"));
     assert_eq!(cli.global.output, Format::Jsonl);
-    assert_eq!(parsed("annals --data d status").unwrap().global.data, PathBuf::from("d"));
+    assert_eq!(parsed("annals --data d status").unwrap().global.place.data, PathBuf::from("d"));
 }
 
 #[test]

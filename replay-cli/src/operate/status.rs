@@ -163,12 +163,12 @@ fn remedy(name: &str, line: &Value) -> String {
 }
 
 fn server(global: &Global, answers: bool) {
-    match Endpoint::of_running(&global.data) {
+    match Endpoint::of_running(&global.place.data) {
         Ok(Some(Endpoint { pid, url, .. })) if answers => eprintln!("\nserved by process {pid} at {url}"),
         Ok(Some(Endpoint { pid, url, .. })) => {
             eprintln!("\nprocess {pid} at {url}, which serves this directory, does not answer");
         }
-        Ok(None) => eprintln!("\nno server runs on {}; start one with `annals up`", global.data.display()),
+        Ok(None) => eprintln!("\nno server runs on {}; start one with `annals up`", global.place.data.display()),
         Err(error) => eprintln!("\nendpoint.json cannot be read: {error}"),
     }
 }

@@ -1,6 +1,5 @@
 //! `promote` and `rollback`: which generation is served.
 
-use annals_engine::log::EventLog as _;
 use annals_engine::sink::{Generation, GenerationId, GenerationState, GenerationStore, PromoteError, Promoted};
 use serde_json::json;
 
