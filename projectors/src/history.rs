@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::definition::Definition;
 use crate::queries::LiveGeneration;
-use crate::sinks::{SqliteStore, Store};
+use crate::sinks::{PostgresStore, SqliteStore, Store};
 
 /// A small id, to tell things apart.
 pub(crate) const fn id(number: u128) -> AggregateId {
@@ -179,7 +179,19 @@ pub(crate) fn partition(model: &ReadModel) -> ContextPartition {
     ContextPartition { context: model.contexts()[0], partition: Partition(0) }
 }
 
-/// Live SQLite generations with the rows of a history, in a directory of their own.
+/// What rows lie in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    Sqlite,
+    Postgres,
+}
+
+tokio::task_local! {
+    /// Where a test has its rows; in SQLite unless it says otherwise.
+    pub(crate) static IN: Place;
+}
+
+/// Live generations with the rows of a history, in a directory or a database of their own.
 #[derive(Debug)]
 pub(crate) struct Rows {
     _store: Store,
@@ -187,7 +199,7 @@ pub(crate) struct Rows {
     pub(crate) sink: Box<dyn Sink>,
     pub(crate) at: Checkpoint,
     model: std::sync::Arc<ReadModel>,
-    _directory: TempDir,
+    _directory: Option<TempDir>,
 }
 
 /// The log that generations of tests stand for.
@@ -196,9 +208,16 @@ pub(crate) const LOG: LogId = LogId(Uuid::from_u128(0x109));
 impl Rows {
     /// A live generation of this definition, with the rows of `history` committed as one batch.
     pub(crate) async fn of(definition: &Definition, history: &History) -> Self {
-        let directory = tempfile::tempdir().unwrap();
         let definitions = vec![definition.stored()];
-        let store = Store::from(SqliteStore::open(directory.path(), definitions, LOG).await.unwrap());
+        let place = IN.try_with(|place| *place).unwrap_or(Place::Sqlite);
+        let directory = (place == Place::Sqlite).then(|| tempfile::tempdir().unwrap());
+        let store = match &directory {
+            Some(directory) => Store::from(SqliteStore::open(directory.path(), definitions, LOG).await.unwrap()),
+            None => {
+                let database = annals_dev::postgres::shared().unwrap().fresh_database().unwrap();
+                Store::from(PostgresStore::open(&database.url, definitions, LOG).await.unwrap())
+            }
+        };
         let generation = store.ensure_live(&definition.model).await.unwrap().unwrap();
         let sink = store.open(&generation).await.unwrap();
         let live = LiveGeneration::of(&store, definition.model.name()).await.unwrap().unwrap();

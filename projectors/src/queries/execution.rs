@@ -111,8 +111,15 @@ impl Queries {
         };
         let scope = (request.tenant, workspace);
         // One row more than asked for tells whether there is a next page.
-        let statement =
-            statement::build(query, live.readers.schema(), definition.model.tables(), scope, &given, after, limit + 1);
+        let statement = statement::build(
+            query,
+            statement::Database::of(&live.readers),
+            definition.model.tables(),
+            scope,
+            &given,
+            after,
+            limit + 1,
+        );
         let time_max = Duration::from_millis(limits::QUERY_TIME_MS_MAX);
         let read = match &live.readers {
             Readers::Sqlite(readers) => sqlite::read(readers, statement, query, &definition.model, time_max).await,

@@ -19,6 +19,7 @@ use annals_model::projection::{Column, ColumnType, OwnedValue, TableKind, TableS
 
 use super::definition::{Bound, Query, column};
 use super::parameter::Given;
+use crate::sinks::Readers;
 
 /// What every request may say besides the query's own parameters.
 const RESERVED: [&str; 3] = ["workspace_id", "limit", "cursor"];
@@ -38,6 +39,45 @@ impl Statement {
     }
 }
 
+/// What a statement is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Database<'a> {
+    /// A generation's file.
+    Sqlite,
+    /// A generation's schema, by name.
+    Postgres(&'a str),
+}
+
+impl<'a> Database<'a> {
+    /// Of these connections.
+    pub(super) fn of(readers: &'a Readers) -> Self {
+        match readers {
+            Readers::Sqlite(_) => Self::Sqlite,
+            Readers::Postgres(readers) => Self::Postgres(&readers.schema),
+        }
+    }
+
+    /// Where the generation's tables lie.
+    const fn schema(self) -> &'a str {
+        match self {
+            Self::Sqlite => "main",
+            Self::Postgres(schema) => schema,
+        }
+    }
+
+    /// A query's text for it: `/*sqlite: …*/` stands for its content in SQLite, and is a comment elsewhere.
+    fn own(self, rows: &str) -> String {
+        let mut text = rows.to_owned();
+        while self == Self::Sqlite
+            && let Some((before, rest)) = text.split_once("/*sqlite:")
+            && let Some((own, behind)) = rest.split_once("*/")
+        {
+            text = [before, own, behind].concat();
+        }
+        text
+    }
+}
+
 /// What one transaction saw.
 #[derive(Debug)]
 pub(super) struct Read {
@@ -51,10 +91,10 @@ pub(super) fn selected(query: &Query) -> Vec<Column> {
     query.columns.iter().chain(query.order).copied().chain(gave_up).collect()
 }
 
-/// The statement for the `rows` rows behind `after`, of the generation whose tables lie in `schema`.
+/// The statement for the `rows` rows behind `after`, of one generation.
 pub(super) fn build(
     query: &Query,
-    schema: &str,
+    database: Database<'_>,
     tables: &[TableShape],
     scope: (TenantId, WorkspaceId),
     given: &[Given],
@@ -65,8 +105,8 @@ pub(super) fn build(
         text: String::with_capacity(2_048),
         arguments: vec![OwnedValue::Uuid(scope.0.0), OwnedValue::Uuid(scope.1.0)],
     };
-    cover_tables(&mut statement.text, schema, tables);
-    let text = with_arguments(&mut statement, query.rows, given);
+    cover_tables(&mut statement.text, database.schema(), tables);
+    let text = with_arguments(&mut statement, &database.own(query.rows), given);
     let order = names(query.order.iter().map(|column| column.name));
     let selected = query.columns.iter().chain(query.order).map(|column| column.name).chain(query.gave_up);
     let selected = names(selected);

@@ -1,4 +1,4 @@
-//! Queries against real generations in SQLite files.
+//! Queries against real generations: the same tests for each store.
 
 use annals_model::ids::{AggregateId, Scope, WorkspaceId};
 use annals_schemas::portfolio::application::{Criticality, Registered, Retired, VersionReleased};
@@ -8,7 +8,25 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::definition::{Definition, definitions};
-use crate::history::{History, Rows, id, scope};
+use crate::history::{History, Place, Rows, id, scope};
+
+/// Runs tests once for each store that rows may lie in.
+macro_rules! on_each_store {
+    ($($test:ident),+ $(,)?) => {
+        mod in_sqlite {
+            $(#[tokio::test]
+            async fn $test() {
+                crate::history::IN.scope(crate::history::Place::Sqlite, super::$test()).await;
+            })+
+        }
+        mod in_postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                crate::history::IN.scope(crate::history::Place::Postgres, super::$test()).await;
+            })+
+        }
+    };
+}
 
 mod cycles;
 mod pages;
@@ -22,6 +40,12 @@ const HERE: Scope = scope(1, 2);
 
 fn queries() -> Queries {
     Queries::new(definitions(), CursorKey::new([7; 32]))
+}
+
+/// Runs a check outside of any runtime, as property tests do.
+fn blocking(place: Place, check: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(crate::history::IN.scope(place, check));
 }
 
 /// The newest version of a read model.
@@ -98,7 +122,6 @@ fn the_catalogue_of_what_is_served_follows_the_version_that_is_served() {
     assert_eq!((has_release_count(1), has_release_count(2)), (false, true));
 }
 
-#[tokio::test]
 async fn every_query_of_every_version_fits_the_tables_of_its_version() {
     for definition in definitions() {
         let generation = Rows::of(&definition, &History::default()).await;
@@ -121,7 +144,6 @@ async fn every_query_of_every_version_fits_the_tables_of_its_version() {
     }
 }
 
-#[tokio::test]
 async fn an_answer_is_in_the_order_of_its_columns_and_names_its_generation() {
     let mut history = History::default();
     application(&mut history, HERE, 20, "billing", &[]);
@@ -143,7 +165,6 @@ async fn an_answer_is_in_the_order_of_its_columns_and_names_its_generation() {
     assert_eq!(answer.position.get(crate::history::partition(&newest.model)), generation.at);
 }
 
-#[tokio::test]
 async fn what_is_answered_is_what_stood_at_the_position_that_is_answered() {
     let definition = newest_of("portfolio");
     let mut generation = Rows::of(&definition, &History::default()).await;
@@ -172,7 +193,6 @@ async fn what_is_answered_is_what_stood_at_the_position_that_is_answered() {
     writer.await.unwrap();
 }
 
-#[tokio::test]
 async fn nobody_sees_the_rows_of_another_tenant_or_workspace() {
     let (mine, all) = (two_of_each(&[HERE]), two_of_each(&[HERE, scope(1, 3), scope(9, 2), scope(9, 3)]));
     for definition in definitions() {
@@ -215,4 +235,11 @@ fn two_of_each(scopes: &[Scope]) -> History {
         history.push(*scope, id(20), VersionReleased { number: "1.0.0".into() });
     }
     history
+}
+
+on_each_store! {
+    every_query_of_every_version_fits_the_tables_of_its_version,
+    an_answer_is_in_the_order_of_its_columns_and_names_its_generation,
+    what_is_answered_is_what_stood_at_the_position_that_is_answered,
+    nobody_sees_the_rows_of_another_tenant_or_workspace,
 }

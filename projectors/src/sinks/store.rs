@@ -32,16 +32,6 @@ pub enum Readers {
     Postgres(PostgresReaders),
 }
 
-impl Readers {
-    /// Where the generation's tables lie, as SQL names it.
-    pub(crate) fn schema(&self) -> &str {
-        match self {
-            Self::Sqlite(_) => "main",
-            Self::Postgres(readers) => &readers.schema,
-        }
-    }
-}
-
 impl Store {
     /// Read-only connections to the rows of a generation; shared and bounded.
     pub async fn readers(&self, generation: &Generation) -> Result<Readers, StoreError> {

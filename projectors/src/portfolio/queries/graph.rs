@@ -75,7 +75,8 @@ pub(super) const DEPENDENTS: Query = Query {
 
 /// Walks forward in layers: which applications are `depth` edges away. Then, from the least depth at which the walk is
 /// back at the start, goes the layers backward and keeps one application of each: the least id that fits. The layers are
-/// sets, so the work is at most edges × depth, and the rows of the walk are bounded besides.
+/// sets, so the work is at most edges × depth, and the rows of the walk are bounded besides. PostgreSQL walks layer by layer,
+/// as far as somebody takes another row; SQLite would walk to the end first, and takes order and bound inside the walk.
 pub(super) const CYCLE: Query = Query {
     name: "portfolio.cycle",
     doc: "A shortest cycle of at most 12 dependencies through an application, step by step from that application back \
@@ -93,22 +94,23 @@ pub(super) const CYCLE: Query = Query {
     ],
     order: &[column("step", Int)],
     rows: "WITH RECURSIVE
-             walk (node, depth) AS (
+             reach (node, depth) AS (
                SELECT :application_id, 0
                UNION
-               SELECT edges.to_application_id, walk.depth + 1
-               FROM walk JOIN dependencies AS edges ON edges.from_application_id = walk.node
-               WHERE walk.depth < 12 AND (walk.depth = 0 OR walk.node <> :application_id)
-               ORDER BY 2
-               LIMIT 200000
+               SELECT edges.to_application_id, reach.depth + 1
+               FROM reach JOIN dependencies AS edges ON edges.from_application_id = reach.node
+               WHERE reach.depth < 12 AND (reach.depth = 0 OR reach.node <> :application_id)
+               /*sqlite: ORDER BY 2 LIMIT 200000*/
              ),
+             walk (node, depth) AS MATERIALIZED (SELECT node, depth FROM reach LIMIT 200000),
              closing (length) AS (SELECT min(depth) FROM walk WHERE depth > 0 AND node = :application_id),
              back (node, depth) AS (
                SELECT :application_id, length FROM closing WHERE length IS NOT NULL
                UNION ALL
-               SELECT (SELECT min(before.node) FROM dependencies AS edges CROSS JOIN walk AS before
+               SELECT (SELECT before.node FROM dependencies AS edges CROSS JOIN walk AS before
                        WHERE edges.to_application_id = back.node AND before.node = edges.from_application_id
-                         AND before.depth = back.depth - 1),
+                         AND before.depth = back.depth - 1
+                       ORDER BY before.node LIMIT 1),
                       back.depth - 1
                FROM back WHERE back.depth > 0
              )

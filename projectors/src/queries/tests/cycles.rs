@@ -54,21 +54,32 @@ proptest! {
     fn a_cycle_is_a_shortest_one_and_is_found_whenever_there_is_one(
         edges in prop::collection::btree_set((0u128..9, 0u128..9), 0..24)
     ) {
-        let edges: BTreeSet<_> = edges.into_iter().filter(|(from, to)| from != to).collect();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let generation = generation(&edges, 9).await;
-            for start in 0..9 {
-                let steps = cycle(&generation, start).await;
-                assert!(steps.iter().all(|step| edges.contains(step)));
-                assert_eq!((!steps.is_empty()).then_some(steps.len()), shortest(&edges, start));
-                assert_eq!(steps.first().map_or(start, |(from, _)| *from), start);
-            }
-        });
+        blocking(Place::Sqlite, cycles_are_shortest(edges));
     }
 }
 
-#[tokio::test]
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn a_cycle_is_a_shortest_one_and_is_found_whenever_there_is_one_in_postgres(
+        edges in prop::collection::btree_set((0u128..9, 0u128..9), 0..24)
+    ) {
+        blocking(Place::Postgres, cycles_are_shortest(edges));
+    }
+}
+
+async fn cycles_are_shortest(edges: BTreeSet<(u128, u128)>) {
+    let edges: BTreeSet<_> = edges.into_iter().filter(|(from, to)| from != to).collect();
+    let generation = generation(&edges, 9).await;
+    for start in 0..9 {
+        let steps = cycle(&generation, start).await;
+        assert!(steps.iter().all(|step| edges.contains(step)));
+        assert_eq!((!steps.is_empty()).then_some(steps.len()), shortest(&edges, start));
+        assert_eq!(steps.first().map_or(start, |(from, _)| *from), start);
+    }
+}
+
 async fn a_cycle_of_twelve_steps_is_found_and_a_longer_one_is_not_looked_for() {
     let ring = |nodes: u128| -> BTreeSet<(u128, u128)> { (0..nodes).map(|node| (node, (node + 1) % nodes)).collect() };
     assert_eq!(cycle(&generation(&ring(12), 12).await, 3).await.len(), 12);
@@ -76,7 +87,6 @@ async fn a_cycle_of_twelve_steps_is_found_and_a_longer_one_is_not_looked_for() {
 }
 
 /// Twenty layers of which each node needs every node of the next: 8^12 paths, but few steps.
-#[tokio::test]
 async fn the_number_of_paths_does_not_matter() {
     let layers = 20;
     let edges = (0..layers - 1)
@@ -88,7 +98,6 @@ async fn the_number_of_paths_does_not_matter() {
 }
 
 /// A start that needs 17,000 applications in a row, each of which needs the next: more steps than one query may take.
-#[tokio::test]
 async fn a_search_that_is_not_finished_says_so_instead_of_denying_a_cycle() {
     let nodes = 17_000u128;
     let edges: BTreeSet<_> = (1..nodes).flat_map(|node| [(0, node), (node, node % (nodes - 1) + 1)]).collect();
@@ -106,4 +115,10 @@ async fn a_search_that_is_not_finished_says_so_instead_of_denying_a_cycle() {
     let five = id(5).to_string();
     let none = ask("portfolio.cycle", HERE, &[("application_id", &five)]);
     assert_eq!(rows(&generation.live, &none).await, [] as [Value; 0]);
+}
+
+on_each_store! {
+    a_cycle_of_twelve_steps_is_found_and_a_longer_one_is_not_looked_for,
+    the_number_of_paths_does_not_matter,
+    a_search_that_is_not_finished_says_so_instead_of_denying_a_cycle,
 }

@@ -16,7 +16,7 @@ pub(super) async fn plan(definition: &Definition, generation: &Rows, request: &Q
     let after = query.order.iter().map(|_| OwnedValue::Null).collect();
     let statement = statement::build(
         query,
-        generation.live.readers.schema(),
+        statement::Database::of(&generation.live.readers),
         definition.model.tables(),
         scope,
         &given,
@@ -54,38 +54,50 @@ proptest! {
         names in prop::collection::vec("[ab\u{e9}\u{10ffff}]{0,3}", 0..40),
         limits in prop::collection::vec(1u32..45, 3),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut history = History::default();
-            for (number, name) in (0u128..).zip(&names) {
-                application(&mut history, HERE, number + 1, name, &[number / 2 + 1]);
-                history.push(HERE, id(1), VersionReleased { number: number.to_string() });
-            }
-            let generation = Rows::of(&newest_of("portfolio"), &history).await;
-            let one = id(1).to_string();
-            for request in [
-                ask("portfolio.applications", HERE, &[]),
-                ask("portfolio.applications", HERE, &[("name_prefix", "a")]),
-                ask("portfolio.dependencies", HERE, &[]),
-                ask("portfolio.application_versions", HERE, &[("application_id", &one)]),
-                ask("portfolio.dependents", HERE, &[("application_id", &one)]),
-            ] {
-                let whole = all(&generation.live, &request, 500).await;
-                for limit in &limits {
-                    assert_eq!(all(&generation.live, &request, *limit).await, whole);
-                }
-            }
-            let mut expected: Vec<_> = (1u128..).zip(&names).map(|(number, name)| (name.clone(), id(number).0)).collect();
-            expected.sort();
-            let whole = all(&generation.live, &ask("portfolio.applications", HERE, &[]), 500).await;
-            let value = |row: &AnswerRow, name: &str| row.to_json()[name].as_str().unwrap().to_owned();
-            let found: Vec<_> = whole.iter().map(|row| (value(row, "name"), value(row, "id").parse().unwrap())).collect();
-            assert_eq!(found, expected);
-        });
+        blocking(Place::Sqlite, pages_hold_every_row_once(&names, &limits));
     }
 }
 
-#[tokio::test]
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    #[test]
+    fn pages_of_any_size_hold_every_row_once_and_in_order_in_postgres(
+        names in prop::collection::vec("[ab\u{e9}\u{10ffff}]{0,3}", 0..40),
+        limits in prop::collection::vec(1u32..45, 3),
+    ) {
+        blocking(Place::Postgres, pages_hold_every_row_once(&names, &limits));
+    }
+}
+
+async fn pages_hold_every_row_once(names: &[String], limits: &[u32]) {
+    let mut history = History::default();
+    for (number, name) in (0u128..).zip(names) {
+        application(&mut history, HERE, number + 1, name, &[number / 2 + 1]);
+        history.push(HERE, id(1), VersionReleased { number: number.to_string() });
+    }
+    let generation = Rows::of(&newest_of("portfolio"), &history).await;
+    let one = id(1).to_string();
+    for request in [
+        ask("portfolio.applications", HERE, &[]),
+        ask("portfolio.applications", HERE, &[("name_prefix", "a")]),
+        ask("portfolio.dependencies", HERE, &[]),
+        ask("portfolio.application_versions", HERE, &[("application_id", &one)]),
+        ask("portfolio.dependents", HERE, &[("application_id", &one)]),
+    ] {
+        let whole = all(&generation.live, &request, 500).await;
+        for limit in limits {
+            assert_eq!(all(&generation.live, &request, *limit).await, whole);
+        }
+    }
+    let mut expected: Vec<_> = (1u128..).zip(names).map(|(number, name)| (name.clone(), id(number).0)).collect();
+    expected.sort();
+    let whole = all(&generation.live, &ask("portfolio.applications", HERE, &[]), 500).await;
+    let value = |row: &AnswerRow, name: &str| row.to_json()[name].as_str().unwrap().to_owned();
+    let found: Vec<_> = whole.iter().map(|row| (value(row, "name"), value(row, "id").parse().unwrap())).collect();
+    assert_eq!(found, expected);
+}
+
 async fn a_page_goes_on_behind_its_last_row_whatever_was_written_since() {
     let mut history = History::default();
     for number in 1..=6 {
@@ -102,7 +114,6 @@ async fn a_page_goes_on_behind_its_last_row_whatever_was_written_since() {
     assert_eq!(each(&generation.live, &request, "name").await, ["n4", "n4b", "n5"]);
 }
 
-#[tokio::test]
 async fn a_cursor_outlives_a_change_of_version() {
     let mut history = History::default();
     for number in 1..=4 {
@@ -115,4 +126,9 @@ async fn a_cursor_outlives_a_change_of_version() {
     let mut request = QueryRequest { limit: Some(2), ..ask("portfolio.applications", HERE, &[]) };
     request.cursor = queries().answer(&request, &old.live).await.unwrap().page.next_cursor;
     assert_eq!(each(&new.live, &request, "name").await, ["n3", "n4"]);
+}
+
+on_each_store! {
+    a_page_goes_on_behind_its_last_row_whatever_was_written_since,
+    a_cursor_outlives_a_change_of_version,
 }

@@ -6,7 +6,6 @@ async fn generation(history: &History) -> Rows {
     Rows::of(&newest_of("portfolio"), history).await
 }
 
-#[tokio::test]
 async fn applications_are_found_by_each_filter_and_by_all_of_them() {
     let mut history = History::default();
     for (number, name, project, criticality) in [
@@ -41,7 +40,6 @@ async fn applications_are_found_by_each_filter_and_by_all_of_them() {
     }
 }
 
-#[tokio::test]
 async fn dependents_are_the_direct_ones_by_id_or_by_name() {
     let mut history = History::default();
     application(&mut history, HERE, 20, "serde", &[]);
@@ -66,7 +64,6 @@ async fn dependents_are_the_direct_ones_by_id_or_by_name() {
     assert_eq!(each(&generation.live, &build, "name").await, ["json"]);
 }
 
-#[tokio::test]
 async fn dependencies_carry_the_names_of_both_ends_and_forget_withdrawn_ones() {
     let mut history = History::default();
     application(&mut history, HERE, 20, "serde", &[]);
@@ -86,7 +83,6 @@ async fn dependencies_carry_the_names_of_both_ends_and_forget_withdrawn_ones() {
     assert_eq!(pairs(&[("kind", "service")]).await, [] as [String; 0]);
 }
 
-#[tokio::test]
 async fn counts_name_their_project_and_those_without_one_come_first() {
     let mut history = History::default();
     history.push(HERE, id(10), Created { name: "kernel".into() });
@@ -109,7 +105,6 @@ async fn counts_name_their_project_and_those_without_one_come_first() {
     );
 }
 
-#[tokio::test]
 async fn releases_come_in_the_order_in_which_they_were_recorded() {
     let mut history = History::default();
     application(&mut history, HERE, 20, "serde", &[]);
@@ -172,4 +167,12 @@ async fn pages_are_read_from_an_index_in_order() {
         let plan = super::pages::plan(&definition, &generation, &ask(name, HERE, &[parameter])).await;
         assert!(plan.contains(&format!("USING INDEX {index}")), "{name} {parameter:?}:\n{plan}");
     }
+}
+
+on_each_store! {
+    applications_are_found_by_each_filter_and_by_all_of_them,
+    dependents_are_the_direct_ones_by_id_or_by_name,
+    dependencies_carry_the_names_of_both_ends_and_forget_withdrawn_ones,
+    counts_name_their_project_and_those_without_one_come_first,
+    releases_come_in_the_order_in_which_they_were_recorded,
 }

@@ -15,7 +15,6 @@ async fn generation() -> Rows {
     Rows::of(&newest_of("portfolio"), &history).await
 }
 
-#[tokio::test]
 async fn parameters_are_an_allow_list() {
     let generation = generation().await;
     let long = "a".repeat(1_025);
@@ -70,7 +69,6 @@ async fn a_query_that_does_not_exist_is_answered_with_those_that_do() {
     assert!(matches!(of_another, QueryError::NotInVersion { version, .. } if version == newest), "{of_another}");
 }
 
-#[tokio::test]
 async fn limits_are_one_to_five_hundred() {
     let generation = generation().await;
     for (limit, rows) in [(Some(1), 1), (Some(500), 4), (None, 4)] {
@@ -83,7 +81,6 @@ async fn limits_are_one_to_five_hundred() {
     }
 }
 
-#[tokio::test]
 async fn a_workspace_is_named_exactly_where_one_is_meant() {
     let (portfolio, query) = (generation().await, "portfolio.projects");
     let access = Rows::of(&newest_of("access"), &History::default()).await;
@@ -102,7 +99,6 @@ async fn paged(generation: &Rows) -> (QueryRequest, String) {
     (request, cursor)
 }
 
-#[tokio::test]
 async fn a_cursor_that_was_changed_is_refused() {
     let generation = generation().await;
     let (mut request, cursor) = paged(&generation).await;
@@ -120,7 +116,6 @@ async fn a_cursor_that_was_changed_is_refused() {
     }
 }
 
-#[tokio::test]
 async fn a_cursor_of_another_question_is_refused() {
     let generation = generation().await;
     let (request, cursor) = paged(&generation).await;
@@ -141,7 +136,6 @@ async fn a_cursor_of_another_question_is_refused() {
     assert_eq!(other_key.answer(&asked, &generation.live).await, Err(QueryError::InvalidCursor));
 }
 
-#[tokio::test]
 async fn the_size_of_pages_and_the_order_of_parameters_may_change_between_pages() {
     let generation = generation().await;
     let parameters = [("status", "active"), ("criticality", "medium")];
@@ -175,4 +169,13 @@ async fn a_statement_that_does_not_end_is_ended_and_its_connection_serves_on() {
         assert!(sqlite::took_too_long(&error), "{error}");
     }
     queries().answer(&ask(query.name, HERE, &[]), &generation.live).await.unwrap();
+}
+
+on_each_store! {
+    parameters_are_an_allow_list,
+    limits_are_one_to_five_hundred,
+    a_workspace_is_named_exactly_where_one_is_meant,
+    a_cursor_that_was_changed_is_refused,
+    a_cursor_of_another_question_is_refused,
+    the_size_of_pages_and_the_order_of_parameters_may_change_between_pages,
 }

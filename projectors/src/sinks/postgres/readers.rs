@@ -27,16 +27,16 @@ impl PostgresReaders {
         generation: &Generation,
         model: &ReadModel,
     ) -> Result<Checkpoints, StoreError> {
+        let error = |error: sqlx::Error| sink_error(&generation.to_string(), "annals_checkpoints", &error);
+        let mut connection = self.pool.acquire().await.map_err(error)?;
         let contexts = model.contexts();
-        let looking = async {
-            let mut connection = self.pool.acquire().await?;
+        let looking = checkpoints::all(&mut connection, &self.schema, &contexts);
+        let found = within(limits::STORE_ANSWER_MS_MAX, looking).await;
+        if found.is_err() {
             // Not given back half way, with an answer that nobody waits for.
             connection.close_on_drop();
-            let found = checkpoints::all(&mut connection, &self.schema, &contexts).await;
-            found
-        };
-        let found = within(limits::STORE_ANSWER_MS_MAX, looking).await;
-        found.map_err(|error| sink_error(&generation.to_string(), "annals_checkpoints", &error).into())
+        }
+        Ok(found.map_err(error)?)
     }
 }
 
