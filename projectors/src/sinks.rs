@@ -24,3 +24,10 @@ pub struct ReadModelDefinition {
     /// `CREATE TABLE` statements, each ending in `/*table options*/`; below a line `-- indexes` the indexes.
     pub ddl: &'static str,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    mod running;
+}

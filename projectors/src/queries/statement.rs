@@ -58,7 +58,7 @@ impl<'a> Database<'a> {
     }
 
     /// Where the generation's tables lie.
-    const fn schema(self) -> &'a str {
+    fn schema(self) -> &'a str {
         match self {
             Self::Sqlite => "main",
             Self::Postgres(schema) => schema,

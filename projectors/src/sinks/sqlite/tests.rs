@@ -10,8 +10,6 @@ use uuid::Uuid;
 
 use super::*;
 
-mod running;
-
 fn definitions() -> Vec<ReadModelDefinition> {
     stock::read_models().map(|(model, ddl)| ReadModelDefinition { model, ddl }).into()
 }

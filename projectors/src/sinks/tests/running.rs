@@ -1,4 +1,4 @@
-//! The main job of a read model on real files: rows follow the log while a second process rebuilds, verifies and promotes.
+//! The main job of a read model in each store: rows follow the log while a second process rebuilds, verifies and promotes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,32 +12,62 @@ use annals_engine::runner::{GenerationStatus, LiveReadModel, ReadModels, ends};
 use annals_engine::sink::contract::history::{Random, Shop};
 use annals_engine::verify::{VerifyOutcome, verify};
 
+use annals_dev::postgres::{Database, shared};
+use annals_engine::sink::contract::stock;
+use annals_engine::sink::{Generation, GenerationId, GenerationStore as _, PromoteError};
+use tempfile::TempDir;
+
 use super::*;
+use crate::history::Place;
+
+fn definitions() -> Vec<ReadModelDefinition> {
+    stock::read_models().map(|(model, ddl)| ReadModelDefinition { model, ddl }).into()
+}
 
 const PARTITIONS: u16 = 2;
 /// Longest that anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where the log is, and the rows.
+struct Setting {
+    directory: TempDir,
+    /// Nothing: the rows lie in the directory as well.
+    database: Option<Database>,
+}
+
+impl Setting {
+    fn new(place: Place) -> Self {
+        let database = match place {
+            Place::Sqlite => None,
+            Place::Postgres => Some(shared().unwrap().fresh_database().unwrap()),
+        };
+        Self { directory: TempDir::new().unwrap(), database }
+    }
+}
+
 /// A process: its own handles on log and store.
 struct Process {
     log: Arc<SqliteLog>,
-    store: Arc<SqliteStore>,
+    store: Arc<Store>,
 }
 
 impl Process {
-    async fn serving(directory: &TempDir) -> Self {
+    async fn serving(setting: &Setting) -> Self {
         let options = SqliteOptions { partitions: Some(PARTITIONS), ..SqliteOptions::default() };
-        let log = SqliteLog::open(&directory.path().join("log.db"), &[stock::SHOP], options).await.unwrap();
-        Self::with(directory, log).await
+        let log = SqliteLog::open(&setting.directory.path().join("log.db"), &[stock::SHOP], options).await.unwrap();
+        Self::with(setting, log).await
     }
 
-    async fn operating(directory: &TempDir) -> Self {
-        let log = SqliteLog::open_read_only(&directory.path().join("log.db"), &[stock::SHOP]).await.unwrap();
-        Self::with(directory, log).await
+    async fn operating(setting: &Setting) -> Self {
+        let log = SqliteLog::open_read_only(&setting.directory.path().join("log.db"), &[stock::SHOP]).await.unwrap();
+        Self::with(setting, log).await
     }
 
-    async fn with(directory: &TempDir, log: Arc<SqliteLog>) -> Self {
-        let store = SqliteStore::open(directory.path(), definitions(), log.id()).await.unwrap();
+    async fn with(setting: &Setting, log: Arc<SqliteLog>) -> Self {
+        let store = match &setting.database {
+            None => SqliteStore::open(setting.directory.path(), definitions(), log.id()).await.unwrap().into(),
+            Some(database) => PostgresStore::open(&database.url, definitions(), log.id()).await.unwrap().into(),
+        };
         Self { log, store: Arc::new(store) }
     }
 
@@ -98,17 +128,15 @@ async fn until_live(read_models: &ReadModels, id: GenerationId) -> LiveReadModel
 }
 
 /// Looks at the live generation all the time; what it shows must never be older than what was shown before.
-async fn never_goes_back(read_models: &ReadModels, store: &SqliteStore, over: &AtomicBool) -> (u64, u64) {
+async fn never_goes_back(read_models: &ReadModels, store: &Store, over: &AtomicBool) -> (u64, u64) {
     let (mut looks, mut switches) = (0, 0);
-    let mut shown = vec![0i64; usize::from(PARTITIONS)];
+    let mut shown = vec![0u64; usize::from(PARTITIONS)];
     let mut served = None;
     while !over.load(Ordering::Relaxed) {
         let live = read_models.live(stock::STOCK).unwrap();
-        let readers = store.readers(&live.generation).await.unwrap();
-        let text = "SELECT partition, log_offset FROM annals_checkpoints";
-        let rows: Vec<(u16, i64)> = sqlx::query_as(text).fetch_all(&readers).await.unwrap();
-        for (partition, offset) in rows {
-            let shown = &mut shown[usize::from(partition)];
+        let checkpoints = store.checkpoints(&live.generation).await.unwrap();
+        for (at, checkpoint) in checkpoints.iter() {
+            let (shown, offset) = (&mut shown[usize::from(at.partition.0)], checkpoint.offset.0);
             assert!(offset >= *shown, "{} shows {offset} after {shown}", live.generation);
             *shown = offset;
         }
@@ -120,10 +148,9 @@ async fn never_goes_back(read_models: &ReadModels, store: &SqliteStore, over: &A
     (looks, switches)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_model_is_rebuilt_verified_promoted_and_rolled_back_while_events_go_on() {
-    let directory = TempDir::new().unwrap();
-    let server = Process::serving(&directory).await;
+async fn a_read_model_is_rebuilt_verified_promoted_and_rolled_back_while_events_go_on(place: Place) {
+    let setting = Setting::new(place);
+    let server = Process::serving(&setting).await;
     let first = server.store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
     let read_models = ReadModels::start(server.log.clone(), server.store.clone()).await.unwrap();
     let mut owners = Owners::claim(&server.log, 1).await;
@@ -137,7 +164,7 @@ async fn a_read_model_is_rebuilt_verified_promoted_and_rolled_back_while_events_
         }
     };
     let operating = async {
-        let operator = Process::operating(&directory).await;
+        let operator = Process::operating(&setting).await;
         let second = operator.rebuild(stock::stock_v2()).await;
         assert!(matches!(operator.verify(&second).await, VerifyOutcome::Equal { .. }));
         for id in [second.id, first.id, second.id] {
@@ -179,10 +206,9 @@ async fn a_read_model_is_rebuilt_verified_promoted_and_rolled_back_while_events_
     read_models.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_processes_keep_one_generation_current_and_neither_applies_an_event_twice() {
-    let directory = TempDir::new().unwrap();
-    let (one, two) = (Process::serving(&directory).await, Process::operating(&directory).await);
+async fn two_processes_keep_one_generation_current_and_neither_applies_an_event_twice(place: Place) {
+    let setting = Setting::new(place);
+    let (one, two) = (Process::serving(&setting).await, Process::operating(&setting).await);
     let first = one.store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
     let both = [
         ReadModels::start(one.log.clone(), one.store.clone()).await.unwrap(),
@@ -199,10 +225,9 @@ async fn two_processes_keep_one_generation_current_and_neither_applies_an_event_
     assert!(matches!(one.verify(&first).await, VerifyOutcome::Equal { .. }));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_observes_follows_what_another_one_stores_and_promotes() {
-    let directory = TempDir::new().unwrap();
-    let (runs, observes) = (Process::serving(&directory).await, Process::operating(&directory).await);
+async fn a_process_that_observes_follows_what_another_one_stores_and_promotes(place: Place) {
+    let setting = Setting::new(place);
+    let (runs, observes) = (Process::serving(&setting).await, Process::operating(&setting).await);
     runs.store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
     let read_models = ReadModels::start(runs.log.clone(), runs.store.clone()).await.unwrap();
     let observer = ReadModels::observe(observes.store.clone()).await.unwrap();
@@ -230,4 +255,27 @@ async fn a_process_that_observes_follows_what_another_one_stores_and_promotes() 
         assert!(shown.covers(&until, |number| contexts.iter().any(|context| context.number == number)));
     }
     read_models.stop().await;
+}
+
+macro_rules! on_each_store {
+    ($($test:ident),+ $(,)?) => {
+        mod in_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(super::Place::Sqlite).await;
+            })+
+        }
+        mod in_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(super::Place::Postgres).await;
+            })+
+        }
+    };
+}
+
+on_each_store! {
+    a_read_model_is_rebuilt_verified_promoted_and_rolled_back_while_events_go_on,
+    two_processes_keep_one_generation_current_and_neither_applies_an_event_twice,
+    a_process_that_observes_follows_what_another_one_stores_and_promotes,
 }
