@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_engine::log::EventLog;
-use annals_engine::runner::{self, GenerationStatus, LiveReadModel, WaitError};
+use annals_engine::runner::{self, GenerationStatus, LiveReadModel, RunnerState, WaitError};
 use annals_engine::sink::{Checkpoints, Generation, GenerationStore as _};
 use annals_model::ids::ContextId;
 use annals_model::position::{ContextPartition, PositionVector, TokenError};
@@ -105,6 +105,17 @@ impl ReadModels {
     /// The version in which a read model is served now; nothing while it is not.
     pub(crate) fn served_version(&self, name: &str) -> Option<u32> {
         self.runners.live(name).map(|live| live.generation.version)
+    }
+
+    /// Live generations whose store is down.
+    pub(crate) fn troubles(&self) -> impl Iterator<Item = String> {
+        self.sources.iter().filter_map(|source| {
+            let live = self.runners.live(source.name)?;
+            match &live.progress.borrow().state {
+                RunnerState::Retrying { cause, .. } => Some(format!("{}: {cause}", live.generation)),
+                _ => None,
+            }
+        })
     }
 
     /// All read models.

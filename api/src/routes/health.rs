@@ -24,9 +24,12 @@ pub(super) async fn started(State(shared): State<Arc<Shared>>) -> Response {
     respond(waiting.is_empty(), &waiting)
 }
 
-/// `GET /readyz`: commands can be sent to every partition, here or through here.
+/// `GET /readyz`: commands can be sent to every partition, here or through here, and what queries are answered from is
+/// there. A read model that is stopped is no reason to take the node away: the others are answered.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     let mut waiting: Vec<_> = shared.engine.unreachable().into_iter().map(waits_for).collect();
+    waiting.extend(shared.engine.log_trouble().map(|cause| format!("the log does not answer: {cause}")));
+    waiting.extend(shared.read_models.troubles());
     if shared.stopping.is_cancelled() {
         waiting.push("shutting down".to_owned());
     }

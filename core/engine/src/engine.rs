@@ -286,6 +286,12 @@ impl EngineHandle {
         self.partitions().into_iter().filter(|status| !reachable(status)).collect()
     }
 
+    /// Why the log does not answer just now, as far as this process has noticed: a process with an address asks it several
+    /// times a second.
+    pub fn log_trouble(&self) -> Option<String> {
+        self.shared.addresses.trouble()
+    }
+
     /// Who this process is in its claims.
     pub fn identity(&self) -> &Owner {
         &self.shared.owner

@@ -39,6 +39,8 @@ pub(super) struct Owners {
     asked: Notify,
     /// Counts what was heard.
     heard: watch::Sender<u64>,
+    /// Why nothing was heard the last time.
+    trouble: RwLock<Option<String>>,
 }
 
 impl Owners {
@@ -53,6 +55,15 @@ impl Owners {
         drop(timeout(Duration::from_millis(2 * limits::OWNERS_POLL_MS), heard.changed()).await);
     }
 
+    /// Why the log could not be asked the last time; nothing if it could.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.write().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
     fn all(&self) -> Arc<Known> {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -65,22 +76,21 @@ impl Owners {
 
 /// Makes this process known for what it owns, and hears of the others, until the process shuts down.
 pub(super) async fn publish(engine: EngineHandle, owner: Owner, mut stopping: watch::Receiver<bool>) {
-    let mut failing = false;
+    let addresses = &engine.shared.addresses;
     loop {
-        match exchange(&engine, &owner).await {
-            Ok(()) => failing = false,
-            // A node that hears nothing serves what it owns all the same.
-            Err(cause) if !failing => {
-                failing = true;
-                tracing::warn!(%cause, "owners of partitions cannot be exchanged, trying again");
-            }
-            Err(_) => {}
+        let trouble = exchange(&engine, &owner).await.err();
+        // A node that hears nothing serves what it owns all the same.
+        if let Some(cause) = &trouble
+            && addresses.trouble().is_none()
+        {
+            tracing::warn!(%cause, "owners of partitions cannot be exchanged, trying again");
         }
+        addresses.set_trouble(trouble);
         let poll = Duration::from_millis(limits::OWNERS_POLL_MS);
         // However many ask.
         tokio::time::sleep(Duration::from_millis(limits::OWNERS_POLL_MS_MIN)).await;
         tokio::select! {
-            () = engine.shared.addresses.asked.notified() => {}
+            () = addresses.asked.notified() => {}
             () = served(&engine) => {}
             () = tokio::time::sleep(poll) => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,
