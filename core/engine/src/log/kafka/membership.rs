@@ -21,11 +21,9 @@ use tokio::sync::{oneshot, watch};
 use super::client::log;
 use super::registry::events_topic;
 use super::{KafkaLog, OpenError};
+use crate::engine::Assigned;
 use crate::limits;
 use crate::log::BoxFuture;
-
-/// The partitions that this node should try to own now.
-pub type Assigned = Arc<BTreeSet<ContextPartition>>;
 
 type Release = dyn Fn(Vec<ContextPartition>) -> BoxFuture<'static, ()> + Send + Sync;
 
