@@ -26,3 +26,5 @@ pub const VIOLATIONS_SHOWN: usize = 10;
 pub const GRACE_MS: u64 = 400;
 /// How long a client waits that has to be told something, however long it takes, milliseconds.
 pub const PATIENT_ATTEMPT_MS: u64 = 29_000;
+/// How often processes may end by themselves and be started again while a schedule happens.
+pub const RESTARTS_MAX: u32 = 20;

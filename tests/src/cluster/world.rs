@@ -47,6 +47,8 @@ pub struct World {
     shape: Shape,
     logs: u32,
     restarts: u32,
+    /// Until the world is given up.
+    restarts_left: u32,
     // Behind everything that has files in it: deleted when all have ended.
     directory: TempDir,
 }
@@ -78,6 +80,7 @@ impl World {
             shape,
             logs: 0,
             restarts: 0,
+            restarts_left: 0,
             directory,
         };
         world.prepare(shape)?;
@@ -110,6 +113,8 @@ impl World {
             process.kill()?;
         }
         self.logs += 1;
+        // Nothing is wrong with the world: none may end by itself.
+        self.restarts_left = 0;
         self.bug = bug;
         self.open_points()?;
         let database = self.postgres.fresh_database()?;

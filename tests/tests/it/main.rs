@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod architecture;
+mod cluster;
 mod dependencies;
+mod features;
 mod guarantees;
 mod kafka_cluster;
 mod kafka_log;

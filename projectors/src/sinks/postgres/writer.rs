@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_engine::log::BoxFuture;
+use annals_engine::seeded::{Point, SeededBug, is_on, reached_by_task};
 use annals_engine::sink::{Checkpoints, CommitError, Generation, GenerationState, Sink, SinkError, SinkSnapshot};
 use annals_model::position::{Checkpoint, ContextPartition};
 use annals_model::projection::{
@@ -169,6 +170,11 @@ impl PostgresSink {
                 .await
                 .map_err(|error| target.error(table.shape.name, &error))?;
         }
+        if is_on(SeededBug::CheckpointOutsideTransaction) {
+            transaction.commit().await.map_err(error)?;
+            transaction = connection.begin().await.map_err(error)?;
+        }
+        reached_by_task(Point::RowsWritten).await;
         checkpoints::put(&mut transaction, &target.schema, at, to).await.map_err(error)?;
         transaction.commit().await.map_err(error)?;
         Ok(())

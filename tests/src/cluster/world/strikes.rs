@@ -9,6 +9,9 @@ use crate::cluster::faults::{Fault, Kind, Part, Schedule};
 use crate::cluster::process::Process;
 use crate::limits;
 
+/// Exit code of a program that panicked.
+const PANICKED: i32 = 101;
+
 impl World {
     /// Lets a schedule happen; returns when its time is over and its last fault has passed.
     pub fn suffer(&mut self, schedule: &Schedule) -> anyhow::Result<()> {
@@ -17,6 +20,7 @@ impl World {
             steps.extend([(fault.from_ms, true, fault), (fault.until_ms, false, fault)]);
         }
         steps.sort_by_key(|(at, ..)| *at);
+        self.restarts_left = limits::RESTARTS_MAX;
         let began = Instant::now();
         for (at_ms, begins, fault) in steps {
             self.watch_until(began + Duration::from_millis(at_ms))?;
@@ -94,15 +98,14 @@ impl World {
 
     /// As whoever supervises processes does. One that ended because it was told to is no news.
     pub(super) fn restart_ended(&mut self) -> anyhow::Result<()> {
-        for process in self.nodes.iter_mut().chain(&mut self.projectors) {
-            if process.is_leaving() {
-                continue;
-            }
-            if let Some(status) = process.ended()? {
-                anyhow::ensure!(status.code() != Some(101), "{} panicked:\n{}", process.name(), process.last_lines());
-                self.restarts += 1;
-                process.start()?;
-            }
+        for process in self.nodes.iter_mut().chain(&mut self.projectors).filter(|process| !process.is_leaving()) {
+            let Some(status) = process.ended()? else { continue };
+            self.restarts_left =
+                self.restarts_left.checked_sub(1).filter(|_| status.code() != Some(PANICKED)).with_context(|| {
+                    format!("{} ended with {status}, once too often:\n{}", process.name(), process.last_lines())
+                })?;
+            self.restarts += 1;
+            process.start()?;
         }
         Ok(())
     }

@@ -1,12 +1,12 @@
 //! Where partitions end, and what the cluster looks like: questions that block for about a millisecond.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use annals_model::position::Offset;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::client::Quiet;
 use super::producer::Destination;
@@ -98,11 +98,34 @@ impl Positions {
 async fn end(client: &Arc<BaseConsumer<Quiet>>, topic: &str, partition: u16) -> Result<Offset, ReadError> {
     let (client, topic) = (Arc::clone(client), topic.to_owned());
     let asked = ask(move || {
-        while client.poll(Duration::ZERO).is_some() {}
-        client.fetch_watermarks(&topic, i32::from(partition), PATIENCE)
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            while client.poll(Duration::ZERO).is_some() {}
+            match client.fetch_watermarks(&topic, i32::from(partition), PATIENCE) {
+                // The partition is new, or has another leader since a moment ago: the next answer knows.
+                Err(error) if is_passing(&error) && Instant::now() < patience => {
+                    std::thread::sleep(Duration::from_millis(limits::KAFKA_TOPIC_POLL_MS));
+                }
+                asked => return asked,
+            }
+        }
     });
     let (_, end) = asked.await.map_err(ReadError::Unavailable)?;
     u64::try_from(end).map(Offset).map_err(|_| ReadError::Unavailable(format!("the end is said to be {end}")))
+}
+
+fn is_passing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::FencedLeaderEpoch
+                | RDKafkaErrorCode::UnknownLeaderEpoch
+                | RDKafkaErrorCode::OffsetNotAvailable
+        )
+    )
 }
 
 async fn ask<T: Send + 'static>(
