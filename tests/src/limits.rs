@@ -28,3 +28,5 @@ pub const GRACE_MS: u64 = 400;
 pub const PATIENT_ATTEMPT_MS: u64 = 29_000;
 /// How often processes may end by themselves and be started again while a schedule happens.
 pub const RESTARTS_MAX: u32 = 20;
+/// How long read models may take to reach the log's end behind a drill, milliseconds.
+pub const DRILL_CATCH_UP_MS_MAX: u64 = 8_000;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use annals_engine::seeded::SeededBug;
 use annals_tests::cluster::bed::Bed;
+use annals_tests::cluster::bugs;
 use annals_tests::cluster::check::Violation;
 use annals_tests::cluster::drills;
 use annals_tests::cluster::faults::{Schedule, Shape};
@@ -50,6 +51,9 @@ struct Arguments {
     /// Restarts all nodes instead, one after another, under load, so many times
     #[arg(long, value_name = "ROUNDS")]
     rolling: Option<u64>,
+    /// Runs instead the drill of every mistake on purpose (or of --bug alone), without the mistake and with it
+    #[arg(long)]
+    drills: bool,
     /// Keep what the processes wrote
     #[arg(long)]
     keep: bool,
@@ -88,6 +92,7 @@ async fn main() -> anyhow::Result<()> {
         (true, ..) => drills::failover(&mut world, seed).await,
         (false, Some(rounds), _) => drills::zombies(&mut world, seed, rounds).await,
         (false, None, Some(rounds)) => drills::rolling(&mut world, seed, rounds, arguments.clients).await,
+        (false, None, None) if arguments.drills => rehearse(&mut world, bug).await,
         (false, None, None) => schedules(&mut world, seed, &arguments, bug).await,
     };
     for line in world.errors().iter().take(limits::VIOLATIONS_SHOWN) {
@@ -99,6 +104,13 @@ async fn main() -> anyhow::Result<()> {
     }
     println!("{:.0} s in all", started.elapsed().as_secs_f64());
     outcome
+}
+
+async fn rehearse(world: &mut World, only: Option<SeededBug>) -> anyhow::Result<()> {
+    for bug in SeededBug::ALL.into_iter().filter(|bug| only.is_none_or(|only| only == *bug)) {
+        bugs::require_found(bug, world).await?;
+    }
+    Ok(())
 }
 
 async fn schedules(world: &mut World, seed: u64, arguments: &Arguments, bug: Option<SeededBug>) -> anyhow::Result<()> {

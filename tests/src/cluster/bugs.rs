@@ -2,7 +2,7 @@
 //! step that the mistake breaks. With the mistake the judgement finds a broken promise; without it, the same drill is
 //! harmless.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use annals_engine::seeded::{Point, SeededBug};
 use annals_model::ids::AggregateId;
@@ -11,9 +11,9 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::bed::Bed;
-use super::check::Rule;
+use super::check::{Rule, Violation};
 use super::clients::Seen;
-use super::drills::{owners, registration};
+use super::drills::{owners, registration, require_none};
 use super::history::Outcome;
 use super::workload::{Command, Place};
 use super::world::World;
@@ -65,6 +65,32 @@ pub async fn drill(bug: SeededBug, world: &mut World, bed: &mut Bed, round: usiz
             drill.an_owner_wakes_up_behind_its_heir().await
         }
     }
+}
+
+/// Runs the drill of a mistake on an empty log, with the mistake or without it, and judges; violations that the drill
+/// makes by itself are left out.
+pub async fn rehearse(bug: SeededBug, is_on: bool, world: &mut World) -> anyhow::Result<Vec<Violation>> {
+    let started = Instant::now();
+    tokio::task::block_in_place(|| world.begin_anew(is_on.then_some(bug)))?;
+    let mut bed = Bed::new(world).await?;
+    drill(bug, world, &mut bed, 0).await.with_context(|| format!("the drill of {}, {is_on}", bug.name()))?;
+    let (mut violations, _) = bed.judge_within(limits::DRILL_CATCH_UP_MS_MAX).await?;
+    violations.retain(|violation| !broken_anyway(bug).contains(&violation.rule));
+    let mut broken: Vec<_> = violations.iter().map(|violation| violation.rule).collect();
+    broken.sort_unstable();
+    broken.dedup();
+    let with = if is_on { "with" } else { "without" };
+    println!("{:>34} {with:>7} it: {broken:?} ({:.1} s)", bug.name(), started.elapsed().as_secs_f64());
+    Ok(violations)
+}
+
+/// Fails unless the drill finds this mistake, and nothing without it.
+pub async fn require_found(bug: SeededBug, world: &mut World) -> anyhow::Result<()> {
+    require_none(&rehearse(bug, false, world).await?)?;
+    let violations = rehearse(bug, true, world).await?;
+    let found = violations.iter().any(|violation| breaks(bug).contains(&violation.rule));
+    ensure!(found, "{} was not found: {violations:?}", bug.name());
+    Ok(())
 }
 
 struct Drill<'a> {

@@ -3,7 +3,6 @@
 use annals_engine::seeded::SeededBug;
 use annals_tests::cluster::bed::Bed;
 use annals_tests::cluster::bugs;
-use annals_tests::cluster::check::Rule;
 use annals_tests::cluster::drills::{percentiles, require_none, roll};
 use annals_tests::cluster::faults::{Schedule, Shape};
 use annals_tests::cluster::world::World;
@@ -56,32 +55,8 @@ async fn a_rolling_restart_is_nothing_that_a_client_with_retries_would_notice() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn every_mistake_on_purpose_is_found_and_its_drill_is_harmless_without_it() {
     with_world(async |world| {
-        tokio::task::block_in_place(|| world.begin_anew(None))?;
-        let mut bed = Bed::new(world).await?;
         for bug in SeededBug::ALL {
-            // What one drill breaks by itself must not be laid to the next.
-            if !bugs::broken_anyway(bug).is_empty() {
-                tokio::task::block_in_place(|| world.begin_anew(None))?;
-                bed = Bed::new(world).await?;
-            }
-            bugs::drill(bug, world, &mut bed, 0).await?;
-            let (mut violations, _) = bed.judge().await?;
-            violations.retain(|violation| !bugs::broken_anyway(bug).contains(&violation.rule));
-            require_none(&violations)?;
-            if !bugs::broken_anyway(bug).is_empty() {
-                tokio::task::block_in_place(|| world.begin_anew(None))?;
-                bed = Bed::new(world).await?;
-            }
-        }
-        for bug in SeededBug::ALL {
-            tokio::task::block_in_place(|| world.begin_anew(Some(bug)))?;
-            bed = Bed::new(world).await?;
-            bugs::drill(bug, world, &mut bed, 1).await?;
-            let (violations, _) = bed.judge().await?;
-            let broken: Vec<Rule> = violations.iter().map(|violation| violation.rule).collect();
-            let found = bugs::breaks(bug).iter().any(|rule| broken.contains(rule));
-            assert!(found, "{} was not found: {violations:?}\n{}", bug.name(), world.last_lines());
-            println!("{}: found as {broken:?}", bug.name());
+            bugs::require_found(bug, world).await?;
         }
         Ok(())
     })

@@ -22,20 +22,25 @@ use crate::limits;
 impl Bed {
     /// What is wrong with what was told, with the log, and with the read models; and how many claims there were.
     pub async fn judge(&self) -> anyhow::Result<(Vec<Violation>, u64)> {
+        self.judge_within(limits::CATCH_UP_MS_MAX).await
+    }
+
+    /// The same, with another time for read models to come to the log's end.
+    pub async fn judge_within(&self, catch_up_ms: u64) -> anyhow::Result<(Vec<Violation>, u64)> {
         let content = LogContent::read(&*self.log, contexts::ALL).await?;
         let mut found = check(&self.history, &content);
         let known = |schema| CATALOGUE.get(schema).is_some();
         let report = verify::verify(&*self.log, contexts::ALL, &known, &mut |_| {}).await?;
         let findings = report.findings.iter().map(ToString::to_string).chain(report.meta.clone());
         found.extend(findings.map(|what| Violation { rule: Rule::LogIsSound, what }));
-        found.extend(self.judge_rows(&content).await?);
+        found.extend(self.judge_rows(&content, catch_up_ms).await?);
         Ok((found, content.claims()))
     }
 
-    async fn judge_rows(&self, content: &LogContent) -> anyhow::Result<Vec<Violation>> {
+    async fn judge_rows(&self, content: &LogContent, catch_up_ms: u64) -> anyhow::Result<Vec<Violation>> {
         let mut found = Vec::new();
         for name in READ_MODELS {
-            let deadline = Instant::now() + Duration::from_millis(limits::CATCH_UP_MS_MAX);
+            let deadline = Instant::now() + Duration::from_millis(catch_up_ms);
             let missing = loop {
                 let missing = self.missing(name, content).await?;
                 if missing.is_none() || Instant::now() > deadline {
