@@ -30,3 +30,7 @@ pub const PATIENT_ATTEMPT_MS: u64 = 29_000;
 pub const RESTARTS_MAX: u32 = 20;
 /// How long read models may take to reach the log's end behind a drill, milliseconds.
 pub const DRILL_CATCH_UP_MS_MAX: u64 = 8_000;
+/// How long no partition may change hands until they count as shared out, milliseconds.
+pub const SHARED_OUT_MS: u64 = 700;
+/// How long a client of a drill tries until it takes a partition for dead, milliseconds: longer than an heir needs.
+pub const DRILL_ANSWER_MS_MAX: u64 = 25_000;

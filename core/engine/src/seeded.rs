@@ -93,7 +93,8 @@ pub enum Hand {
 
 /// Names the mistake that is on.
 pub const BUG_VARIABLE: &str = "ANNALS_SEEDED_BUG";
-/// Names a directory: while `<point>.hold` is in it, processes that reach the point write `<point>.reached` and wait;
+/// Names a directory: while `<point>.hold` is in it, processes that reach the point (only the one whose id the file
+/// has, if it has one) write `<point>.reached` and wait;
 /// `<point>.lose` loses one outcome.
 pub const POINTS_VARIABLE: &str = "ANNALS_SEEDED_POINTS";
 
@@ -152,7 +153,8 @@ mod switched {
 
     fn hold_file(point: Point) -> Option<PathBuf> {
         let hold = directory()?.join(format!("{}.hold", point.name()));
-        hold.exists().then_some(hold)
+        let whom = std::fs::read_to_string(&hold).ok()?;
+        (whom.is_empty() || whom == std::process::id().to_string()).then_some(hold)
     }
 
     /// True while whoever reaches the point is held.

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::bed::Bed;
 use super::check::{Rule, Violation};
 use super::clients::Seen;
-use super::drills::{owners, registration, require_none};
+use super::drills::{owners, registration, require_none, shared_out};
 use super::history::Outcome;
 use super::workload::{Command, Place};
 use super::world::World;
@@ -73,6 +73,7 @@ pub async fn rehearse(bug: SeededBug, is_on: bool, world: &mut World) -> anyhow:
     let started = Instant::now();
     tokio::task::block_in_place(|| world.begin_anew(is_on.then_some(bug)))?;
     let mut bed = Bed::new(world).await?;
+    shared_out(&bed, world).await?;
     drill(bug, world, &mut bed, 0).await.with_context(|| format!("the drill of {}, {is_on}", bug.name()))?;
     let (mut violations, _) = bed.judge_within(limits::DRILL_CATCH_UP_MS_MAX).await?;
     violations.retain(|violation| !broken_anyway(bug).contains(&violation.rule));
@@ -103,7 +104,7 @@ impl Drill<'_> {
     /// What was acknowledged while its transaction was open is lost with the process.
     async fn a_process_is_killed_between_produce_and_commit(&mut self) -> anyhow::Result<()> {
         let (node, place) = self.an_owner().await?;
-        self.world.hold(Point::Produced)?;
+        self.world.hold_node(Point::Produced, node)?;
         let sent = self.send_to(node, registration(&place, &self.label)).await?;
         self.world.wait_until_reached(Point::Produced).await?;
         // With the mistake the answer is on its way.
@@ -113,7 +114,7 @@ impl Drill<'_> {
         self.world.look();
         self.bring_home(sent).await?;
         self.heal()?;
-        self.accepted(&place, "after").await
+        self.life_goes_on(&place).await
     }
 
     /// The second time it is not decided again.
@@ -121,7 +122,7 @@ impl Drill<'_> {
         let place = self.bed.places()[0].clone();
         let register = registration(&place, &self.label);
         let assess = assessment(&register, &format!("{}-assess", self.label));
-        let mut client = self.bed.client(1);
+        let mut client = self.bed.client(1).trying_for(limits::DRILL_ANSWER_MS_MAX);
         for command in [register, assess.clone(), assess] {
             let outcome = client.send(command, None).await;
             ensure!(matches!(outcome, Some(Outcome::Acknowledged(_))), "answered {outcome:?}");
@@ -147,7 +148,7 @@ impl Drill<'_> {
     /// A commit that the brokers refuse was not made.
     async fn a_transaction_is_fenced_between_produce_and_commit(&mut self) -> anyhow::Result<()> {
         let (node, place) = self.an_owner().await?;
-        self.world.hold(Point::Produced)?;
+        self.world.hold_node(Point::Produced, node)?;
         let sent = self.send_to(node, registration(&place, &self.label)).await?;
         self.world.wait_until_reached(Point::Produced).await?;
         self.world.node(node).pause()?;
@@ -156,7 +157,7 @@ impl Drill<'_> {
         self.bed.claim(&place).await?;
         self.world.node(node).resume()?;
         self.bring_home(sent).await?;
-        self.accepted(&place, "after").await
+        self.life_goes_on(&place).await
     }
 
     /// What was acknowledged before the heir had fenced the owner is known to the heir.
@@ -165,7 +166,7 @@ impl Drill<'_> {
         let register = registration(&place, &self.label);
         let assess = assessment(&register, &format!("{}-assess", self.label));
         self.accept(register).await?;
-        self.world.hold(Point::Produced)?;
+        self.world.hold_node(Point::Produced, node)?;
         let sent = self.send_to(node, assess.clone()).await?;
         self.world.wait_until_reached(Point::Produced).await?;
         self.world.hold(Point::ClaimBegins)?;
@@ -179,7 +180,7 @@ impl Drill<'_> {
         ensure!(answered, "the owner was put out before it could commit: its transaction was open for too long");
         self.world.release(Point::ClaimBegins)?;
         // Accepted already, and the heir must know.
-        let mut client = self.bed.client(2);
+        let mut client = self.bed.client(2).trying_for(limits::DRILL_ANSWER_MS_MAX);
         let deadline = tokio::time::Instant::now() + Duration::from_millis(limits::SETTLE_MS_MAX);
         loop {
             let owned = owners(self.bed, self.world).await?;
@@ -202,7 +203,7 @@ impl Drill<'_> {
         self.world.lose(Point::Committed)?;
         self.accepted(&place, "lost").await?;
         ensure!(self.world.is_lost(Point::Committed), "no commit came by whose answer could be lost");
-        self.accepted(&place, "after").await
+        self.life_goes_on(&place).await
     }
 
     /// No reader takes it for history.
@@ -212,7 +213,7 @@ impl Drill<'_> {
         // The claim before it becomes the older one.
         self.bed.claim(&place).await?;
         forged::put(self.bed, &place).await?;
-        self.accepted(&place, "after").await
+        self.life_goes_on(&place).await
     }
 
     /// What it was sent while it stood still is refused, or decided by the heir.
@@ -282,8 +283,16 @@ impl Drill<'_> {
         self.accept(registration(place, &format!("{}-{when}-{}", self.label, place.workspace))).await
     }
 
+    /// With the mistake it may not: then the judgement says so.
+    async fn life_goes_on(&mut self, place: &Place) -> anyhow::Result<()> {
+        let mut client = self.bed.client(4).trying_for(limits::DRILL_ANSWER_MS_MAX);
+        client.send(registration(place, &format!("{}-after", self.label)), None).await;
+        self.bed.take(client.into_seen());
+        Ok(())
+    }
+
     async fn accept(&mut self, command: Command) -> anyhow::Result<()> {
-        let mut client = self.bed.client(3);
+        let mut client = self.bed.client(3).trying_for(limits::DRILL_ANSWER_MS_MAX);
         let request = command.request.clone();
         let outcome = client.send(command, None).await;
         self.bed.take(client.into_seen());

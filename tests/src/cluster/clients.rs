@@ -59,6 +59,8 @@ pub struct Client {
     seen: HashMap<AggregateId, u64>,
     /// How long each answered command took, from the first try on.
     latencies_us: Vec<u64>,
+    /// How long it tries, whatever the phase is.
+    tries_for: Option<Duration>,
 }
 
 /// What a client brings home.
@@ -91,7 +93,14 @@ impl Client {
             done: Vec::new(),
             seen: HashMap::new(),
             latencies_us: Vec::new(),
+            tries_for: None,
         }
+    }
+
+    /// It gives up after this time, whether the faults are over or not.
+    #[must_use]
+    pub fn trying_for(self, time_ms: u64) -> Self {
+        Self { tries_for: Some(Duration::from_millis(time_ms)), ..self }
     }
 
     /// Works until the phase says otherwise, and finishes what it has begun.
@@ -287,7 +296,8 @@ impl Client {
     /// Pauses before the next try. True when there is none: the faults have been over for long enough.
     async fn gives_up(&mut self, first: Instant) -> bool {
         let settled = *self.around.phase.borrow() == Phase::Settle;
-        if settled && first.elapsed() > Duration::from_millis(limits::SETTLE_MS_MAX) {
+        let settling = settled && first.elapsed() > Duration::from_millis(limits::SETTLE_MS_MAX);
+        if settling || self.tries_for.is_some_and(|most| first.elapsed() > most) {
             return true;
         }
         let pause = self.random.random_range(limits::RETRY_PAUSE_MS_MAX / 4..limits::RETRY_PAUSE_MS_MAX);

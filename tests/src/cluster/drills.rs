@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use annals_model::ids::AggregateId;
-use annals_schemas::contexts::PORTFOLIO;
+use annals_schemas::contexts::{self, PORTFOLIO};
 use anyhow::{Context as _, ensure};
 use serde_json::json;
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use super::check::Violation;
 use super::history::Outcome;
 use super::recorded::LogContent;
 use super::workload::{Command, Place};
-use super::world::World;
+use super::world::{PARTITIONS, World};
 use crate::limits;
 
 /// Rounds of each measurement of [`failover`].
@@ -36,6 +36,24 @@ pub async fn owners(bed: &Bed, world: &World) -> anyhow::Result<BTreeMap<u16, us
         addresses.iter().position(listens)
     };
     Ok(content.partitions.iter().filter_map(|found| Some((found.partition, node(&found.owner)?))).collect())
+}
+
+/// Waits until the nodes have shared out all partitions among them, and none has changed hands for a while.
+pub async fn shared_out(bed: &Bed, world: &World) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_millis(limits::SETTLE_MS_MAX);
+    let (mut last, mut since) = (0, Instant::now());
+    loop {
+        let claims = LogContent::read(&**bed.log(), contexts::ALL).await?.claims();
+        if claims != last {
+            (last, since) = (claims, Instant::now());
+        }
+        let owned = owners(bed, world).await?;
+        if owned.len() == usize::from(PARTITIONS) && since.elapsed() > Duration::from_millis(limits::SHARED_OUT_MS) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "partitions are not shared out: {owned:?}, {claims} claims");
+        tokio::time::sleep(Duration::from_millis(limits::POLL_MS * 4)).await;
+    }
 }
 
 /// A place in each partition that a node owns; waits until it owns one.

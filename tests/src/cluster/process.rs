@@ -167,7 +167,8 @@ impl Process {
         text.lines().filter(|line| line.contains("ERROR")).map(|line| format!("{}: {line}", self.name)).collect()
     }
 
-    fn pid(&self) -> anyhow::Result<Pid> {
+    /// Its process id.
+    pub(super) fn pid(&self) -> anyhow::Result<Pid> {
         let child = self.child.as_ref().with_context(|| format!("{} is not started", self.name))?;
         Ok(Pid::from_raw(child.id().cast_signed()))
     }

@@ -18,11 +18,24 @@ impl World {
 
     /// From now on whoever comes to this point waits there.
     pub fn hold(&self, point: Point) -> anyhow::Result<()> {
+        self.hold_whom(point, String::new())
+    }
+
+    /// From now on this node waits when it comes to this point.
+    pub fn hold_node(&self, point: Point, node: usize) -> anyhow::Result<()> {
+        let pid = self.nodes[node].pid()?;
+        self.hold_whom(point, pid.to_string())
+    }
+
+    fn hold_whom(&self, point: Point, whom: String) -> anyhow::Result<()> {
         let reached = self.point(point, "reached");
         if reached.exists() {
             fs::remove_file(reached)?;
         }
-        Ok(fs::write(self.point(point, "hold"), [])?)
+        // Whole or not at all: half a process id would be another's.
+        let written = self.point(point, "next");
+        fs::write(&written, whom)?;
+        Ok(fs::rename(written, self.point(point, "hold"))?)
     }
 
     /// Whoever waits there goes on.
