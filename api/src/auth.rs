@@ -53,6 +53,8 @@ pub struct SigningKey {
     validation: Validation,
     /// Good under this key and these rules.
     verified: Arc<Verified>,
+    /// The only tenant whose tokens are taken.
+    only: Option<TenantId>,
 }
 
 impl std::fmt::Debug for SigningKey {
@@ -123,6 +125,9 @@ pub enum TokenError {
     /// Its time has not come.
     #[error("the token is not valid yet; check the clocks")]
     NotYet,
+    /// The server serves one tenant alone, and it is another's.
+    #[error("this server serves one tenant alone, and the token is another's; ask that tenant's server")]
+    OtherTenant,
     /// A claim is missing or says what it may not.
     #[error("claim `{0}` of the token is missing or wrong; make a new one with `annals token mint`")]
     Claim(&'static str),
@@ -167,6 +172,7 @@ impl SigningKey {
             verify: DecodingKey::from_ed_der(pair.public_key().as_ref()),
             validation,
             verified: Arc::default(),
+            only: None,
         })
     }
 
@@ -208,6 +214,13 @@ impl SigningKey {
             .map_err(|error| MintError::Sign(error.to_string()))
     }
 
+    /// The same key for a server that serves one tenant alone: tokens of every other one are refused.
+    #[must_use]
+    pub fn only_for(self, tenant: Option<TenantId>) -> Self {
+        // What was found good before may be another tenant's.
+        Self { only: tenant, verified: Arc::default(), ..self }
+    }
+
     /// Who a token says is calling.
     pub fn verify(&self, token: &str) -> Result<Caller, TokenError> {
         if let Some(caller) = self.verified.get(token, now_s()) {
@@ -232,6 +245,9 @@ impl SigningKey {
         let tenant = Uuid::parse_str(&claims.tenant).map_err(|_| TokenError::Claim("tenant"))?;
         if tenant.is_nil() {
             return Err(TokenError::Claim("tenant"));
+        }
+        if self.only.is_some_and(|only| only.0 != tenant) {
+            return Err(TokenError::OtherTenant);
         }
         let actor = match claims.sub.strip_prefix(SERVICE_PREFIX) {
             Some(name) if is_service_name(name) => Actor::Service(name.into()),

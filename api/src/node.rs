@@ -9,9 +9,10 @@ use annals_engine::log::Owner;
 use annals_engine::log::kafka::membership::Membership;
 use annals_engine::published::SchemaError;
 use annals_engine::runner::ReadModels;
+use annals_engine::telemetry::Sampler;
 use annals_projectors::deployment::{Access, Deployment, OpenLog};
 use annals_projectors::process::exit::{Exit, Failure};
-use annals_projectors::process::stop;
+use annals_projectors::process::{metrics, stop};
 use annals_projectors::queries::Queries;
 use annals_projectors::sinks::Store;
 use tokio::net::TcpListener;
@@ -35,6 +36,10 @@ pub async fn run(deployment: &Deployment) -> Result<(), Failure> {
         "ended at once; whatever was acknowledged is in the log",
     )
     .map_err(|error| Failure::usage(format!("signals cannot be caught: {error}")))?;
+    if let Some(address) = deployment.metrics_listen {
+        let bound = metrics::serve(address).map_err(|error| Failure::usage(error.to_string()))?;
+        eprintln!("metrics at http://{bound}/metrics");
+    }
     tokio::select! {
         // Nothing was begun that would have to be ended.
         () = stop.cancelled() => Ok(()),
@@ -62,7 +67,7 @@ impl Parts {
         };
         let store = loop {
             match deployment.open_store(log.id()).await {
-                Ok(store) => break Store::from(store),
+                Ok(store) => break store,
                 Err(error) if error.may_pass() => pause("the database of the read models", &error).await,
                 Err(error) => return Err(Failure::usage(error.to_string())),
             }
@@ -113,9 +118,12 @@ impl Parts {
         let handle = engine.handle();
 
         let signing_key = settings.signing_key.as_deref();
-        let key = dir.signing_key(signing_key)?;
+        let key = dir.signing_key(signing_key)?.only_for(deployment.tenant_only);
         let queries = Queries::new(annals_projectors::definitions(), dir.cursor_key(settings.cursor_key.as_deref())?);
         let read_models = Arc::new(read_models);
+        let sampler =
+            Sampler::new(log.shared(), Arc::new(store.clone()), Arc::clone(&read_models), Some(engine.handle()));
+        let sampling = tokio::spawn(sampler.run());
         let api = Api::new(ApiOptions {
             engine: engine.handle(),
             key: key.clone(),
@@ -131,7 +139,8 @@ impl Parts {
         let url = format!("http://{bound}");
         tokio::select! {
             () = reachable(&handle) => {
-                let identity = dir.identity(signing_key)?;
+                let mut identity = dir.identity(signing_key)?;
+                identity.tenant = deployment.tenant_only.unwrap_or(identity.tenant);
                 let life = Duration::from_secs(limits::ENDPOINT_TOKEN_S);
                 let token = key
                     .mint(identity.tenant, &identity.actor(), &[ROLE_OPERATOR, ROLE_AUDITOR], life)
@@ -153,6 +162,9 @@ impl Parts {
         closing.cancel();
         let served = serving.await;
         engine.shutdown().await;
+        sampling.abort();
+        // Its share of the read models goes with it; that it was aborted is no news.
+        let _ = sampling.await;
         if let Some(read_models) = Arc::into_inner(read_models) {
             read_models.stop().await;
         }

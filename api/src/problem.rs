@@ -203,7 +203,8 @@ impl IntoResponse for Problem {
 
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
-        Self::at(Code::Unauthenticated, "Authorization", error.to_string())
+        let code = if error == TokenError::OtherTenant { Code::Forbidden } else { Code::Unauthenticated };
+        Self::at(code, "Authorization", error.to_string())
     }
 }
 

@@ -16,7 +16,8 @@ pub(crate) fn mint(global: &Global, output: Output, args: &MintArgs) -> anyhow::
     let dir = DataDir::create(&deployment.data)?;
     let signing_key = deployment.api.signing_key.as_deref();
     let identity = dir.identity(signing_key)?;
-    let tenant = args.tenant.map_or(identity.tenant, TenantId);
+    let own = deployment.tenant_only.unwrap_or(identity.tenant);
+    let tenant = args.tenant.map_or(own, TenantId);
     let actor = match &args.actor {
         None => identity.actor(),
         Some(text) => actor(text)?,

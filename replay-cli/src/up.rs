@@ -66,9 +66,10 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
     let sampling = measured.map(|_| tokio::spawn(sampler.run()));
     let queries = Queries::new(annals_projectors::definitions(), dir.cursor_key(deployment.api.cursor_key.as_deref())?);
     let signing_key = deployment.api.signing_key.as_deref();
-    let key = dir.signing_key(signing_key)?;
+    let key = dir.signing_key(signing_key)?.only_for(deployment.tenant_only);
     let url = format!("http://{}", listener.local_addr().context("the listener has no address")?);
-    let identity = dir.identity(signing_key)?;
+    let mut identity = dir.identity(signing_key)?;
+    identity.tenant = deployment.tenant_only.unwrap_or(identity.tenant);
     let life = Duration::from_secs(limits::TOKEN_LIFE_SECS);
     let token = key
         .mint(identity.tenant, &identity.actor(), &[ROLE_OPERATOR, ROLE_AUDITOR], life)

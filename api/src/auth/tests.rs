@@ -128,3 +128,14 @@ fn what_no_token_may_say_cannot_be_minted() {
     assert_eq!(key.mint(tenant(), &user(), &["r"; 33], HOUR), Err(MintError::Roles(33)));
     assert!(matches!(key.mint(tenant(), &user(), &[], Duration::from_secs(u64::MAX)), Err(MintError::Ttl(_))));
 }
+
+#[test]
+fn a_server_of_one_tenant_takes_no_other_tenants_token_even_if_it_took_it_before() {
+    let (_dir, key) = key();
+    let other = key.mint(TenantId(Uuid::from_u128(9)), &user(), &[], HOUR).unwrap();
+    let own = key.mint(tenant(), &user(), &[], HOUR).unwrap();
+    key.verify(&other).unwrap();
+    let only = key.only_for(Some(tenant()));
+    assert_eq!(only.verify(&other), Err(TokenError::OtherTenant));
+    only.verify(&own).unwrap();
+}

@@ -1,10 +1,12 @@
-//! The broker's jar files: fetched with Maven once, into the directory that Cargo builds into.
+//! The broker's jar files: fetched with Maven once, and kept.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
+
+use crate::directories;
 
 const VERSION: &str = "4.1.1";
 const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -20,9 +22,9 @@ const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
 /// Where the jars are. Several tests at a time, also of several processes, fetch once.
 pub(super) fn fetch() -> anyhow::Result<PathBuf> {
     let needs =
-        "tests need a real Apache Kafka: install Java 17 or newer and Maven (on Debian: default-jre-headless, maven)";
+        "a real Apache Kafka needs more: install Java 17 or newer and Maven (on Debian: default-jre-headless, maven)";
     present("java", "-version").context(needs)?;
-    let directory = target_directory()?.join(format!("kafka-{VERSION}"));
+    let directory = directories::kept()?.join(format!("kafka-{VERSION}"));
     std::fs::create_dir_all(&directory)?;
     let lock = File::create(directory.join("lock"))?;
     lock.lock()?;
@@ -47,11 +49,4 @@ fn present(program: &str, question: &str) -> anyhow::Result<()> {
     let asked = Command::new(program).arg(question).stdout(Stdio::null()).stderr(Stdio::null()).status();
     ensure!(asked.with_context(|| format!("{program} is not there"))?.success(), "{program} does not work");
     Ok(())
-}
-
-/// The directory that this program was built into.
-fn target_directory() -> anyhow::Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    let target = program.ancestors().find(|directory| directory.join("CACHEDIR.TAG").exists());
-    target.map(Path::to_path_buf).context("this program does not lie where cargo builds")
 }

@@ -81,7 +81,10 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     eprintln!("annals-projector {} is ready: {}{measured}", env!("CARGO_PKG_VERSION"), names.join(", "));
 
     stop.cancelled().await;
-    file::remove(&ready).map_err(unwritten)?;
+    // On a directory that several instances share it may be another one's by now.
+    if fs::read(&ready).is_ok_and(|found| found == document.to_string().as_bytes()) {
+        file::remove(&ready).map_err(unwritten)?;
+    }
     sampling.abort();
     // Its share of the read models goes with it; that it was aborted is no news.
     let _ = sampling.await;
