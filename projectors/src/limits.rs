@@ -44,7 +44,7 @@ pub const STORE_CONNECT_MS_MAX: u64 = 5_000;
 pub const STORE_ANSWER_MS_MAX: u64 = 10_000;
 /// Longest that a session may do nothing inside a transaction before PostgreSQL ends it, milliseconds: a process that was
 /// stopped there holds locks.
-pub const SINK_IDLE_MS_MAX: u64 = 5_000;
+pub const SINK_IDLE_MS_MAX: u64 = 3_000;
 /// The same for a view of a whole generation, which is written to disk page by page, milliseconds.
 pub const SNAPSHOT_IDLE_MS_MAX: u64 = 600_000;
 /// Most rows of one upsert, or keys of one select, in PostgreSQL.

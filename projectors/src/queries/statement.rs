@@ -198,16 +198,34 @@ fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
+/// The names before a dot in a text: aliases, or the schemas of tables that are not covered.
+fn qualifiers(text: &str) -> impl Iterator<Item = &str> {
+    let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let parts = text.split_inclusive('.').filter_map(|part| part.strip_suffix('.'));
+    parts.map(move |part| part.rsplit(|character| !is_name(character)).next().unwrap_or_default())
+}
+
+/// True for a table of the read model, an alias, and a subquery with a name.
+fn is_declared(name: &str, text: &str, tables: &[TableShape]) -> bool {
+    let words = || text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+    let words = || words().filter(|word| !word.is_empty());
+    let is_alias = words().zip(words().skip(1)).any(|(before, word)| before == "as" && word == name);
+    is_alias || text.contains(&format!("{name} (")) || tables.iter().any(|table| table.name == name)
+}
+
 /// What is wrong with a query's definition, if anything: mistakes of whoever wrote it.
 pub(super) fn check(query: &Query, read_model: &str, tables: &[TableShape]) -> Result<(), String> {
     let text = query.rows.to_ascii_lowercase();
     let reaches_out =
-        ["tenant_id", "workspace_id", "main.", "temp.", "annals_", "sqlite_", "pragma", "\"", "$", "`", "["];
+        ["tenant_id", "workspace_id", "annals", "sqlite_", "pragma", "pg_", "_config", "_setting", "\"", "$", "`", "["];
     if !query.name.strip_prefix(read_model).is_some_and(|rest| rest.starts_with('.')) {
         return Err(format!("its name begins with `{read_model}.`"));
     }
     if let Some(token) = reaches_out.iter().find(|token| text.contains(**token)) {
         return Err(format!("its text may not contain `{token}`"));
+    }
+    if let Some(name) = qualifiers(&text).find(|name| !is_declared(name, &text, tables)) {
+        return Err(format!("`{name}.` is no table and no alias of its text"));
     }
     if query.order.is_empty() || query.order.iter().any(|column| column.nullable) {
         return Err("it needs an order by columns that are never null".to_owned());

@@ -31,6 +31,7 @@ macro_rules! on_each_store {
 mod cycles;
 mod pages;
 mod portfolio;
+mod postgres;
 mod refusals;
 
 /// Parameters of a request.

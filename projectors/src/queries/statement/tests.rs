@@ -42,6 +42,10 @@ fn a_definition_that_could_reach_out_of_its_scope_is_refused() {
         "SELECT * FROM \"main\".applications",
         "SELECT * FROM applications, annals_meta",
         "SELECT * FROM applications WHERE tenant_id = 1",
+        "SELECT * FROM portfolio_g1.applications",
+        "SELECT * FROM applications JOIN access.workspaces AS others ON true",
+        "SELECT set_config('annals.tenant', '', true) FROM applications",
+        "SELECT * FROM applications, pg_class",
         "SELECT 1",
     ] {
         assert!(check(Query { rows, ..GOOD }).is_err(), "{rows}");

@@ -35,6 +35,9 @@ impl fmt::Display for Address {
 
 impl Address {
     pub(super) fn parse(url: &str) -> Result<Self, sqlx::Error> {
+        if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(sqlx::Error::Configuration("it does not begin with postgres://".into()));
+        }
         let options = PgConnectOptions::from_str(url)?;
         Ok(Self(
             options
@@ -55,11 +58,11 @@ impl Address {
         self.0.get_database().unwrap_or_else(|| self.0.get_username())
     }
 
-    /// Writes rows. A commit is not waited for on the disk: rows and checkpoint go back together in a crash, and the log,
-    /// which is the truth, tells the rest again. A writer that was stopped inside a transaction does not hold the others
-    /// up for long.
+    /// Writes rows. A commit is on the disk when it is answered: processes that live on remember how far they came, and
+    /// a server that woke up older would show readers less than before. A writer that was stopped inside a transaction
+    /// does not hold the others up for long.
     pub(super) fn writer(&self) -> PgConnectOptions {
-        self.own(limits::SINK_IDLE_MS_MAX).options([("synchronous_commit", "off"), (WRITER_SETTING, "on")])
+        self.own(limits::SINK_IDLE_MS_MAX).options([("synchronous_commit", "on"), (WRITER_SETTING, "on")])
     }
 
     /// Loads a new generation: what it ends with must survive.

@@ -1,9 +1,16 @@
 use std::sync::Arc;
 
 use annals_dev::postgres::{Database, shared};
-use annals_engine::sink::contract::{CHECKS, LOG_ID, stock};
+use annals_engine::sink::CommitError;
+use annals_engine::sink::contract::history::{Batch, Batches};
+use annals_engine::sink::contract::{CHECKS, LOG_ID, stock, stored};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::*;
+
+mod access;
+mod faults;
 
 fn definitions() -> Vec<ReadModelDefinition> {
     stock::read_models().map(|(model, ddl)| ReadModelDefinition { model, ddl }).into()
@@ -15,6 +22,37 @@ fn database() -> Database {
 
 async fn store(database: &Database) -> PostgresStore {
     PostgresStore::open(&database.url, definitions(), LOG_ID).await.unwrap()
+}
+
+/// A connection of the database's owner, or of another role, beside everything that Annals does.
+async fn by_hand(url: &str) -> PgConnection {
+    PgConnection::connect(url).await.unwrap()
+}
+
+async fn run(connection: &mut PgConnection, statements: &str) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(connection).await.map(|_| ())
+}
+
+async fn count(connection: &mut PgConnection, from: &str) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {from}"))).fetch_one(connection).await
+}
+
+/// What a runner does with a batch.
+async fn consume(sink: &mut dyn Sink, model: &ReadModel, batch: &Batch) -> Result<(), CommitError> {
+    let mut keys = model.new_key_sets();
+    let mut tables = stock::new_tables(model);
+    batch.records().for_each(|record| model.route(&record, &mut keys).unwrap());
+    sink.load(&keys, &mut tables).await?;
+    batch.records().for_each(|record| model.apply(&record, &mut tables).unwrap());
+    sink.commit(&tables, batch.at, batch.from, batch.to).await
+}
+
+/// A ready generation, without rows.
+async fn built(store: &PostgresStore, model: &ReadModel) -> Generation {
+    let (generation, _lock) = store.create(model, "a test").await.unwrap();
+    let mut sink = store.open(&generation).await.unwrap();
+    sink.bulk_finish(&model.new_rollup_totals(), &Checkpoints::start(LOG_ID)).await.unwrap();
+    store.finish(&generation, Ok(())).await.unwrap()
 }
 
 macro_rules! contract {

@@ -257,6 +257,44 @@ async fn a_process_that_observes_follows_what_another_one_stores_and_promotes(pl
     read_models.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runners_go_on_by_themselves_after_postgresql_was_killed_or_stopped() {
+    let mut server = annals_dev::postgres::Server::start().unwrap();
+    let database = Some(server.fresh_database().unwrap());
+    let setting = Setting { directory: TempDir::new().unwrap(), database };
+    let process = Process::serving(&setting).await;
+    let first = process.store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
+    let read_models = ReadModels::start(process.log.clone(), process.store.clone()).await.unwrap();
+    let mut owners = Owners::claim(&process.log, 4).await;
+    for round in 0..6 {
+        for _ in 0..30 {
+            owners.append().await;
+        }
+        if round % 2 == 0 {
+            server.kill().unwrap();
+            owners.append().await;
+            server.restart().unwrap();
+        } else {
+            server.pause().unwrap();
+            owners.append().await;
+            server.resume().unwrap();
+        }
+    }
+    let until = ends(&*process.log, &stock::stock_v1()).await.unwrap();
+    let reached = async {
+        // A runner that gave up for a while says so to whoever waits; it is started again.
+        while read_models.live(stock::STOCK).unwrap().wait_for(&until, PATIENCE).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reached).await.unwrap();
+    match process.verify(&first).await {
+        VerifyOutcome::Equal { checkpoints, .. } => assert_eq!(checkpoints.positions(), until),
+        other => panic!("{other:?}"),
+    }
+    read_models.stop().await;
+}
+
 macro_rules! on_each_store {
     ($($test:ident),+ $(,)?) => {
         mod in_sqlite {
