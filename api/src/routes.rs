@@ -24,6 +24,7 @@ mod health;
 mod parameters;
 mod query;
 mod read_models;
+mod schemas;
 
 /// The whole HTTP surface.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -36,6 +37,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/queries", get(query::catalogue))
         .route("/v1/queries/{name}", get(query::answer))
         .route("/v1/read-models", get(read_models::list))
+        .merge(schemas::routes())
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), shed));
     // Health is answered under any load: whoever asks decides over the process's life.
     let health = Router::new()

@@ -5,3 +5,4 @@ mod directories;
 pub mod kafka;
 pub mod postgres;
 pub mod promtool;
+pub mod python;

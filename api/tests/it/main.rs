@@ -11,4 +11,5 @@ mod faults;
 mod held_log;
 mod mutations;
 mod queries;
+mod schemas;
 mod server;

@@ -73,6 +73,16 @@ pub async fn check(log: &dyn EventLog, catalogue: &SchemaCatalogue) -> Result<Ve
     Ok(described)
 }
 
+/// All that the log describes, whether this build knows it or not.
+pub async fn published(log: &dyn EventLog) -> Result<Vec<(SchemaId, PublishedSchema)>, SchemaError> {
+    let parse = |(key, value): (String, Vec<u8>)| {
+        let id = key[PREFIX.len()..].parse().ok().map(SchemaId);
+        let schema = serde_json::from_slice(&value).ok();
+        id.zip(schema).ok_or_else(|| SchemaError::Differs { id: key[PREFIX.len()..].to_owned() })
+    };
+    log.meta_list(PREFIX).await?.into_iter().map(parse).collect()
+}
+
 /// Checks, then adds this build's schemas that the log does not describe yet. Before the first claim.
 pub async fn publish(log: &dyn EventLog, catalogue: &SchemaCatalogue) -> Result<(), SchemaError> {
     let described = check(log, catalogue).await?;

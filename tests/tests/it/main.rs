@@ -9,6 +9,7 @@ mod dependencies;
 mod features;
 mod guarantees;
 mod kafka_cluster;
+mod kafka_consumer;
 mod kafka_log;
 mod kafka_membership;
 mod kafka_outcomes;
