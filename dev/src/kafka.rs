@@ -17,7 +17,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
+};
+use rdkafka::client::DefaultClientContext;
 use tempfile::TempDir;
 
 pub use self::acls::Resource;
@@ -187,16 +190,52 @@ impl Cluster {
         self.brokers[broker].wait_until_ready()
     }
 
+    fn administrator(&self) -> anyhow::Result<AdminClient<DefaultClientContext>> {
+        Ok(ClientConfig::new().set("bootstrap.servers", self.addresses()).create()?)
+    }
+
+    /// Gives a topic these settings, and no others.
+    pub async fn change_topic(&self, name: &str, settings: &[(&str, &str)]) -> anyhow::Result<()> {
+        let mut change = AlterConfig::new(ResourceSpecifier::Topic(name));
+        for (setting, value) in settings {
+            change = change.set(setting, value);
+        }
+        let changed = self.administrator()?.alter_configs([&change], &within_start()).await?;
+        changed.into_iter().try_for_each(|done| match done {
+            Ok(_) => Ok(()),
+            Err((_, code)) => bail!("topic {name}: {code}"),
+        })
+    }
+
+    /// Adds partitions to a topic, up to `count`.
+    pub async fn add_partitions(&self, name: &str, count: usize) -> anyhow::Result<()> {
+        let added =
+            self.administrator()?.create_partitions([&NewPartitions::new(name, count)], &within_start()).await?;
+        checked(added)
+    }
+
+    /// Deletes a topic.
+    pub async fn delete_topic(&self, name: &str) -> anyhow::Result<()> {
+        checked(self.administrator()?.delete_topics(&[name], &within_start()).await?)
+    }
+
     /// Makes a topic as an administrator would; `settings` are names and values.
     pub async fn create_topic(&self, name: &str, partitions: u16, settings: &[(&str, &str)]) -> anyhow::Result<()> {
-        let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", self.addresses()).create()?;
+        let admin = self.administrator()?;
         let mut topic = NewTopic::new(name, i32::from(partitions), TopicReplication::Fixed(1));
         topic.config.extend_from_slice(settings);
-        let created = admin.create_topics([&topic], &AdminOptions::new().operation_timeout(Some(START))).await?;
-        created
-            .into_iter()
-            .try_for_each(|made| made.map(|_| ()).map_err(|(name, code)| anyhow::anyhow!("topic {name}: {code}")))
+        checked(admin.create_topics([&topic], &within_start()).await?)
     }
+}
+
+fn within_start() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(START))
+}
+
+fn checked(results: Vec<TopicResult>) -> anyhow::Result<()> {
+    results
+        .into_iter()
+        .try_for_each(|done| done.map(|_| ()).map_err(|(name, code)| anyhow::anyhow!("topic {name}: {code}")))
 }
 
 impl Broker {

@@ -30,6 +30,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     let mut waiting: Vec<_> = shared.engine.unreachable().into_iter().map(waits_for).collect();
     waiting.extend(shared.engine.log_trouble().map(|cause| format!("the log does not answer: {cause}")));
     waiting.extend(shared.read_models.troubles());
+    waiting.extend(shared.engine.log().trouble());
     if shared.stopping.is_cancelled() {
         waiting.push("shutting down".to_owned());
     }

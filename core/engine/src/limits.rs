@@ -152,6 +152,10 @@ pub const KAFKA_LEAVE_MS_MAX: u64 = 3_000;
 pub const KAFKA_MEMBER_POLL_MS: u64 = 50;
 /// Shortest time between two warnings that the group cannot be served, milliseconds.
 pub const KAFKA_MEMBER_WARN_MS: u64 = 60_000;
+/// How often a log looks whether its topics are still as they must be, milliseconds.
+pub const KAFKA_TOPICS_CHECK_MS: u64 = 60_000;
+/// The same while they are not.
+pub const KAFKA_TROUBLE_CHECK_MS: u64 = 5_000;
 /// Longest that a writer which the brokers refuse looks for the newer claim, milliseconds: registering both producers
 /// of a claim takes up to a second where an older one's transaction is open.
 pub const KAFKA_SUCCESSOR_MS_MAX: u64 = 3_000;

@@ -43,6 +43,11 @@ pub trait EventLog: Send + Sync + fmt::Debug {
     /// This log's identity: new after a restore or an import.
     fn id(&self) -> LogId;
 
+    /// Why nothing is appended now, where that is more than a passing fault: readiness is false meanwhile.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Number of partitions of a context, fixed at the log's creation.
     fn partitions(&self, context: ContextId) -> u16;
 

@@ -55,7 +55,9 @@ impl Node {
         let token = key.mint(TenantId(Uuid::from_u128(7)), &actor, &[], Duration::from_secs(600)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let api = Api::new(ApiOptions { engine: engine.handle(), key, queries, store, read_models });
+        let engine_handle = engine.handle();
+        let api =
+            Api::new(ApiOptions { engine: engine_handle, key, queries, store, read_models, trusted_network: false });
         tokio::spawn(annals_api::serve(listener, api, std::future::pending()));
         Self { url, token, log, _engine: engine, _directory: directory }
     }

@@ -10,6 +10,7 @@ mod features;
 mod guarantees;
 mod kafka_cluster;
 mod kafka_consumer;
+mod kafka_faults;
 mod kafka_log;
 mod kafka_membership;
 mod kafka_outcomes;

@@ -8,6 +8,7 @@
 //! has every setting and why.
 
 mod client;
+mod guard;
 pub mod membership;
 mod meta;
 mod native;
@@ -26,12 +27,14 @@ use std::sync::Arc;
 
 use annals_model::ids::{ContextId, LogId};
 use annals_model::position::{ContextPartition, Offset, Ordinal};
+use tokio::sync::watch;
 
+use self::guard::{Guard, Trouble};
 use self::meta::Meta;
 use self::positions::Positions;
 use self::producer::Destination;
 use self::reader::{PartitionReader, ReaderClients};
-use self::registry::events_topic;
+use self::registry::{Registered, events_topic};
 use self::settings::{Clients, LOOKUP_BUSY_MS, META_TOPIC, READER_BUSY_MS};
 use self::topics::Topics;
 use self::witness::Witness;
@@ -93,8 +96,24 @@ pub enum OpenError {
         /// The first topic that was looked for.
         topic: String,
     },
+    /// Grant the user what the message names.
+    #[error(
+        "the brokers refuse {0} to this user; on topics that begin with the prefix it needs DESCRIBE, DESCRIBE_CONFIGS, \
+         READ and WRITE (and CREATE unless they are made by hand), on such transactional ids DESCRIBE and WRITE, on such \
+         groups READ"
+    )]
+    Unauthorized(String),
+    /// Use a build that has TLS, or connect without.
+    #[error("TLS is asked for, and this build has none; build it with the cargo feature `kafka-tls`")]
+    WithoutTls,
+    /// Check the prefix; a server that starts makes the log.
+    #[error("there is no log with the prefix {0:?}; check brokers and prefix, or start a server, which makes it")]
+    NotThere(String),
+    /// The log is of an older build: a server that starts adds the context.
+    #[error("the log has no topic {0} yet; start a server of this build, which makes it")]
+    ContextNotThere(String),
     /// Make the topic by hand, or let this user make topics.
-    #[error("topic {topic} cannot be made: {cause}")]
+    #[error("topic {topic} cannot be made: {cause}; make it by hand, or let this user make topics")]
     NotCreated {
         /// The topic.
         topic: String,
@@ -125,6 +144,19 @@ pub enum OpenError {
         /// What was recorded or asked for.
         wanted: u16,
     },
+    /// Partitions were added to the topic, which Kafka cannot undo: ask for the number that was recorded.
+    #[error(
+        "topic {topic} has {found} partitions, {recorded} when it was created; ask for `partitions = {recorded}` to go \
+         on with those: kafka cannot take the others away, and they stay empty"
+    )]
+    PartitionsAdded {
+        /// The topic.
+        topic: String,
+        /// What it has.
+        found: u16,
+        /// What it had.
+        recorded: u16,
+    },
     /// Restore the topic: history was deleted.
     #[error("topic {0} was here before and is gone; restore it, or use another prefix for a new log")]
     TopicLost(String),
@@ -140,7 +172,7 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct KafkaLog {
     id: LogId,
-    prefix: String,
+    options: KafkaOptions,
     partitions: HashMap<ContextId, u16>,
     clients: Clients,
     positions: Arc<Positions>,
@@ -149,38 +181,44 @@ pub struct KafkaLog {
     meta: Meta,
     /// Claims of one partition in this process come one after another: they would only fence each other.
     claims: HashMap<ContextPartition, ClaimTurn>,
+    trouble: watch::Sender<Trouble>,
+    _guard: Guard,
 }
 
 impl KafkaLog {
     /// Opens the log of this prefix, or creates it; contexts that it does not have yet are added. Needs a tokio runtime.
     pub async fn connect(options: KafkaOptions, contexts: &[ContextId]) -> Result<Arc<Self>, OpenError> {
-        if let Some(count) = options.partitions.filter(|count| !(1..=limits::LOG_PARTITIONS_MAX).contains(count)) {
-            return Err(OpenError::InvalidPartitionCount(count));
-        }
-        let nameable = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        let length = options.prefix.len();
-        if length == 0 || length > limits::KAFKA_PREFIX_BYTES_MAX || !options.prefix.bytes().all(nameable) {
-            return Err(OpenError::InvalidPrefix(options.prefix));
-        }
-        let clients = Clients::new(&options.brokers, &options.client).map_err(OpenError::FixedSetting)?;
-        let client = |error: rdkafka::error::KafkaError| OpenError::Client(error.to_string());
-        let positions = Arc::new(Positions::connect(&clients).map_err(client)?);
-        let unstarted = |error: std::io::Error| OpenError::Client(error.to_string());
-        let readers = Arc::new(ReaderClients::start(clients.reader(), READER_BUSY_MS).map_err(unstarted)?);
-        let lookups = Arc::new(ReaderClients::start(clients.lookup(), LOOKUP_BUSY_MS).map_err(unstarted)?);
-        let topics = Topics::connect(&clients, &positions)?;
-        let meta_topic = format!("{}.meta", options.prefix);
+        let parts = Parts::connect(&options)?;
+        let topics = Topics::connect(&parts.clients, &parts.positions)?;
+        let meta_topic = meta_topic(&options);
         let mut seen = topics.look(&meta_topic).await?;
         if seen.partitions == 0 {
-            if !options.create {
-                return Err(OpenError::Missing { topic: meta_topic });
-            }
             seen = topics.create(&meta_topic, 1, META_TOPIC).await?;
         }
         topics.check(&meta_topic, seen, META_TOPIC).await?;
-        let meta = Meta::connect(&clients, meta_topic, Arc::clone(&readers), Arc::clone(&positions)).map_err(client)?;
-        let registered = registry::register(&options, contexts, &clients, &topics, &meta).await?;
+        let meta = parts.meta(meta_topic)?;
+        let registered = registry::register(&options, contexts, &parts.clients, &topics, &meta).await?;
         drop(topics);
+        Ok(Self::of(options, parts, meta, registered))
+    }
+
+    /// Opens a log that is there already: for tools that only look. Makes nothing, and refuses what is not there.
+    pub async fn open_existing(options: KafkaOptions, contexts: &[ContextId]) -> Result<Arc<Self>, OpenError> {
+        let parts = Parts::connect(&options)?;
+        let topics = Topics::connect(&parts.clients, &parts.positions)?;
+        let meta_topic = meta_topic(&options);
+        let seen = topics.look(&meta_topic).await?;
+        if seen.partitions == 0 {
+            return Err(OpenError::NotThere(options.prefix));
+        }
+        topics.check(&meta_topic, seen, META_TOPIC).await?;
+        let meta = parts.meta(meta_topic)?;
+        let registered = registry::registered(&options, contexts, &topics, &meta).await?;
+        drop(topics);
+        Ok(Self::of(options, parts, meta, registered))
+    }
+
+    fn of(options: KafkaOptions, parts: Parts, meta: Meta, registered: Registered) -> Arc<Self> {
         let partitions: HashMap<_, _> = registered.partitions.into_iter().collect();
         let all = partitions.iter().flat_map(|(context, count)| (0..*count).map(|number| (*context, number)));
         let claims = all.map(|(context, number)| {
@@ -188,10 +226,11 @@ impl KafkaLog {
             (ContextPartition { context, partition }, ClaimTurn::default())
         });
         let claims = claims.collect();
-        let id = registered.id;
-        Ok(Arc::new(Self {
-            id,
-            prefix: options.prefix,
+        let Parts { clients, positions, readers, lookups } = parts;
+        let trouble = watch::Sender::default();
+        Arc::new_cyclic(|log| Self {
+            id: registered.id,
+            options,
             partitions,
             clients,
             positions,
@@ -199,7 +238,9 @@ impl KafkaLog {
             lookups,
             meta,
             claims,
-        }))
+            _guard: Guard::start(log.clone(), trouble.subscribe()),
+            trouble,
+        })
     }
 
     /// The topic of a partition that exists.
@@ -207,7 +248,7 @@ impl KafkaLog {
         if !self.claims.contains_key(&at) {
             return Err(ReadError::Unavailable(format!("the log has no partition {at}")));
         }
-        Ok(events_topic(&self.prefix, at.context))
+        Ok(events_topic(&self.options.prefix, at.context))
     }
 
     async fn open(
@@ -221,7 +262,51 @@ impl KafkaLog {
     }
 }
 
+/// What talks to the brokers.
+struct Parts {
+    clients: Clients,
+    positions: Arc<Positions>,
+    readers: Arc<ReaderClients>,
+    lookups: Arc<ReaderClients>,
+}
+
+impl Parts {
+    /// Refuses options that cannot be; reaches for nobody yet.
+    fn connect(options: &KafkaOptions) -> Result<Self, OpenError> {
+        if let Some(count) = options.partitions.filter(|count| !(1..=limits::LOG_PARTITIONS_MAX).contains(count)) {
+            return Err(OpenError::InvalidPartitionCount(count));
+        }
+        let nameable = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let length = options.prefix.len();
+        if length == 0 || length > limits::KAFKA_PREFIX_BYTES_MAX || !options.prefix.bytes().all(nameable) {
+            return Err(OpenError::InvalidPrefix(options.prefix.clone()));
+        }
+        let clients = Clients::new(&options.brokers, &options.client)?;
+        let positions = Arc::new(Positions::connect(&clients).map_err(unmade)?);
+        let unstarted = |error: std::io::Error| OpenError::Client(error.to_string());
+        let readers = Arc::new(ReaderClients::start(clients.reader(), READER_BUSY_MS).map_err(unstarted)?);
+        let lookups = Arc::new(ReaderClients::start(clients.lookup(), LOOKUP_BUSY_MS).map_err(unstarted)?);
+        Ok(Self { clients, positions, readers, lookups })
+    }
+
+    fn meta(&self, topic: String) -> Result<Meta, OpenError> {
+        Meta::connect(&self.clients, topic, Arc::clone(&self.readers), Arc::clone(&self.positions)).map_err(unmade)
+    }
+}
+
+fn meta_topic(options: &KafkaOptions) -> String {
+    format!("{}.meta", options.prefix)
+}
+
+fn unmade(error: rdkafka::error::KafkaError) -> OpenError {
+    OpenError::Client(error.to_string())
+}
+
 impl EventLog for KafkaLog {
+    fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().as_ref().map(|trouble| trouble.to_string())
+    }
+
     fn id(&self) -> LogId {
         self.id
     }
@@ -234,16 +319,28 @@ impl EventLog for KafkaLog {
         Box::pin(async move {
             let turn = self.claims.get(&at).ok_or(ClaimError::NoSuchPartition(at))?;
             let _turn = turn.lock().await;
-            let topic = events_topic(&self.prefix, at.context);
+            if let Some(trouble) = self.trouble() {
+                return Err(ClaimError::Unavailable(trouble));
+            }
+            let topic = events_topic(&self.options.prefix, at.context);
             let to = Destination { topic: topic.clone(), partition: at.partition.0 };
-            let id = format!("{}.{}.{}", self.prefix, at.context.name, at.partition.0);
+            let id = format!("{}.{}.{}", self.options.prefix, at.context.name, at.partition.0);
             let (lookups, positions) = (Arc::clone(&self.lookups), Arc::clone(&self.positions));
             let witness = Witness { lookups, positions, at, topic };
             let seeming = match is_on(SeededBug::StableOffsetInsteadOfBarrier) {
                 true => Some(self.positions.stable_end(&to).await?),
                 false => None,
             };
-            let writer = writer::claim(Claiming { clients: self.clients.clone(), at, to, id, owner, witness }).await?;
+            let (clients, trouble) = (self.clients.clone(), self.trouble.subscribe());
+            let claimed = writer::claim(Claiming { clients, at, to, id, owner, witness, trouble }).await;
+            let writer = match claimed {
+                Ok(writer) => writer,
+                Err(error) => {
+                    // A topic that is gone is a better answer than a producer that hears nothing of it.
+                    let _ = self.check_topics().await;
+                    return Err(self.trouble().map_or(error, ClaimError::Unavailable));
+                }
+            };
             let barrier = seeming.unwrap_or_else(|| writer.barrier());
             let tail = tail::last_ordinal_before(self, at, barrier).await.map_err(|error| match error {
                 ReadError::Unavailable(cause) => ClaimError::Unavailable(cause),

@@ -2,7 +2,7 @@
 //! `{prefix}.nodes`. Nothing is read through it, and nothing rests on it: two nodes that both believe that they own a
 //! partition are told apart by the fence of its writers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -56,11 +56,12 @@ impl Membership {
         release: impl Fn(Vec<ContextPartition>) -> BoxFuture<'static, ()> + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
         let topics: BTreeMap<_, _> =
-            log.partitions.keys().map(|context| (events_topic(&log.prefix, *context), *context)).collect();
+            log.partitions.keys().map(|context| (events_topic(&log.options.prefix, *context), *context)).collect();
         let names: Vec<_> = topics.keys().cloned().collect();
         let (publish, assigned) = watch::channel(Assigned::default());
-        let share = Share { topics, publish, release: Box::new(release), runtime: Handle::current() };
-        let config = log.clients.member(&format!("{}.nodes", log.prefix));
+        let (counts, runtime) = (log.partitions.clone(), Handle::current());
+        let share = Share { topics, counts, publish, release: Box::new(release), runtime };
+        let config = log.clients.member(&format!("{}.nodes", log.options.prefix));
         let unmade = |error: KafkaError| OpenError::Client(error.to_string());
         let consumer = BaseConsumer::from_config_and_context(&config, share).map_err(unmade)?;
         let names: Vec<_> = names.iter().map(String::as_str).collect();
@@ -118,19 +119,20 @@ fn serve(consumer: &BaseConsumer<Share>, ends: &AtomicBool) {
 /// This node's share, as the group's events change it.
 struct Share {
     topics: BTreeMap<String, ContextId>,
+    counts: HashMap<ContextId, u16>,
     publish: watch::Sender<Assigned>,
     release: Box<Release>,
     runtime: Handle,
 }
 
 impl Share {
-    /// Partitions of contexts that this build does not know are nothing to it.
+    /// Partitions of contexts that this build does not know are nothing to it, nor are those that somebody added.
     fn partitions(&self, list: &TopicPartitionList) -> Vec<ContextPartition> {
         let elements = list.elements();
         let known = elements.iter().filter_map(|element| {
             let context = *self.topics.get(element.topic())?;
-            let partition = Partition(u16::try_from(element.partition()).ok()?);
-            Some(ContextPartition { context, partition })
+            let number = u16::try_from(element.partition()).ok()?;
+            (number < *self.counts.get(&context)?).then_some(ContextPartition { context, partition: Partition(number) })
         });
         known.collect()
     }

@@ -8,6 +8,7 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::OpenError;
 use super::client::Quiet;
 use super::producer::Destination;
 use super::settings::Clients;
@@ -41,10 +42,17 @@ pub(super) struct Seen {
     pub(super) led: bool,
 }
 
+impl Seen {
+    /// How many partitions it has.
+    pub(super) fn count(self) -> u16 {
+        u16::try_from(self.partitions).unwrap_or(u16::MAX)
+    }
+}
+
 impl Positions {
     pub(super) fn connect(clients: &Clients) -> Result<Self, KafkaError> {
-        let client = BaseConsumer::from_config_and_context(&clients.positions(), Quiet)?;
-        let committed = BaseConsumer::from_config_and_context(&clients.committed_positions(), Quiet)?;
+        let client = BaseConsumer::from_config_and_context(&clients.positions(), Quiet::default())?;
+        let committed = BaseConsumer::from_config_and_context(&clients.committed_positions(), Quiet::default())?;
         Ok(Self { client: Arc::new(client), committed: Arc::new(committed) })
     }
 
@@ -76,37 +84,48 @@ impl Positions {
         end(&self.committed, &of.topic, of.partition).await
     }
 
-    pub(super) async fn topic(&self, topic: &str) -> Result<Seen, String> {
+    pub(super) async fn topic(&self, topic: &str) -> Result<Seen, OpenError> {
         let (client, topic) = (Arc::clone(&self.client), topic.to_owned());
-        ask(move || {
-            while client.poll(Duration::ZERO).is_some() {}
+        let asked = ask(&self.client, move || {
             let metadata = client.fetch_metadata(Some(&topic), PATIENCE)?;
-            let partitions =
-                metadata.topics().iter().find(|found| found.name() == topic).map(|found| found.partitions());
-            let partitions = partitions.unwrap_or_default();
-            Ok(Seen {
+            let found = metadata.topics().iter().find(|found| found.name() == topic);
+            let refused = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from);
+            if refused.is_some_and(is_refusal) {
+                return Ok(Err(OpenError::Unauthorized(format!("topic {topic}"))));
+            }
+            let partitions = found.map(|found| found.partitions()).unwrap_or_default();
+            Ok(Ok(Seen {
                 brokers: metadata.brokers().len(),
                 partitions: partitions.len(),
                 replicas: partitions.iter().map(|partition| partition.replicas().len()).min().unwrap_or_default(),
                 led: partitions.iter().all(|partition| partition.leader() >= 0),
-            })
-        })
-        .await
+            }))
+        });
+        asked.await.map_err(OpenError::Unreachable)?
     }
 }
 
+/// The brokers know who we are, and do not let us.
+pub(super) const fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+    )
+}
+
 async fn end(client: &Arc<BaseConsumer<Quiet>>, topic: &str, partition: u16) -> Result<Offset, ReadError> {
-    let (client, topic) = (Arc::clone(client), topic.to_owned());
-    let asked = ask(move || {
-        let patience = Instant::now() + PATIENCE;
+    let (asking, topic) = (Arc::clone(client), topic.to_owned());
+    let asked = ask(client, move || {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            while client.poll(Duration::ZERO).is_some() {}
-            match client.fetch_watermarks(&topic, i32::from(partition), PATIENCE) {
-                // The partition is new, or has another leader since a moment ago: the next answer knows.
-                Err(error) if is_passing(&error) && Instant::now() < patience => {
+            match asking.fetch_watermarks(&topic, i32::from(partition), PATIENCE) {
+                Err(error) if is_unsettled(&error) && Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(limits::KAFKA_TOPIC_POLL_MS));
                 }
-                asked => return asked,
+                answer => return answer,
             }
         }
     });
@@ -114,7 +133,8 @@ async fn end(client: &Arc<BaseConsumer<Quiet>>, topic: &str, partition: u16) -> 
     u64::try_from(end).map(Offset).map_err(|_| ReadError::Unavailable(format!("the end is said to be {end}")))
 }
 
-fn is_passing(error: &KafkaError) -> bool {
+/// A broker that does not know yet that it leads a new partition, or that it no longer leads one.
+fn is_unsettled(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(
@@ -129,10 +149,15 @@ fn is_passing(error: &KafkaError) -> bool {
 }
 
 async fn ask<T: Send + 'static>(
+    client: &Arc<BaseConsumer<Quiet>>,
     question: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
 ) -> Result<T, String> {
-    match tokio::task::spawn_blocking(question).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    }
+    let client = Arc::clone(client);
+    let asked = tokio::task::spawn_blocking(move || {
+        let answer = question();
+        // Reasons wait in the client's own queue.
+        while client.poll(Duration::ZERO).is_some() {}
+        answer.map_err(|error| client.context().explain(&error))
+    });
+    asked.await.map_err(|error| error.to_string())?
 }

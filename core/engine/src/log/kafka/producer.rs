@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 
-use super::client::log;
+use super::client::{CONNECTION_LOST, log};
 use super::native;
 use super::settings::SOCKET_TIMEOUT_MS;
 use crate::limits;
@@ -205,9 +205,6 @@ impl Watch {
         std::mem::take(&mut *self.delivered.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
-
-/// What librdkafka calls the line that says that a connection was lost.
-const CONNECTION_LOST: &str = "FAIL";
 
 impl ClientContext for Watch {
     /// A lost connection is told of here and nowhere else, by the thread that had it, before anything is sent again:

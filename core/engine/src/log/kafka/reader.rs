@@ -67,7 +67,7 @@ impl ReaderClients {
         };
         match kept {
             Some(idle) => Ok(idle.client),
-            None => BaseConsumer::from_config_and_context(&self.config, Quiet)
+            None => BaseConsumer::from_config_and_context(&self.config, Quiet::default())
                 .map(Arc::new)
                 .map_err(|error| error.to_string()),
         }

@@ -7,6 +7,7 @@ use annals_model::ids::{ContextId, LogId};
 use uuid::Uuid;
 
 use super::meta::Meta;
+use super::positions::Seen;
 use super::producer::{Destination, Failure, Outgoing, Producer};
 use super::settings::{Clients, EVENTS_TOPIC};
 use super::topics::Topics;
@@ -43,7 +44,7 @@ pub(super) async fn register(
     let unread = |error: crate::log::ReadError| OpenError::Unreachable(error.to_string());
     for _ in 0..limits::KAFKA_CLAIM_ATTEMPTS_MAX {
         let entries = meta.look(Clone::clone).await.map_err(unread)?;
-        let (_, missing) = settle(options, contexts, topics, &entries).await?;
+        let missing = settle(options, contexts, topics, &entries).await?;
         if missing.is_empty() {
             return read(contexts, &entries);
         }
@@ -61,7 +62,7 @@ pub(super) async fn register(
             Err(Failure::Unknown(cause)) => return Err(OpenError::Unreachable(cause)),
         };
         let entries = meta.look(Clone::clone).await.map_err(unread)?;
-        let (_, missing) = settle(options, contexts, topics, &entries).await?;
+        let missing = settle(options, contexts, topics, &entries).await?;
         let written = blocking(move || {
             let records = missing.iter().map(|(key, value)| Outgoing {
                 key: key.as_bytes(),
@@ -79,15 +80,38 @@ pub(super) async fn register(
     Err(OpenError::Unreachable("other processes register the same log all the time".into()))
 }
 
-/// Makes and checks the topics of events. Returns the partition counts, and the entries that are to be written.
+/// Reads the registration of a log that is there already: makes nothing, writes nothing.
+pub(super) async fn registered(
+    options: &KafkaOptions,
+    contexts: &[ContextId],
+    topics: &Topics<'_>,
+    meta: &Meta,
+) -> Result<Registered, OpenError> {
+    let entries = meta.look(Clone::clone).await.map_err(|error| OpenError::Unreachable(error.to_string()))?;
+    if !entries.contains_key(ID_KEY) {
+        return Err(OpenError::NotThere(options.prefix.clone()));
+    }
+    for &context in contexts {
+        let topic = events_topic(&options.prefix, context);
+        let count = recorded(&entries, context)?.ok_or_else(|| OpenError::ContextNotThere(topic.clone()))?;
+        let seen = topics.look(&topic).await?;
+        if seen.partitions == 0 {
+            return Err(OpenError::TopicLost(topic));
+        }
+        topics.check(&topic, seen, EVENTS_TOPIC).await?;
+        check_count(options, topic, seen, count)?;
+    }
+    read(contexts, &entries)
+}
+
+/// Makes and checks the topics of events. Returns the entries that are to be written.
 async fn settle(
     options: &KafkaOptions,
     contexts: &[ContextId],
     topics: &Topics<'_>,
     entries: &Entries,
-) -> Result<(Vec<(ContextId, u16)>, Vec<(String, Vec<u8>)>), OpenError> {
+) -> Result<Vec<(String, Vec<u8>)>, OpenError> {
     let mut missing = Vec::new();
-    let mut counts = Vec::new();
     if !entries.contains_key(ID_KEY) {
         missing.push((ID_KEY.to_owned(), Uuid::new_v4().to_string().into_bytes()));
     }
@@ -97,7 +121,6 @@ async fn settle(
         let mut seen = topics.look(&topic).await?;
         match recorded {
             Some(_) if seen.partitions == 0 => return Err(OpenError::TopicLost(topic)),
-            None if seen.partitions == 0 && !options.create => return Err(OpenError::Missing { topic }),
             None if seen.partitions == 0 => {
                 let count = options.partitions.unwrap_or(limits::LOG_PARTITIONS_DEFAULT);
                 seen = topics.create(&topic, count, EVENTS_TOPIC).await?;
@@ -105,19 +128,34 @@ async fn settle(
             _ => {}
         }
         topics.check(&topic, seen, EVENTS_TOPIC).await?;
-        let found = u16::try_from(seen.partitions).unwrap_or(u16::MAX);
-        let wanted = recorded.or(options.partitions).unwrap_or(found);
-        let asked = options.partitions.unwrap_or(wanted);
-        if found != wanted || asked != wanted {
-            let wanted = if found == wanted { asked } else { wanted };
-            return Err(OpenError::PartitionCount { topic, found, wanted });
+        match recorded {
+            Some(recorded) => check_count(options, topic, seen, recorded)?,
+            None => {
+                let (found, asked) = (seen.count(), options.partitions.unwrap_or_else(|| seen.count()));
+                if found != asked {
+                    return Err(OpenError::PartitionCount { topic, found, wanted: asked });
+                }
+                missing.push((count_key(context), found.to_string().into_bytes()));
+            }
         }
-        if recorded.is_none() {
-            missing.push((count_key(context), found.to_string().into_bytes()));
-        }
-        counts.push((context, found));
     }
-    Ok((counts, missing))
+    Ok(missing)
+}
+
+/// Refuses another number than was recorded. More are borne where the number that was recorded is asked for: Kafka cannot
+/// take partitions away, and nothing of ours is ever in the others.
+pub(super) fn check_count(options: &KafkaOptions, topic: String, seen: Seen, recorded: u16) -> Result<(), OpenError> {
+    let found = seen.count();
+    match options.partitions {
+        Some(asked) if asked != recorded => Err(OpenError::PartitionCount { topic, found, wanted: asked }),
+        Some(_) if found > recorded => {
+            tracing::warn!(topic, found, recorded, "partitions were added; they stay empty");
+            Ok(())
+        }
+        _ if found == recorded => Ok(()),
+        _ if found > recorded => Err(OpenError::PartitionsAdded { topic, found, recorded }),
+        _ => Err(OpenError::PartitionCount { topic, found, wanted: recorded }),
+    }
 }
 
 fn read(contexts: &[ContextId], entries: &Entries) -> Result<Registered, OpenError> {

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
+use super::OpenError;
+
 /// Name, value, reason.
 pub(super) type Setting = (&'static str, &'static str, &'static str);
 
@@ -122,15 +124,21 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// The name of one of the caller's settings that is not the caller's to choose, if there is one.
-    pub(super) fn new(brokers: &str, own: &BTreeMap<String, String>) -> Result<Self, String> {
+    /// Refuses what is not the caller's to choose, and TLS where this build has none.
+    pub(super) fn new(brokers: &str, own: &BTreeMap<String, String>) -> Result<Self, OpenError> {
         let fixed = [COMMON, PRODUCER, TRANSACTIONAL, READER, POSITIONS, MEMBER].concat();
         let named = ["bootstrap.servers", "transactional.id", "group.id", "group.instance.id"];
         let ours = |name: &str| named.contains(&name) || fixed.iter().any(|(ours, ..)| *ours == name);
-        match own.keys().find(|name| ours(name)) {
-            Some(name) => Err(name.clone()),
-            None => Ok(Self { brokers: brokers.into(), own: own.clone() }),
+        if let Some(name) = own.keys().find(|name| ours(name)) {
+            return Err(OpenError::FixedSetting(name.clone()));
         }
+        let asks_for_tls = |(name, value): (&String, &String)| {
+            name.starts_with("ssl.") || name == "security.protocol" && value.to_ascii_lowercase().contains("ssl")
+        };
+        if !cfg!(feature = "kafka-tls") && own.iter().any(asks_for_tls) {
+            return Err(OpenError::WithoutTls);
+        }
+        Ok(Self { brokers: brokers.into(), own: own.clone() })
     }
 
     pub(super) fn transactional(&self, id: &str) -> ClientConfig {

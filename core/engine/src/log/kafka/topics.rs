@@ -8,7 +8,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::OpenError;
 use super::client::Quiet;
-use super::positions::{Positions, Seen};
+use super::positions::{Positions, Seen, is_refusal};
 use super::settings::{Clients, Setting};
 use crate::limits;
 
@@ -20,12 +20,12 @@ pub(super) struct Topics<'a> {
 
 impl<'a> Topics<'a> {
     pub(super) fn connect(clients: &Clients, positions: &'a Positions) -> Result<Self, OpenError> {
-        let admin = AdminClient::from_config_and_context(&clients.admin(), Quiet);
+        let admin = AdminClient::from_config_and_context(&clients.admin(), Quiet::default());
         Ok(Self { admin: admin.map_err(|error| OpenError::Client(error.to_string()))?, positions })
     }
 
     pub(super) async fn look(&self, topic: &str) -> Result<Seen, OpenError> {
-        self.positions.topic(topic).await.map_err(OpenError::Unreachable)
+        self.positions.topic(topic).await
     }
 
     /// Makes a topic, unless another process was faster, and returns when it can be used.
@@ -49,6 +49,9 @@ impl<'a> Topics<'a> {
         for result in created {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) if is_refusal(code) => {
+                    return Err(OpenError::Unauthorized(format!("making topic {topic}")));
+                }
                 Err((_, code)) => return Err(OpenError::NotCreated { topic: topic.into(), cause: code.to_string() }),
             }
         }
@@ -75,6 +78,9 @@ impl<'a> Topics<'a> {
                 Some(Ok(found)) if !found.entries.is_empty() => return Ok(found),
                 Some(Ok(_)) | None => "no settings".to_owned(),
                 Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition)) => "not known yet".to_owned(),
+                Some(Err(code)) if is_refusal(code) => {
+                    return Err(OpenError::Unauthorized(format!("describing the settings of topic {topic}")));
+                }
                 Some(Err(code)) => return Err(OpenError::Unreachable(format!("topic {topic}: {code}"))),
             };
             if tokio::time::Instant::now() > patience {

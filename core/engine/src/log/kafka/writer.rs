@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use annals_model::envelope::Record;
 use annals_model::position::{ClaimEpoch, ContextPartition, Offset, Ordinal, RecordOffset};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
+use super::guard::Trouble;
 use super::producer::{Destination, Failure, Outgoing, Producer, timed};
 use super::settings::Clients;
 use super::witness::{Finding, Witness};
@@ -35,6 +36,7 @@ pub(super) struct Claiming {
     pub(super) id: String,
     pub(super) owner: Owner,
     pub(super) witness: Witness,
+    pub(super) trouble: watch::Receiver<Trouble>,
 }
 
 enum Job {
@@ -44,7 +46,7 @@ enum Job {
 
 /// Claims on a thread of its own, which then serves the writer until it is dropped.
 pub(super) async fn claim(claiming: Claiming) -> Result<KafkaWriter, ClaimError> {
-    let (at, witness) = (claiming.at, claiming.witness.clone());
+    let (at, witness, trouble) = (claiming.at, claiming.witness.clone(), claiming.trouble.clone());
     let (reply, answer) = oneshot::channel();
     let (jobs, requests) = mpsc::sync_channel(1);
     let unavailable = |cause: String| ClaimError::Unavailable(cause);
@@ -66,7 +68,7 @@ pub(super) async fn claim(claiming: Claiming) -> Result<KafkaWriter, ClaimError>
         answer.await.map_err(|_| unavailable("the claim's thread stopped".into()))?.map_err(unavailable)?;
     let end = claimed.after();
     let (claim_epoch, tail) = (ClaimEpoch(end.0), Ordinal::ZERO);
-    Ok(KafkaWriter { jobs, at, claim_epoch, tail, end, witness, succeeded: false, is_spent })
+    Ok(KafkaWriter { jobs, at, claim_epoch, tail, end, witness, succeeded: false, is_spent, trouble })
 }
 
 impl Claiming {
@@ -208,6 +210,7 @@ pub(super) struct KafkaWriter {
     /// A newer claim was seen.
     succeeded: bool,
     is_spent: Arc<AtomicBool>,
+    trouble: watch::Receiver<Trouble>,
 }
 
 impl KafkaWriter {
@@ -277,6 +280,10 @@ impl LogWriter for KafkaWriter {
             };
             if self.succeeded {
                 return AppendOutcome::Fenced;
+            }
+            let trouble = self.trouble.borrow().clone();
+            if let Some(trouble) = trouble {
+                return AppendOutcome::Aborted { writer: self, cause: trouble.to_string() };
             }
             match self.ask(|reply| Job::Append(batch, reply)).await {
                 Ok(positions) => {
