@@ -1,6 +1,7 @@
 //! The command line as its users meet it: real processes, real files, exit codes.
 #![expect(clippy::unwrap_used, reason = "what fails in a test's own tools fails the test")]
 
+mod distributed;
 mod importing;
 mod kill;
 mod operating;
