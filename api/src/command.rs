@@ -148,15 +148,19 @@ pub(crate) fn prepare(
         (field, header) => field.or(header),
     };
     let (scope, workspace) = scope(kind, caller, workspace_id)?;
-    let fingerprint = fingerprint(&json!({
+    let mut asked = json!({
         "type": kind.text,
         "aggregate_id": aggregate_id,
         "expected_version": expected_version,
         "workspace_id": workspace_id,
         "reason": reason,
         "adr_id": adr_id,
-        "payload": payload,
-    }));
+        "payload": null,
+    });
+    // Moved in and out again: it may be large.
+    asked["payload"] = payload;
+    let fingerprint = fingerprint(&asked);
+    let payload = asked["payload"].take();
     Ok(CommandRequest {
         context: kind.context,
         aggregate_type: kind.aggregate.aggregate_type(),

@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 use crate::envelope::Fingerprint;
 use crate::limits;
 
+mod canonical;
+
 /// A field is wrong: where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {message}")]
@@ -44,12 +46,14 @@ pub fn from_named<C: DeserializeOwned>(name: &str, payload: Value) -> Result<C, 
     })
 }
 
+/// Room for the canonical form of most commands, bytes.
+const CANONICAL_BYTES: usize = 512;
+
 /// SHA-256, 128 bits, over the RFC 8785 form of what a command asks, and its large integers exactly: RFC 8785 knows
 /// doubles only, to which 2^53 and 2^53 + 1 are one number.
 pub fn fingerprint(asked: &Value) -> Fingerprint {
-    // A parsed value has string keys and finite numbers only, so canonicalization cannot fail; were it to, the plain
-    // form (sorted keys as serde_json keeps them) is as deterministic.
-    let canonical = serde_json_canonicalizer::to_vec(asked).unwrap_or_else(|_| asked.to_string().into_bytes());
+    let mut canonical = Vec::with_capacity(CANONICAL_BYTES);
+    canonical::put(asked, &mut canonical);
     let mut hasher = Sha256::new_with_prefix(&canonical);
     hash_large_integers(asked, &mut hasher);
     let digest = hasher.finalize();

@@ -85,3 +85,37 @@ fn numbers_that_differ_have_fingerprints_that_differ() {
         assert_ne!(print(one), print(other), "{one} and {other}");
     }
 }
+
+/// Any value that can be parsed, with the characters and numbers that canonical forms differ about.
+fn any_value() -> impl Strategy<Value = Value> {
+    let text = r#"[a-zA-Z"\\/\u{1}\u{8}\u{9}\u{a}\u{c}\u{d}\u{1f}\u{7f}\u{e9}\u{2028}\u{e000}\u{ffff}\u{10000}\u{1f600}]{0,8}"#;
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-9_007_199_254_740_993i64..9_007_199_254_740_993).prop_map(Value::from),
+        (-100i64..100).prop_map(Value::from),
+        any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(Value::from),
+        prop_oneof![Just(-0.0), Just(1e21), Just(1e-7), Just(0.1), Just(5e-324), Just(333333333.3333332)]
+            .prop_map(Value::from),
+        text.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 64, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+            prop::collection::btree_map(text, inner, 0..8)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    /// A fingerprint is in the log for ever: the form under it must not change by a byte.
+    #[test]
+    fn the_canonical_form_is_that_of_rfc_8785(value in any_value()) {
+        let mut canonical = Vec::new();
+        super::canonical::put(&value, &mut canonical);
+        let oracle = serde_json_canonicalizer::to_vec(&value).unwrap();
+        prop_assert_eq!(String::from_utf8(canonical).unwrap(), String::from_utf8(oracle).unwrap());
+    }
+}
