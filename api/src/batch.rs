@@ -189,15 +189,19 @@ impl Batch {
     }
 
     fn write(&self, line: u64, outcome: Outcome, text: &mut String) {
-        let mut json = Map::new();
-        match outcome {
+        let mut json = match outcome {
             Ok(Accepted::Here(command)) => {
-                json.insert("status".to_owned(), answer::status(&command).as_u16().into());
-                json.extend(answer::to_json(&command, &**self.shared.engine.log()));
+                let log = &**self.shared.engine.log();
+                let token = command.position.to_token(log.id());
+                let answered = answer::Line::new(&command, log, &token, line);
+                // Nothing in it cannot be written as JSON.
+                text.push_str(&serde_json::to_string(&answered).unwrap_or_default());
+                text.push('\n');
+                return;
             }
-            Ok(Accepted::There(answer)) => json = answer,
-            Err(problem) => json = problem.to_json(),
-        }
+            Ok(Accepted::There(answer)) => answer,
+            Err(problem) => problem.to_json(),
+        };
         json.insert("line".to_owned(), line.into());
         text.push_str(&Value::Object(json).to_string());
         text.push('\n');
