@@ -6,7 +6,7 @@ use annals_model::context::AnyState;
 use annals_model::envelope::Fingerprint;
 use annals_model::ids::{AggregateId, OperationId, Scope, WorkspaceId};
 use annals_model::position::{Checkpoint, Offset, RecordOffset, Sequence};
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::log::BoxFuture;
 
