@@ -15,6 +15,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
 use crate::limits;
+use crate::machine::own_cpu;
 use crate::rounds::{Latencies, Turn};
 
 const COMMON: &[(&str, &str)] = &[("socket.nagle.disable", "true"), ("allow.auto.create.topics", "false")];
@@ -79,6 +80,7 @@ impl BareProducers {
 
     /// All partitions at once commit transactions of so many of these records, one behind the other.
     pub(crate) fn turn(&self, group: f64, records: &[Vec<u8>], turn: Duration) -> anyhow::Result<Turn> {
+        let own = own_cpu()?;
         let from = Instant::now() + turn.mul_f64(limits::WARM_UP_SHARE);
         let until = from + turn;
         let committed = std::thread::scope(|scope| {
@@ -98,7 +100,10 @@ impl BareProducers {
             count += records;
             latencies.add(&of_partition);
         }
-        Ok(Turn { latencies: Some(latencies), ..Turn::of(count, until - from) })
+        // The warm-up took its part.
+        let own_us = (own_cpu()? - own).as_secs_f64() * 1e6 / (1.0 + limits::WARM_UP_SHARE);
+        let processor_us = (count > 0).then(|| own_us / count as f64);
+        Ok(Turn { latencies: Some(latencies), processor_us, ..Turn::of(count, until - from) })
     }
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::limits;
-use crate::machine::thread_cpu;
+use crate::machine::{own_cpu, thread_cpu};
 use crate::rounds::{Latencies, Turn};
 
 /// Makes requests, one after the other.
@@ -34,7 +34,7 @@ pub(crate) fn drive<R: Requests + 'static>(to: SocketAddr, clients: Vec<R>, turn
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     let counted = Rc::new(RefCell::new(Counted { latencies: Latencies::new(), measured: 0, answered: 0 }));
-    let cpu = thread_cpu();
+    let (client_before, own_before) = (thread_cpu(), own_cpu()?);
     let began = Instant::now();
     let from = began + turn.mul_f64(limits::WARM_UP_SHARE);
     let until = from + turn;
@@ -49,9 +49,12 @@ pub(crate) fn drive<R: Requests + 'static>(to: SocketAddr, clients: Vec<R>, turn
         anyhow::Ok(())
     })?;
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as f64;
-    let client_share = (thread_cpu() - cpu).as_secs_f64() / began.elapsed().as_secs_f64() / processors;
+    let spent = thread_cpu() - client_before;
+    let (client, own) = (spent.as_secs_f64(), (own_cpu()? - own_before).as_secs_f64());
+    let client_share = client / began.elapsed().as_secs_f64() / processors;
     let Counted { latencies, measured, answered } = counted.take();
-    let turn = Turn { latencies: Some(latencies), client_share, ..Turn::of(measured, until - from) };
+    let processor_us = (answered > 0).then(|| (own - client).max(0.0) * 1e6 / answered as f64);
+    let turn = Turn { latencies: Some(latencies), client_share, processor_us, ..Turn::of(measured, until - from) };
     Ok(Driven { turn, answered })
 }
 

@@ -4,7 +4,7 @@
 use crate::bare_server::BareServer;
 use crate::client::drive;
 use crate::commands::Clients;
-use crate::node::{Log, Node};
+use crate::node::{Log, Node, Projections, Shape};
 use crate::report::{Goal, Row};
 use crate::rounds::alternate;
 use crate::{Plan, limits};
@@ -14,21 +14,25 @@ const FLOOR: &str =
 
 /// The rows.
 pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Vec<Row>> {
-    let directory = plan.scratch()?;
-    let node = Node::start(&Log::Sqlite, directory.path(), plan.seed)?;
-    let bare = BareServer::start(&directory.path().join("lines"))?;
-    let clients = Clients::new(plan.seed, &node.workspaces, &node.token);
     let mut rows = Vec::new();
-    for in_flight in limits::EMBEDDED_IN_FLIGHT {
-        let turns = alternate(
-            plan.rounds,
-            |_| Ok(drive(node.address, clients.make(*in_flight), plan.turn)?.turn),
-            |_| Ok(drive(bare.address, clients.make(*in_flight), plan.turn)?.turn),
-        )?;
-        let row = Row::new(format!("embedded-http/{in_flight}"), "commands", FLOOR, &turns);
-        rows.push(if *in_flight > 1 { row.goal(Goal::Ratio(0.5)) } else { row });
+    for (name, projections) in
+        [("embedded-http", Projections::Elsewhere), ("embedded-http+read-models", Projections::Here)]
+    {
+        let directory = plan.scratch()?;
+        let node = Node::start(&Shape::new(Log::Sqlite, projections), directory.path(), plan.seed)?;
+        let bare = BareServer::start(&directory.path().join("lines"))?;
+        let clients = Clients::new(plan.seed, &node.workspaces, &node.token);
+        for in_flight in plan.in_flight(limits::EMBEDDED_IN_FLIGHT) {
+            let turns = alternate(
+                plan.rounds,
+                |_| Ok(drive(node.address, clients.make(in_flight), plan.turn)?.turn),
+                |_| Ok(drive(bare.address, clients.make(in_flight), plan.turn)?.turn),
+            )?;
+            let row = Row::new(format!("{name}/{in_flight}"), "commands", FLOOR, &turns);
+            rows.push(if in_flight > 1 { row.goal(Goal::Ratio(0.5)) } else { row });
+        }
+        bare.stop()?;
+        node.stop()?;
     }
-    bare.stop()?;
-    node.stop()?;
     Ok(rows)
 }

@@ -18,7 +18,7 @@ use crate::bare_kafka::{BareProducers, consume};
 use crate::client::drive;
 use crate::commands::Clients;
 use crate::history::fill;
-use crate::node::{Log, Node};
+use crate::node::{Log, Node, Projections, Shape};
 use crate::rebuild::fold;
 use crate::report::{Goal, Row};
 use crate::rounds::alternate;
@@ -34,7 +34,7 @@ pub(crate) fn measure_commands(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let brokers = cluster.addresses();
     let directory = plan.scratch()?;
     let log = Log::Kafka { brokers: brokers.clone(), prefix: "bench".into() };
-    let node = Node::start(&log, directory.path(), plan.seed)?;
+    let node = Node::start(&Shape::new(log, Projections::Elsewhere), directory.path(), plan.seed)?;
     node.runtime().block_on(cluster.create_topic("bare", limits::PARTITIONS, &[]))?;
     let bare = BareProducers::connect(&brokers, "bare", limits::PARTITIONS)?;
     let clients = Clients::new(plan.seed, &node.workspaces, &node.token);
@@ -42,13 +42,13 @@ pub(crate) fn measure_commands(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     drive(node.address, clients.make(limits::KAFKA_IN_FLIGHT[0]), plan.turn)?;
     let sample = node.runtime().block_on(sample(&*node.log))?;
     let mut rows = Vec::new();
-    for in_flight in limits::KAFKA_IN_FLIGHT {
+    for in_flight in plan.in_flight(limits::KAFKA_IN_FLIGHT) {
         let group = Cell::new(1.0);
         let turns = alternate(
             plan.rounds,
             |_| {
                 let before = node.runtime().block_on(ends(&*node.log))?;
-                let driven = drive(node.address, clients.make(*in_flight), plan.turn)?;
+                let driven = drive(node.address, clients.make(in_flight), plan.turn)?;
                 let after = node.runtime().block_on(ends(&*node.log))?;
                 // Each command is one record, and each transaction takes one offset more.
                 let transactions = (after - before).saturating_sub(driven.answered);
@@ -62,7 +62,7 @@ pub(crate) fn measure_commands(plan: &Plan) -> anyhow::Result<Vec<Row>> {
         let note = format!("{:.1} records of {bytes} bytes per transaction", group.get());
         let row = Row::new(format!("kafka-http/{in_flight}"), "commands", COMMANDS_FLOOR, &turns);
         let row = row.note(note).goal(Goal::Ratio(0.5));
-        rows.push(if *in_flight == limits::KAFKA_IN_FLIGHT[0] { row.goal(Goal::P99Ms(12.0)) } else { row });
+        rows.push(if in_flight == limits::KAFKA_IN_FLIGHT[0] { row.goal(Goal::P99Ms(12.0)) } else { row });
     }
     drop(bare);
     node.stop()?;

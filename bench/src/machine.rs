@@ -35,6 +35,11 @@ pub(crate) fn look(how_long: Duration) -> anyhow::Result<f64> {
     window.others()
 }
 
+/// Processor time of this process and its descendants, in steps of a tick.
+pub(crate) fn own_cpu() -> anyhow::Result<Duration> {
+    Ok(Duration::from_secs_f64(own_ticks()? as f64 / TICKS_PER_S))
+}
+
 /// Processor time of the calling thread.
 pub(crate) fn thread_cpu() -> Duration {
     let spent = std::fs::read_to_string("/proc/thread-self/schedstat").ok();

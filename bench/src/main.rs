@@ -37,6 +37,8 @@ enum Subject {
     EmbeddedHttp,
     /// Fold, rebuild and verify on SQLite, beside a loop of batched upserts.
     RebuildSqlite,
+    /// Rebuild into PostgreSQL, beside a loop of batched upserts.
+    RebuildPostgres,
     /// Commands over HTTP on Kafka, beside a program that commits the same transactions without an engine.
     KafkaHttp,
     /// Kafka into a fold, beside reading the same records without looking at them.
@@ -67,6 +69,9 @@ struct Args {
     /// Length of a turn of commands, seconds.
     #[arg(long, default_value_t = limits::TURN_S)]
     seconds: f64,
+    /// Only so many commands in flight, of what is measured with several.
+    #[arg(long, value_name = "N")]
+    in_flight: Option<usize>,
     /// Events of a log that is folded or rebuilt from.
     #[arg(long, default_value_t = limits::EVENTS, value_parser = clap::value_parser!(u64).range(10_000..))]
     events: u64,
@@ -81,11 +86,17 @@ struct Plan {
     seed: u64,
     rounds: u8,
     turn: Duration,
+    in_flight: Option<usize>,
     events: u64,
     directory: PathBuf,
 }
 
 impl Plan {
+    /// Of these numbers of commands in flight, those that are wanted.
+    fn in_flight(&self, all: &[usize]) -> Vec<usize> {
+        all.iter().copied().filter(|number| self.in_flight.is_none_or(|wanted| wanted == *number)).collect()
+    }
+
     /// A directory that is gone when dropped.
     fn scratch(&self) -> anyhow::Result<tempfile::TempDir> {
         tempfile::tempdir_in(&self.directory).with_context(|| format!("{} cannot be written", self.directory.display()))
@@ -98,6 +109,7 @@ fn main() -> anyhow::Result<ExitCode> {
         seed: args.seed,
         rounds: args.rounds,
         turn: Duration::try_from_secs_f64(args.seconds).context("--seconds")?,
+        in_flight: args.in_flight,
         events: args.events,
         directory: args.directory.map_or_else(beside_the_binary, Ok)?,
     };
@@ -112,6 +124,7 @@ fn main() -> anyhow::Result<ExitCode> {
         let rows = match subject {
             Subject::EmbeddedHttp => embedded::measure(&plan),
             Subject::RebuildSqlite => rebuild::measure(&plan),
+            Subject::RebuildPostgres => rebuild::measure_postgres(&plan),
             Subject::KafkaHttp => kafka::measure_commands(&plan),
             Subject::KafkaFold => kafka::measure_fold(&plan),
             Subject::Visible => visible::measure(&plan),

@@ -14,7 +14,7 @@ use annals_engine::log::{EventLog, Owner};
 use annals_engine::runner::ReadModels;
 use annals_model::ids::{Actor, UserId, WorkspaceId};
 use annals_projectors::queries::{CursorKey, Queries};
-use annals_projectors::sinks::{SqliteStore, Store};
+use annals_projectors::sinks::{PostgresStore, SqliteStore, Store};
 use annals_schemas::contexts;
 use anyhow::{Context as _, ensure};
 use serde_json::json;
@@ -34,6 +34,31 @@ pub(crate) enum Log {
     Sqlite,
     /// On these brokers, under this prefix.
     Kafka { brokers: String, prefix: String },
+}
+
+/// Whether it projects as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Projections {
+    /// In this process, as `annals up` does.
+    Here,
+    /// Nowhere: as `annals-api`, which leaves them to other processes.
+    Elsewhere,
+}
+
+/// What a node is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) log: Log,
+    pub(crate) projections: Projections,
+    /// The database of its read models; nothing for files in its directory.
+    pub(crate) postgres: Option<String>,
+}
+
+impl Shape {
+    /// With read models in SQLite.
+    pub(crate) fn new(log: Log, projections: Projections) -> Self {
+        Self { log, projections, postgres: None }
+    }
 }
 
 /// A server at work.
@@ -58,9 +83,9 @@ struct Running {
 
 impl Node {
     /// Starts it on an empty directory, and makes the workspaces.
-    pub(crate) fn start(log: &Log, directory: &Path, seed: u64) -> anyhow::Result<Self> {
+    pub(crate) fn start(shape: &Shape, directory: &Path, seed: u64) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("node").enable_all().build()?;
-        let started = runtime.block_on(start(log.clone(), directory.to_owned(), seed))?;
+        let started = runtime.block_on(start(shape.clone(), directory.to_owned(), seed))?;
         let Started { address, token, log, running } = started;
         let workspaces = workspaces(seed, limits::PARTITIONS);
         let mut connection = Connection::open(address)?;
@@ -111,8 +136,8 @@ struct Started {
     running: Running,
 }
 
-async fn start(log: Log, directory: PathBuf, seed: u64) -> anyhow::Result<Started> {
-    let (log, closing): (Arc<dyn EventLog>, _) = match log {
+async fn start(shape: Shape, directory: PathBuf, seed: u64) -> anyhow::Result<Started> {
+    let (log, closing): (Arc<dyn EventLog>, _) = match shape.log {
         Log::Sqlite => {
             let options = SqliteOptions { partitions: Some(limits::PARTITIONS), ..SqliteOptions::default() };
             let log = SqliteLog::open(&directory.join("log.db"), contexts::ALL, options).await?;
@@ -129,8 +154,15 @@ async fn start(log: Log, directory: PathBuf, seed: u64) -> anyhow::Result<Starte
     engine.handle().settled().await;
     let definitions = annals_projectors::definitions();
     let stored = definitions.iter().map(annals_projectors::Definition::stored).collect();
-    let store = Store::from(SqliteStore::open(&directory, stored, log.id()).await?);
-    let read_models = Arc::new(ReadModels::start(Arc::clone(&log), Arc::new(store.clone())).await?);
+    let store: Store = match &shape.postgres {
+        None => SqliteStore::open(&directory, stored, log.id()).await?.into(),
+        Some(url) => PostgresStore::open(url, stored, log.id()).await?.into(),
+    };
+    let read_models = match shape.projections {
+        Projections::Here => ReadModels::start(Arc::clone(&log), Arc::new(store.clone())).await?,
+        Projections::Elsewhere => ReadModels::observe(Arc::new(store.clone())).await?,
+    };
+    let read_models = Arc::new(read_models);
     let key = SigningKey::open_or_create(&directory.join("signing.key"))?;
     let actor = Actor::User(UserId(commands::id(seed, u64::MAX / 2)));
     let token = key.mint(tenant(seed), &actor, &[], Duration::from_secs(3_600)).context("a token")?;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::limits;
-use crate::rounds::{Latencies, Turns, latencies, median};
+use crate::rounds::{Latencies, Turn, Turns, latencies, median};
 
 /// What a row is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -65,17 +65,20 @@ pub(crate) struct Row {
     others_share: f64,
     /// Shares of the machine that the client took in the middle turn, ours and the floor's.
     client_share: Option<(f64, f64)>,
+    /// Processor time of one of what is counted, without the client's, microseconds: ours and the floor's.
+    processor_us: Option<(f64, f64)>,
     goals: Vec<Goal>,
     notes: Vec<String>,
 }
 
 impl Row {
     pub(crate) fn new(name: impl Into<String>, unit: &'static str, floor_is: &'static str, turns: &Turns) -> Self {
-        let rates = |turns: &[crate::rounds::Turn]| turns.iter().map(|turn| turn.rate).collect::<Vec<_>>();
+        let rates = |turns: &[Turn]| turns.iter().map(|turn| turn.rate).collect::<Vec<_>>();
         let (ours_turns, floor_turns) = (rates(&turns.ours), rates(&turns.floor));
         let ours = median(ours_turns.iter().copied()).unwrap_or_default();
         let floor = median(floor_turns.iter().copied());
-        let client = |turns: &[crate::rounds::Turn]| median(turns.iter().map(|turn| turn.client_share));
+        let processor_us = |turns: &[Turn]| median(turns.iter().filter_map(|turn| turn.processor_us));
+        let client = |turns: &[Turn]| median(turns.iter().map(|turn| turn.client_share));
         Self {
             name: name.into(),
             unit,
@@ -89,6 +92,7 @@ impl Row {
             floor_turns,
             others_share: turns.others,
             client_share: client(&turns.ours).zip(client(&turns.floor)).filter(|(ours, _)| *ours > 0.0),
+            processor_us: processor_us(&turns.ours).zip(processor_us(&turns.floor)),
             goals: Vec::new(),
             notes: Vec::new(),
         }
@@ -206,6 +210,9 @@ fn print_notes(row: &Row) {
     if let Some((ours, floor)) = row.client_share {
         let (ours, floor) = (ours * 100.0, floor * 100.0);
         notes.push(format!("the client took {ours:.0} % of the processors, beside the floor {floor:.0} %"));
+    }
+    if let Some((ours, floor)) = row.processor_us {
+        notes.push(format!("processor time of one without the client's {ours:.0} µs, the floor's {floor:.0} µs"));
     }
     if row.others_share > limits::OTHERS_SHARE_MAX {
         notes.push(format!("disturbed: others took {:.0} % of the processors", row.others_share * 100.0));

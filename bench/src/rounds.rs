@@ -15,12 +15,15 @@ pub(crate) struct Turn {
     pub(crate) latencies: Option<Latencies>,
     /// Share of the machine's processors that the client took.
     pub(crate) client_share: f64,
+    /// Processor time that one of whatever is counted took of us and of the servers that we started, without the client's,
+    /// microseconds. Unlike the rate it means something on a busy machine as well.
+    pub(crate) processor_us: Option<f64>,
 }
 
 impl Turn {
     /// So many in this time.
     pub(crate) fn of(count: u64, took: Duration) -> Self {
-        Self { rate: count as f64 / took.as_secs_f64(), latencies: None, client_share: 0.0 }
+        Self { rate: count as f64 / took.as_secs_f64(), latencies: None, client_share: 0.0, processor_us: None }
     }
 }
 

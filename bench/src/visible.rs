@@ -6,11 +6,12 @@ use std::io::Write as _;
 use std::time::Instant;
 
 use annals_dev::kafka::Cluster;
+use annals_dev::postgres::Server;
 use anyhow::{Context as _, ensure};
 
 use crate::client::{Connection, Requests as _};
 use crate::commands::{Clients, Commands};
-use crate::node::{Log, Node};
+use crate::node::{Log, Node, Projections, Shape};
 use crate::report::{Goal, Row};
 use crate::rounds::{Latencies, Turn, alternate};
 use crate::{Plan, limits};
@@ -21,10 +22,16 @@ const FLOOR: &str = "the same query without a token";
 pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let cluster = Cluster::start(1)?;
     let kafka = Log::Kafka { brokers: cluster.addresses(), prefix: "visible".into() };
+    let server = Server::start()?;
+    let postgres = Some(server.fresh_database()?.url);
+    let shapes = [
+        ("visible-sqlite", Shape::new(Log::Sqlite, Projections::Here)),
+        ("visible-kafka+postgres", Shape { postgres, ..Shape::new(kafka, Projections::Here) }),
+    ];
     let mut rows = Vec::new();
-    for (name, log) in [("visible-sqlite", Log::Sqlite), ("visible-kafka", kafka)] {
+    for (name, shape) in shapes {
         let directory = plan.scratch()?;
-        let node = Node::start(&log, directory.path(), plan.seed)?;
+        let node = Node::start(&shape, directory.path(), plan.seed)?;
         let clients = Clients::new(plan.seed, &node.workspaces, &node.token);
         let turns = alternate(
             plan.rounds,
