@@ -156,6 +156,8 @@ pub const KAFKA_MEMBER_WARN_MS: u64 = 60_000;
 pub const KAFKA_TOPICS_CHECK_MS: u64 = 60_000;
 /// The same while they are not.
 pub const KAFKA_TROUBLE_CHECK_MS: u64 = 5_000;
+/// About what a new reader's connection takes, milliseconds: one that is free sooner is waited for.
+pub const KAFKA_CONNECT_MS: u64 = 10;
 /// Longest that a writer which the brokers refuse looks for the newer claim, milliseconds: registering both producers
 /// of a claim takes up to a second where an older one's transaction is open.
 pub const KAFKA_SUCCESSOR_MS_MAX: u64 = 3_000;

@@ -2,7 +2,7 @@
 //! Nowhere else in this crate is `unsafe` code allowed.
 #![allow(unsafe_code)]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{CStr, CString, c_void};
 use std::sync::Arc;
 
@@ -50,9 +50,53 @@ pub(super) enum Delivered<'a> {
     Failed { code: RDKafkaErrorCode, text: String },
 }
 
+/// A client that reads one partition at a time, with its handles of the topics that it read: where a topic's partitions
+/// are led is asked once per handle, not once per read.
+pub(super) struct Reading {
+    client: BaseConsumer<Quiet>,
+    topics: BTreeMap<String, *mut bindings::rd_kafka_topic_t>,
+}
+
+// SAFETY: librdkafka's handles may be used from any thread.
+unsafe impl Send for Reading {}
+
+impl Reading {
+    pub(super) const fn new(client: BaseConsumer<Quiet>) -> Self {
+        Self { client, topics: BTreeMap::new() }
+    }
+
+    /// A log has as many topics as the build has contexts, and one more.
+    fn topic(&mut self, name: &str) -> Result<*mut bindings::rd_kafka_topic_t, String> {
+        if let Some(topic) = self.topics.get(name) {
+            return Ok(*topic);
+        }
+        let topic_name = CString::new(name).map_err(|error| error.to_string())?;
+        let rk = self.client.client().native_ptr();
+        // SAFETY: the client lives as long as the handle, which `drop` destroys first; without a configuration the topic
+        // has the client's.
+        let topic = unsafe { bindings::rd_kafka_topic_new(rk, topic_name.as_ptr(), std::ptr::null_mut()) };
+        if topic.is_null() {
+            return Err(format!("topic {name} cannot be opened"));
+        }
+        self.topics.insert(name.to_owned(), topic);
+        Ok(topic)
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        for topic in std::mem::take(&mut self.topics).into_values() {
+            // SAFETY: ours, and used no more: a fetch that used it has stopped.
+            unsafe { bindings::rd_kafka_topic_destroy(topic) };
+        }
+    }
+}
+
 /// One partition being fetched into a queue of its own.
 pub(super) struct Fetch {
-    client: Arc<BaseConsumer<Quiet>>,
+    /// Always there, until it is stopped.
+    reading: Option<Reading>,
+    rk: *mut bindings::rd_kafka_t,
     topic: *mut bindings::rd_kafka_topic_t,
     queue: *mut bindings::rd_kafka_queue_t,
     partition: i32,
@@ -82,24 +126,15 @@ unsafe extern "C" fn on_filled(_: *mut bindings::rd_kafka_t, filled: *mut c_void
 
 impl Fetch {
     /// Begins to fetch at `offset`.
-    pub(super) fn start(
-        client: Arc<BaseConsumer<Quiet>>,
-        name: &str,
-        partition: u16,
-        offset: u64,
-    ) -> Result<Self, String> {
-        let rk = client.client().native_ptr();
-        let topic_name = CString::new(name).map_err(|error| error.to_string())?;
-        // SAFETY: the client lives as long as the value made here; without a configuration the topic has the client's.
-        let topic = unsafe { bindings::rd_kafka_topic_new(rk, topic_name.as_ptr(), std::ptr::null_mut()) };
-        if topic.is_null() {
-            return Err(format!("topic {name} cannot be opened"));
-        }
-        // SAFETY: as above.
+    pub(super) fn start(mut reading: Reading, name: &str, partition: u16, offset: u64) -> Result<Self, String> {
+        let rk = reading.client.client().native_ptr();
+        let topic = reading.topic(name)?;
+        // SAFETY: the client lives as long as the value made here.
         let queue = unsafe { bindings::rd_kafka_queue_new(rk) };
         let partition = i32::from(partition);
         let fetch = Self {
-            client,
+            reading: Some(reading),
+            rk,
             topic,
             queue,
             partition,
@@ -162,7 +197,7 @@ impl Fetch {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(&self.name, self.partition);
         // SAFETY: client and list live through the call, which fills in the offset.
-        unsafe { bindings::rd_kafka_position(self.client.client().native_ptr(), list.ptr()) };
+        unsafe { bindings::rd_kafka_position(self.rk, list.ptr()) };
         let found = list.find_partition(&self.name, self.partition)?;
         let position = found.offset().to_raw().and_then(|offset| u64::try_from(offset).ok())?;
         // librdkafka takes an `End` for a record and counts one too many; the next `End` tells the truth.
@@ -176,12 +211,31 @@ impl Fetch {
 
     /// Serves the client's own events: log lines, errors.
     pub(super) fn serve(&self) {
-        while self.client.poll(std::time::Duration::ZERO).is_some() {}
+        let Some(reading) = &self.reading else { return };
+        while reading.client.poll(std::time::Duration::ZERO).is_some() {}
     }
 
     /// Ends fetching; blocks until librdkafka has let go of the partition.
-    pub(super) fn stop(self) -> Arc<BaseConsumer<Quiet>> {
-        Arc::clone(&self.client)
+    pub(super) fn stop(mut self) -> Option<Reading> {
+        self.end();
+        self.reading.take()
+    }
+
+    fn end(&mut self) {
+        while !self.taken.is_empty() {
+            self.advance();
+        }
+        if self.queue.is_null() {
+            return;
+        }
+        // SAFETY: all handles are ours. The callback goes first, under the queue's lock, so that none runs when `filled`
+        // goes; the partition is stopped before the queue that it feeds is destroyed, which is used no more.
+        unsafe {
+            bindings::rd_kafka_queue_cb_event_enable(self.queue, None, std::ptr::null_mut());
+            bindings::rd_kafka_consume_stop(self.topic, self.partition);
+            bindings::rd_kafka_queue_destroy(self.queue);
+        }
+        self.queue = std::ptr::null_mut();
     }
 
     fn take(&mut self) {
@@ -203,17 +257,7 @@ impl Fetch {
 
 impl Drop for Fetch {
     fn drop(&mut self) {
-        while !self.taken.is_empty() {
-            self.advance();
-        }
-        // SAFETY: all handles are ours and used no more. The callback goes first, under the queue's lock, so that none
-        // runs when `filled` goes; the topic is stopped before the queue that it feeds is destroyed.
-        unsafe {
-            bindings::rd_kafka_queue_cb_event_enable(self.queue, None, std::ptr::null_mut());
-            bindings::rd_kafka_consume_stop(self.topic, self.partition);
-            bindings::rd_kafka_queue_destroy(self.queue);
-            bindings::rd_kafka_topic_destroy(self.topic);
-        }
+        self.end();
     }
 }
 

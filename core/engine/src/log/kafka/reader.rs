@@ -10,7 +10,7 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::client::Quiet;
-use super::native::{Delivered, Fetch};
+use super::native::{Delivered, Fetch, Reading};
 use super::positions::Positions;
 use super::writer::FENCE_CHECK_KEY;
 use crate::limits;
@@ -31,7 +31,7 @@ pub(super) struct ReaderClients {
 type Idle = Mutex<VecDeque<IdleClient>>;
 
 struct IdleClient {
-    client: Arc<BaseConsumer<Quiet>>,
+    reading: Reading,
     since: Instant,
 }
 
@@ -48,7 +48,8 @@ impl ReaderClients {
         let kept = Arc::clone(&idle);
         std::thread::Builder::new().name("kafka readers".into()).spawn(move || {
             for fetch in stopping {
-                let client = IdleClient { client: fetch.stop(), since: Instant::now() };
+                let Some(reading) = fetch.stop() else { continue };
+                let client = IdleClient { reading, since: Instant::now() };
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 if kept.len() < limits::KAFKA_IDLE_READERS_MAX {
                     kept.push_back(client);
@@ -58,23 +59,27 @@ impl ReaderClients {
         Ok(Self { config, busy: Duration::from_millis(busy_ms), idle, done })
     }
 
-    /// One whose last fetch is over; a new one connects faster than a busy one is free.
-    fn lend(&self) -> Result<Arc<BaseConsumer<Quiet>>, String> {
-        let free = |idle: &IdleClient| idle.since.elapsed() >= self.busy;
+    /// One whose last fetch is over, or is over sooner than a new one is connected.
+    async fn lend(&self) -> Result<Reading, String> {
+        let left = |idle: &IdleClient| self.busy.saturating_sub(idle.since.elapsed());
+        let worth_waiting = |idle: &IdleClient| left(idle) < Duration::from_millis(limits::KAFKA_CONNECT_MS);
         let kept = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.front().is_some_and(free) { idle.pop_front() } else { None }
+            if idle.front().is_some_and(worth_waiting) { idle.pop_front() } else { None }
         };
         match kept {
-            Some(idle) => Ok(idle.client),
+            Some(idle) => {
+                tokio::time::sleep(left(&idle)).await;
+                Ok(idle.reading)
+            }
             None => BaseConsumer::from_config_and_context(&self.config, Quiet::default())
-                .map(Arc::new)
+                .map(Reading::new)
                 .map_err(|error| error.to_string()),
         }
     }
 
-    fn fetch(&self, topic: &str, partition: u16, from: Offset) -> Result<Fetch, String> {
-        Fetch::start(self.lend()?, topic, partition, from.0)
+    async fn fetch(&self, topic: &str, partition: u16, from: Offset) -> Result<Fetch, String> {
+        Fetch::start(self.lend().await?, topic, partition, from.0)
     }
 }
 
@@ -85,6 +90,8 @@ pub(super) struct PartitionReader {
     at: ContextPartition,
     topic: String,
     position: Offset,
+    /// Where the partition ended when it was opened, until it was read up to there.
+    opened_at: Offset,
     /// Always there, until it is dropped.
     fetch: Option<Fetch>,
     done: mpsc::Sender<Fetch>,
@@ -112,8 +119,16 @@ impl PartitionReader {
         if from > end {
             return Err(ReadError::BeyondEnd { at, position: from, end });
         }
-        let fetch = clients.fetch(&topic, at.partition.0, from).map_err(ReadError::Unavailable)?;
-        Ok(Self { positions, at, topic, position: from, fetch: Some(fetch), done: clients.done.clone() })
+        let fetch = clients.fetch(&topic, at.partition.0, from).await.map_err(ReadError::Unavailable)?;
+        Ok(Self {
+            positions,
+            at,
+            topic,
+            position: from,
+            opened_at: end,
+            fetch: Some(fetch),
+            done: clients.done.clone(),
+        })
     }
 
     /// Everything before this was taken (or is a hole).
@@ -127,18 +142,21 @@ impl PartitionReader {
         if self.drain(take)? {
             return Ok(true);
         }
-        // Nothing is here, but there may be something that was not fetched yet: only a look at the end tells.
-        let end = self.positions.end(&self.topic, self.at.partition.0).await?;
-        if end < self.position {
-            return Err(ReadError::BeyondEnd { at: self.at, position: self.position, end });
-        }
+        // Nothing is here, but there may be something that was not fetched yet: only a look at the end tells. The one at
+        // the opening serves until it is reached.
+        let mut asked = self.position >= self.opened_at;
+        let mut end = if asked { self.end().await? } else { self.opened_at };
         let patience = tokio::time::Instant::now() + Duration::from_millis(limits::KAFKA_READ_MS_MAX);
         loop {
             if self.drain(take)? {
                 return Ok(true);
             }
             if self.position >= end {
-                return Ok(false);
+                if asked {
+                    return Ok(false);
+                }
+                (asked, end) = (true, self.end().await?);
+                continue;
             }
             let Some(filled) = self.fetch.as_ref().map(Fetch::filled) else { return Ok(false) };
             if tokio::time::timeout_at(patience, filled.notified()).await.is_err() {
@@ -150,6 +168,15 @@ impl PartitionReader {
                 )));
             }
         }
+    }
+
+    /// Where the partition ends now.
+    async fn end(&mut self) -> Result<Offset, ReadError> {
+        let end = self.positions.end(&self.topic, self.at.partition.0).await?;
+        if end < self.position {
+            return Err(ReadError::BeyondEnd { at: self.at, position: self.position, end });
+        }
+        Ok(end)
     }
 
     /// Returns when there may be more.
