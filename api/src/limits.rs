@@ -84,8 +84,6 @@ pub const NODE_TOKEN_S: u64 = 60;
 pub const LOCK_LOOKS_MAX: u32 = 5;
 /// Pause before each of these looks, milliseconds.
 pub const LOCK_LOOK_AGAIN_MS: u64 = 20;
-/// Pause before what a node needs is opened again, where it is down at the start, milliseconds.
-pub const START_RETRY_MS: u64 = 2_000;
 /// How often a node that starts looks whether every partition has an owner, milliseconds.
 pub const READY_POLL_MS: u64 = 20;
 /// How long the token in `endpoint.json` is good for, seconds.

@@ -40,5 +40,7 @@ pub(crate) const SWITCH_SECS: u64 = 10;
 pub(crate) const WRITER_PAUSE_MS: u64 = 4;
 /// Operations that the demo looks up at a time.
 pub(crate) const LOOKUPS_AT_A_TIME: usize = 16;
-/// Life of the token in endpoint.json, seconds: thirty days; each start makes a new one.
-pub(crate) const TOKEN_LIFE_SECS: u64 = 30 * 24 * 3_600;
+/// How long a name that is not found is looked up again, milliseconds: rows follow commands.
+pub(crate) const NAME_WAIT_MS: u64 = 1_000;
+/// Pause between two such looks, milliseconds.
+pub(crate) const NAME_POLL_MS: u64 = 25;

@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
-use annals_api::node;
-use annals_projectors::deployment::{ApiFlags, Deployment, DeploymentFlags, Place};
+use annals_api::node::{self, NodeOptions, Ready};
+use annals_projectors::deployment::{ApiFlags, Deployment, DeploymentFlags, LogSettings, Place};
 use annals_projectors::process::exit::{Exit, Failure, report};
 use annals_projectors::process::log_to_stderr;
 use clap::Parser;
@@ -43,5 +43,19 @@ fn main() -> ExitCode {
 async fn run(cli: &Cli) -> anyhow::Result<()> {
     let flags = [cli.deployment.given(), cli.api.given()].concat();
     let deployment = Deployment::read(&cli.place, flags).map_err(|error| Failure::usage(error.to_string()))?;
-    Ok(node::run(&deployment).await?)
+    if !matches!(deployment.log, LogSettings::Kafka(_)) {
+        return Err(Failure::usage("annals-api is one node of several, which share a log on Kafka")
+            .remedy("give --log kafka and --brokers; `annals up` serves a log in a file")
+            .into());
+    }
+    let options = NodeOptions { deployment, projects: false, first_versions: Vec::new() };
+    let ready = |node: &Ready| {
+        let known = node.advertised.as_deref().unwrap_or_default();
+        eprintln!("annals-api {} is ready on {}, known to other nodes as {known}", env!("CARGO_PKG_VERSION"), node.url);
+        if let Some(metrics) = node.metrics {
+            eprintln!("metrics at http://{metrics}/metrics");
+        }
+        Ok(())
+    };
+    Ok(node::run(options, ready).await?)
 }

@@ -1,9 +1,13 @@
 //! Things by id, or by the name that people know them by.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Client;
 use crate::exit::{Exit, Failure};
+use crate::limits;
 
 /// The workspace that the user means: an id as it is, a slug looked up among the tenant's workspaces.
 pub(crate) async fn workspace_id(client: &Client, text: &str) -> anyhow::Result<Uuid> {
@@ -49,10 +53,18 @@ pub(crate) async fn aggregate_id(
     found.ok_or_else(|| Failure::new(Exit::Failed, format!("there is no {aggregate_type} {text:?} here")).into())
 }
 
+/// What a query finds under a name. Rows follow commands by some milliseconds: who has just made a thing may name it.
 async fn first_id(client: &Client, query: &str, parameters: &[(&str, String)]) -> anyhow::Result<Option<Uuid>> {
-    let page = client.get(&format!("/v1/queries/{query}"), parameters).await.map_err(Failure::from)?;
-    let rows = page["rows"].as_array().map(Vec::as_slice).unwrap_or_default();
-    // A name that was given up may be another's now: what is in use comes first.
-    let row = rows.iter().find(|row| row["status"] == "active").or_else(|| rows.first());
-    Ok(row.and_then(|row| row["id"].as_str()?.parse().ok()))
+    let patience = Instant::now() + Duration::from_millis(limits::NAME_WAIT_MS);
+    loop {
+        let page = client.get(&format!("/v1/queries/{query}"), parameters).await.map_err(Failure::from)?;
+        let rows = page["rows"].as_array().map(Vec::as_slice).unwrap_or_default();
+        // A name that was given up may be another's now: what is in use comes first.
+        let row = rows.iter().find(|row| row["status"] == "active").or_else(|| rows.first());
+        let found = row.and_then(|row| row["id"].as_str()?.parse().ok());
+        if found.is_some() || Instant::now() >= patience {
+            return Ok(found);
+        }
+        tokio::time::sleep(Duration::from_millis(limits::NAME_POLL_MS)).await;
+    }
 }
