@@ -9,6 +9,7 @@ use annals_tests::cluster::bugs;
 use annals_tests::cluster::check::Violation;
 use annals_tests::cluster::drills;
 use annals_tests::cluster::faults::{Schedule, Shape};
+use annals_tests::cluster::programs;
 use annals_tests::cluster::world::World;
 use annals_tests::limits;
 use anyhow::{Context as _, bail, ensure};
@@ -54,6 +55,9 @@ struct Arguments {
     /// Runs instead the drill of every mistake on purpose (or of --bug alone), without the mistake and with it
     #[arg(long)]
     drills: bool,
+    /// Takes the programs under test from here instead of building them
+    #[arg(long, value_name = "DIR")]
+    programs: Option<std::path::PathBuf>,
     /// Keep what the processes wrote
     #[arg(long)]
     keep: bool,
@@ -82,11 +86,18 @@ async fn main() -> anyhow::Result<()> {
             Some(found.with_context(|| format!("{name}: no such bug; there are {}", known.join(", ")))?)
         }
     };
-    let shape = Shape { nodes: arguments.nodes, projectors: arguments.projectors, brokers: arguments.brokers };
+    let shape = match arguments.drills {
+        true => bugs::SHAPE,
+        false => Shape { nodes: arguments.nodes, projectors: arguments.projectors, brokers: arguments.brokers },
+    };
     ensure!(shape.nodes > 0 && shape.projectors > 0 && shape.brokers > 0, "at least one of each part is needed");
     let seed = arguments.seed.unwrap_or_else(rand::random);
     let started = Instant::now();
-    let mut world = tokio::task::block_in_place(|| World::start(shape))?;
+    let programs = match &arguments.programs {
+        Some(directory) => programs::in_directory(directory)?,
+        None => programs::built()?,
+    };
+    let mut world = tokio::task::block_in_place(|| World::of(programs, shape))?;
     println!("{} nodes, {} projectors, {} brokers, seed {seed}", shape.nodes, shape.projectors, shape.brokers);
     let outcome = match (arguments.failover, arguments.zombies, arguments.rolling) {
         (true, ..) => drills::failover(&mut world, seed).await,

@@ -14,12 +14,16 @@ use super::bed::Bed;
 use super::check::{Rule, Violation};
 use super::clients::Seen;
 use super::drills::{owners, registration, require_none, shared_out};
+use super::faults::Shape;
 use super::history::Outcome;
 use super::workload::{Command, Place};
 use super::world::World;
 use crate::limits;
 
 mod forged;
+
+/// The cluster that drills need: an owner, an heir, and as little else as there can be.
+pub const SHAPE: Shape = Shape { nodes: 2, projectors: 1, brokers: 1 };
 
 /// Rules that a mistake must be found to break, one of them at least.
 pub fn breaks(bug: SeededBug) -> &'static [Rule] {

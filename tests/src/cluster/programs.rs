@@ -40,9 +40,14 @@ fn build() -> anyhow::Result<Programs> {
     eprintln!("building the programs under test ({profile})");
     let output = command.output().context("cargo does not start")?;
     ensure!(output.status.success(), "the programs cannot be built:\n{}", String::from_utf8_lossy(&output.stderr));
+    in_directory(&directory)
+}
+
+/// Takes them from a directory.
+pub fn in_directory(directory: &Path) -> anyhow::Result<Programs> {
     let program = |name: &str| {
         let path = directory.join(name);
-        ensure!(path.exists(), "{} was not built", path.display());
+        ensure!(path.exists(), "{} is not there", path.display());
         Ok(path)
     };
     Ok(Programs { node: program("annals-api")?, projector: program("annals-projector")? })

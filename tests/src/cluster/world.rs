@@ -56,7 +56,11 @@ pub struct World {
 impl World {
     /// Builds the programs, starts brokers and database, and prepares as many nodes and projectors; none is started.
     pub fn start(shape: Shape) -> anyhow::Result<Self> {
-        let programs = programs::built()?;
+        Self::of(programs::built()?, shape)
+    }
+
+    /// The same, of programs that were built before.
+    pub fn of(programs: Programs, shape: Shape) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("annals-cluster-").tempdir()?;
         let mut cursor_key = fs::File::options();
         let cursor_key = cursor_key.create(true).write(true).truncate(true).mode(0o600);

@@ -11,8 +11,8 @@ const SHAPE: Shape = Shape { nodes: 3, projectors: 2, brokers: 3 };
 const CLIENTS: u64 = 6;
 
 /// Starts a cluster, and shows what its processes wrote if something goes wrong.
-async fn with_world(test: impl AsyncFnOnce(&mut World) -> anyhow::Result<()>) {
-    let mut world = tokio::task::block_in_place(|| World::start(SHAPE)).unwrap();
+async fn with_world(shape: Shape, test: impl AsyncFnOnce(&mut World) -> anyhow::Result<()>) {
+    let mut world = tokio::task::block_in_place(|| World::start(shape)).unwrap();
     let outcome = test(&mut world).await;
     if let Err(error) = outcome {
         panic!("{error:#}\n{}", world.last_lines());
@@ -23,7 +23,7 @@ async fn with_world(test: impl AsyncFnOnce(&mut World) -> anyhow::Result<()>) {
 async fn clusters_under_faults_by_a_random_seed_keep_every_promise() {
     let seed: u64 = rand::random();
     println!("again: cargo run --release -p annals-tests --bin annals-schedules -- --schedules 4 --seed {seed}");
-    with_world(async |world| {
+    with_world(SHAPE, async |world| {
         tokio::task::block_in_place(|| world.begin_anew(None))?;
         let mut bed = Bed::new(world).await?;
         for seed in (0..4).map(|number| seed.wrapping_add(number)) {
@@ -40,7 +40,7 @@ async fn clusters_under_faults_by_a_random_seed_keep_every_promise() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_rolling_restart_is_nothing_that_a_client_with_retries_would_notice() {
-    with_world(async |world| {
+    with_world(SHAPE, async |world| {
         tokio::task::block_in_place(|| world.begin_anew(None))?;
         let mut bed = Bed::new(world).await?;
         let report = roll(&mut bed, world, 1, CLIENTS).await?;
@@ -54,7 +54,7 @@ async fn a_rolling_restart_is_nothing_that_a_client_with_retries_would_notice() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn every_mistake_on_purpose_is_found_and_its_drill_is_harmless_without_it() {
-    with_world(async |world| {
+    with_world(bugs::SHAPE, async |world| {
         for bug in SeededBug::ALL {
             bugs::require_found(bug, world).await?;
         }
