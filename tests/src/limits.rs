@@ -34,3 +34,5 @@ pub const DRILL_CATCH_UP_MS_MAX: u64 = 8_000;
 pub const SHARED_OUT_MS: u64 = 700;
 /// How long a client of a drill tries until it takes a partition for dead, milliseconds: longer than an heir needs.
 pub const DRILL_ANSWER_MS_MAX: u64 = 25_000;
+/// How often a drill looks for an owner that stays one until it is held.
+pub const DRILL_HOLDS_MAX: usize = 5;

@@ -98,6 +98,22 @@ pub async fn require_found(bug: SeededBug, world: &mut World) -> anyhow::Result<
     Ok(())
 }
 
+/// What an owner that is held was asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Registration,
+    /// Of an application that was registered before.
+    Assessment,
+}
+
+/// An owner that is held, and who waits for it.
+struct Held {
+    node: usize,
+    place: Place,
+    sent: JoinHandle<(bool, Seen)>,
+    command: Command,
+}
+
 struct Drill<'a> {
     world: &'a mut World,
     bed: &'a mut Bed,
@@ -107,10 +123,7 @@ struct Drill<'a> {
 impl Drill<'_> {
     /// What was acknowledged while its transaction was open is lost with the process.
     async fn a_process_is_killed_between_produce_and_commit(&mut self) -> anyhow::Result<()> {
-        let (node, place) = self.an_owner().await?;
-        self.world.hold_node(Point::Produced, node)?;
-        let sent = self.send_to(node, registration(&place, &self.label)).await?;
-        self.world.wait_until_reached(Point::Produced).await?;
+        let Held { node, place, sent, .. } = self.an_append_is_held(Asked::Registration).await?;
         // With the mistake the answer is on its way.
         let _ = tokio::time::timeout(Duration::from_millis(limits::GRACE_MS), settled(&sent)).await;
         self.world.node(node).kill()?;
@@ -151,10 +164,7 @@ impl Drill<'_> {
 
     /// A commit that the brokers refuse was not made.
     async fn a_transaction_is_fenced_between_produce_and_commit(&mut self) -> anyhow::Result<()> {
-        let (node, place) = self.an_owner().await?;
-        self.world.hold_node(Point::Produced, node)?;
-        let sent = self.send_to(node, registration(&place, &self.label)).await?;
-        self.world.wait_until_reached(Point::Produced).await?;
+        let Held { node, place, sent, .. } = self.an_append_is_held(Asked::Registration).await?;
         self.world.node(node).pause()?;
         self.world.release(Point::Produced)?;
         // Fences the open transaction, as any heir would.
@@ -166,13 +176,8 @@ impl Drill<'_> {
 
     /// What was acknowledged before the heir had fenced the owner is known to the heir.
     async fn an_owner_commits_while_its_heir_begins_to_claim(&mut self) -> anyhow::Result<()> {
-        let (node, place) = self.an_owner().await?;
-        let register = registration(&place, &self.label);
-        let assess = assessment(&register, &format!("{}-assess", self.label));
-        self.accept(register).await?;
-        self.world.hold_node(Point::Produced, node)?;
-        let sent = self.send_to(node, assess.clone()).await?;
-        self.world.wait_until_reached(Point::Produced).await?;
+        let held = self.an_append_is_held(Asked::Assessment).await?;
+        let Held { node, place, sent, command: assess } = held;
         self.world.hold(Point::ClaimBegins)?;
         self.world.node(node).pause()?;
         self.world.hide(node);
@@ -248,6 +253,28 @@ impl Drill<'_> {
         }
         self.world.look();
         Ok(())
+    }
+
+    /// Sends a command to an owner, which is held when its records are on the brokers and their transaction is open.
+    async fn an_append_is_held(&mut self, asked: Asked) -> anyhow::Result<Held> {
+        for attempt in 0..limits::DRILL_HOLDS_MAX {
+            let (node, place) = self.an_owner().await?;
+            let mut command = registration(&place, &format!("{}-held-{attempt}", self.label));
+            if asked == Asked::Assessment {
+                let request = format!("{}-assess-{attempt}", self.label);
+                let assess = assessment(&command, &request);
+                self.accept(std::mem::replace(&mut command, assess)).await?;
+            }
+            self.world.hold_node(Point::Produced, node)?;
+            let sent = self.send_to(node, command.clone()).await?;
+            if self.world.is_reached_before(Point::Produced, || sent.is_finished()).await? {
+                return Ok(Held { node, place, sent, command });
+            }
+            // It owned the partition no longer, and handed the command on.
+            self.world.release(Point::Produced)?;
+            self.bring_home(sent).await?;
+        }
+        bail!("no owner stays one for long enough")
     }
 
     /// A node, and a place in a partition that it owns.

@@ -56,6 +56,25 @@ impl World {
         }
     }
 
+    /// Waits until somebody waits there; false if something else comes first, and still nobody is there a moment later.
+    pub async fn is_reached_before(&self, point: Point, other: impl Fn() -> bool) -> anyhow::Result<bool> {
+        let reached = self.point(point, "reached");
+        let mut left = Duration::from_millis(limits::GRACE_MS);
+        let deadline = Instant::now() + Duration::from_millis(limits::SETTLE_MS_MAX);
+        let poll = Duration::from_millis(limits::POLL_MS);
+        while !reached.exists() {
+            ensure!(Instant::now() < deadline, "nobody comes to {}:\n{}", point.name(), self.last_lines());
+            tokio::time::sleep(poll).await;
+            if other() {
+                left = left.saturating_sub(poll);
+                if left.is_zero() {
+                    return Ok(reached.exists());
+                }
+            }
+        }
+        Ok(true)
+    }
+
     /// The next outcome at this point gets lost.
     pub fn lose(&self, point: Point) -> anyhow::Result<()> {
         Ok(fs::write(self.point(point, "lose"), [])?)
