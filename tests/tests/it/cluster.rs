@@ -3,15 +3,20 @@
 use annals_engine::seeded::SeededBug;
 use annals_tests::cluster::bed::Bed;
 use annals_tests::cluster::bugs;
-use annals_tests::cluster::drills::{percentiles, require_none, roll};
+use annals_tests::cluster::drills::{percentiles, require_none, roll, zombies};
 use annals_tests::cluster::faults::{Schedule, Shape};
 use annals_tests::cluster::world::World;
+use tokio::sync::Mutex;
 
 const SHAPE: Shape = Shape { nodes: 3, projectors: 2, brokers: 3 };
 const CLIENTS: u64 = 6;
 
+/// A cluster is a dozen processes: two of them at a time would only measure each other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
 /// Starts a cluster, and shows what its processes wrote if something goes wrong.
 async fn with_world(shape: Shape, test: impl AsyncFnOnce(&mut World) -> anyhow::Result<()>) {
+    let _turn = ONE_AT_A_TIME.lock().await;
     let mut world = tokio::task::block_in_place(|| World::start(shape)).unwrap();
     let outcome = test(&mut world).await;
     if let Err(error) = outcome {
@@ -50,6 +55,11 @@ async fn a_rolling_restart_is_nothing_that_a_client_with_retries_would_notice() 
         require_none(&report.violations)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn zombies_write_nothing_that_anybody_sees() {
+    with_world(bugs::SHAPE, async |world| zombies(world, 0, 3).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

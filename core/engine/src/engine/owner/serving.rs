@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use annals_model::position::Checkpoint;
 use annals_model::time::Timestamp;
 use tokio::time::Instant;
 use tracing::warn;
@@ -10,6 +11,7 @@ use super::{Input, Owning, Unclaimed, stopped};
 use crate::command::CommandError;
 use crate::engine::PartitionState;
 use crate::engine::batch::{Batch, Settled};
+use crate::engine::state::Changes;
 use crate::limits;
 use crate::log::{AppendOutcome, Claimed, LogWriter, ProofOutcome};
 use crate::seeded::{SeededBug, is_on};
@@ -103,7 +105,12 @@ impl Owning {
     async fn decide_again(&mut self, batch: Batch) -> After {
         let asked = Instant::now();
         match self.log.claim(self.at, self.owner.clone()).await {
-            Ok(Claimed { writer, .. }) => self.serve(Proven { writer, at: asked }, batch.into_inputs()).await,
+            Ok(Claimed { writer, .. }) => {
+                // Without its ordinals the log would refuse the append: it learns where the log ends, not what is in it.
+                let ordinal = self.log.last_ordinal(self.at).await.unwrap_or_default();
+                self.store.apply(Changes::default(), Checkpoint { ordinal, ..self.store.position() });
+                self.serve(Proven { writer, at: asked }, batch.into_inputs()).await
+            }
             Err(_) => After::Lost,
         }
     }
