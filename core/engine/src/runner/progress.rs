@@ -105,10 +105,12 @@ impl RunnerProgress {
     }
 
     pub(super) fn committed(&mut self, at: ContextPartition, to: Checkpoint) {
-        // Another instance's checkpoint may have been published before this runner's own, older one.
-        if to.offset >= self.checkpoints.get(at).offset {
-            self.checkpoints.set(at, to);
-            self.positions.advance(at, to.offset);
+        let goes_back = to.offset < self.checkpoints.get(at).offset;
+        self.checkpoints.set(at, to);
+        match goes_back {
+            false => self.positions.advance(at, to.offset),
+            // A store that went back is told of: who waits for a position must not believe in what is gone.
+            true => self.positions = self.checkpoints.positions(),
         }
     }
 

@@ -167,6 +167,29 @@ async fn runners_of_one_generation_never_apply_an_event_twice() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_goes_back_is_folded_on_from_where_it_is() {
+    for seed in 200..210 {
+        let mut world = World::new(seed);
+        let live = world.live().await;
+        let mut runner = world.runner(&live).await;
+        let mut backup = world.store.backup(&live);
+        for round in 0..3 {
+            for partition in 0..usize::from(PARTITIONS) {
+                world.append(partition, 7, Shop::event).await;
+            }
+            let until = ends(&*world.log, &stock::stock_v1()).await.unwrap();
+            reaches(&mut runner.progress, &until).await;
+            if round == 1 {
+                world.store.restore(&live, backup.clone());
+            }
+            backup = world.store.backup(&live);
+        }
+        runner.stop().await;
+        world.settle_and_compare(&live).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_that_cannot_be_applied_stops_its_read_model_and_names_position_row_and_cause() {
     let mut world = World::new(1);
     world.append(1, 25, Shop::event).await;

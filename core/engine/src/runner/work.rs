@@ -64,10 +64,10 @@ impl<'a> Work<'a> {
     }
 
     async fn work(mut self, until: Option<&PositionVector>) -> Result<(), RunnerFailure> {
-        self.read_checkpoints().await?;
+        let stored = self.read_checkpoints().await?;
         let mut sources = FuturesUnordered::new();
         for at in partitions(self.log, self.read_model) {
-            let source = self.source(at).await?;
+            let source = self.source(at, stored.get(at)).await?;
             sources.push(source.wait());
         }
         while !self.has_reached(until) {
@@ -94,7 +94,7 @@ impl<'a> Work<'a> {
     }
 
     /// Reads what is stored and publishes it.
-    async fn read_checkpoints(&mut self) -> Result<(), RunnerFailure> {
+    async fn read_checkpoints(&mut self) -> Result<Checkpoints, RunnerFailure> {
         let stored = self.stored_checkpoints().await?;
         if stored.log_id() != self.log.id() {
             let (found, log) = (stored.log_id(), self.log.id());
@@ -104,7 +104,7 @@ impl<'a> Work<'a> {
             stored.iter().for_each(|(at, checkpoint)| progress.committed(at, checkpoint));
             progress.state = RunnerState::Running;
         });
-        Ok(())
+        Ok(stored)
     }
 
     async fn stored_checkpoints(&mut self) -> Result<Checkpoints, RunnerFailure> {
@@ -117,9 +117,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// A partition from the checkpoint that was read last.
-    async fn source(&mut self, at: ContextPartition) -> Result<Source, RunnerFailure> {
-        let committed = self.progress.borrow().checkpoints.get(at);
+    /// A partition from a checkpoint on.
+    async fn source(&mut self, at: ContextPartition, committed: Checkpoint) -> Result<Source, RunnerFailure> {
         let mut tries = Tries::default();
         loop {
             match CheckedReader::open(self.log, at, committed).await {
@@ -132,11 +131,16 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// After another instance was faster: goes on where it is.
+    /// After another instance was faster: goes on where it is. Or where the store went back to: it was restored, or
+    /// another copy of it took over that had not got everything. Rows and checkpoint went back together, and the log has
+    /// the rest.
     async fn look_again(&mut self, source: Source) -> Result<Source, RunnerFailure> {
-        self.read_checkpoints().await?;
-        let stand_back = source.stand_back;
-        let mut source = self.source(source.at).await?;
+        let Source { at, committed, stand_back, .. } = source;
+        let found = self.read_checkpoints().await?.get(at);
+        if found.offset < committed.offset {
+            tracing::warn!(%at, from = %committed.offset, to = %found.offset, "the store went back, its rows are folded on from there");
+        }
+        let mut source = self.source(at, found).await?;
         source.stand_back = stand_back;
         Ok(source)
     }
@@ -144,7 +148,7 @@ impl<'a> Work<'a> {
     /// After the log failed: goes on with a new reader, from the checkpoint.
     async fn reopen(&mut self, source: Source, error: ReadError) -> Result<Source, RunnerFailure> {
         Tries::default().again(self.progress, self.meters, error).await?;
-        self.source(source.at).await
+        self.source(source.at, source.committed).await
     }
 
     /// Commits at most one batch with rows, so that no partition waits long for its turn.

@@ -64,6 +64,11 @@ pub(super) enum Bug {
     BuilderNotAlone,
 }
 
+/// What a generation held.
+#[cfg(test)]
+#[derive(Clone, Debug)]
+pub(crate) struct Backup(content::Held);
+
 impl MemoryStore {
     /// Without faults, for a log.
     pub fn new(models: impl IntoIterator<Item = Arc<ReadModel>>, log_id: LogId) -> Self {
@@ -86,6 +91,20 @@ impl MemoryStore {
     /// Replaces the faults from now on.
     pub fn set_faults(&self, faults: SinkFaults) {
         *self.shared.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
+    /// A generation as it is now, for [`Self::restore`].
+    #[cfg(test)]
+    pub(crate) fn backup(&self, generation: &Generation) -> Backup {
+        let content = self.registry().content(&generation.read_model, generation.id);
+        Backup(content.map(|content| content.held().clone()).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Puts a generation back to what it was: rows and checkpoints, under whoever has it open.
+    #[cfg(test)]
+    pub(crate) fn restore(&self, generation: &Generation, Backup(held): Backup) {
+        let content = self.registry().content(&generation.read_model, generation.id);
+        *content.unwrap_or_else(|error| panic!("{error}")).held() = held;
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
