@@ -1,6 +1,6 @@
 //! The same commands on a log on Kafka and read models in PostgreSQL, and two deployments on the same servers.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use annals_dev::kafka::Cluster;
 use annals_dev::postgres::{self, Database};
@@ -10,10 +10,15 @@ use uuid::Uuid;
 
 use crate::server::{Server, run};
 
-/// One broker for all tests of this program.
-fn brokers() -> String {
-    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| Cluster::start(1).unwrap()).addresses()
+/// One broker for the tests that run at the same time, gone with the last of them: nothing that is static is dropped.
+fn broker() -> Arc<Cluster> {
+    static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let started = Arc::new(Cluster::start(1).unwrap());
+        *shared = Arc::downgrade(&started);
+        started
+    })
 }
 
 fn database() -> Database {
@@ -21,8 +26,8 @@ fn database() -> Database {
 }
 
 /// A server of a deployment with its own prefix and database.
-fn up(prefix: &str, database: &Database, more: &[&str]) -> Server {
-    let brokers = brokers();
+fn up(broker: &Cluster, prefix: &str, database: &Database, more: &[&str]) -> Server {
+    let brokers = broker.addresses();
     let deployment = ["--log", "kafka", "--brokers", &brokers, "--prefix", prefix, "--partitions", "2"];
     let arguments = [&deployment[..], &["--read-models", &database.url], more].concat();
     Server::on(tempfile::tempdir().unwrap(), &arguments)
@@ -43,8 +48,8 @@ fn fill(server: &Server, name: &str) -> Value {
 
 #[test]
 fn the_data_directory_alone_leads_every_command_to_kafka_and_postgres() {
-    let database = database();
-    let server = up("alone", &database, &[]);
+    let (broker, database) = (broker(), database());
+    let server = up(&broker, "alone", &database, &[]);
     fill(&server, "billing");
     // Beside the server, by what it wrote down.
     let verified = server.run(&["log", "verify", "-o", "json"]).exits(0).json();
@@ -76,8 +81,8 @@ fn the_data_directory_alone_leads_every_command_to_kafka_and_postgres() {
 
 #[test]
 fn a_prefix_that_nobody_serves_is_named_and_no_topic_is_made() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = format!("[log]\nkind = 'kafka'\nbrokers = '{}'\nprefix = 'misspelt'", brokers());
+    let (broker, directory) = (broker(), tempfile::tempdir().unwrap());
+    let file = format!("[log]\nkind = 'kafka'\nbrokers = '{}'\nprefix = 'misspelt'", broker.addresses());
     std::fs::write(directory.path().join("annals.toml"), file).unwrap();
     for _ in 0..2 {
         let ended = run(directory.path(), &["log", "stats"]).exits(2);
@@ -88,9 +93,10 @@ fn a_prefix_that_nobody_serves_is_named_and_no_topic_is_made() {
 #[test]
 fn nothing_of_a_deployment_of_one_tenant_is_reachable_from_another_on_the_same_servers() {
     let tenants = [Uuid::from_u128(1).to_string(), Uuid::from_u128(2).to_string()];
+    let broker = broker();
     let databases = [database(), database()];
     let servers: Vec<Server> =
-        (0..2).map(|n| up(["one", "two"][n], &databases[n], &["--tenant-only", &tenants[n]])).collect();
+        (0..2).map(|n| up(&broker, ["one", "two"][n], &databases[n], &["--tenant-only", &tenants[n]])).collect();
     let sent: Vec<Value> = (0..2).map(|n| fill(&servers[n], ["secret-of-one", "secret-of-two"][n])).collect();
     for (own, other) in [(0, 1), (1, 0)] {
         let (server, others) = (&servers[own], &servers[other]);
