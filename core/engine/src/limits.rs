@@ -128,6 +128,9 @@ pub const KAFKA_QUESTION_MS_MAX: u64 = 5_000;
 /// Longest wait for records that must come, milliseconds: an owner that died in a commit holds readers back until its
 /// transaction times out, which the brokers look for every 10 s.
 pub const KAFKA_READ_MS_MAX: u64 = 30_000;
+/// How long a reader of a partition hears nothing until it looks whether there is something, and how long what is there
+/// may stay away until it is asked for anew, milliseconds.
+pub const KAFKA_STALL_MS: u64 = 2_000;
 /// Longest wait for one producer to be registered, milliseconds.
 pub const KAFKA_CLAIM_STEP_MS_MAX: u64 = 15_000;
 /// Most tries of one claim while others claim too.

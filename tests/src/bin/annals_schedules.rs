@@ -14,6 +14,7 @@ use annals_tests::cluster::world::World;
 use annals_tests::limits;
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Strikes a cluster of real processes with faults by seed while clients work on it, and checks after each schedule that
 /// every promise was kept.
@@ -99,12 +100,10 @@ async fn main() -> anyhow::Result<()> {
     };
     let mut world = tokio::task::block_in_place(|| World::of(programs, shape))?;
     println!("{} nodes, {} projectors, {} brokers, seed {seed}", shape.nodes, shape.projectors, shape.brokers);
-    let outcome = match (arguments.failover, arguments.zombies, arguments.rolling) {
-        (true, ..) => drills::failover(&mut world, seed).await,
-        (false, Some(rounds), _) => drills::zombies(&mut world, seed, rounds).await,
-        (false, None, Some(rounds)) => drills::rolling(&mut world, seed, rounds, arguments.clients).await,
-        (false, None, None) if arguments.drills => rehearse(&mut world, bug).await,
-        (false, None, None) => schedules(&mut world, seed, &arguments, bug).await,
+    // Whoever interrupts leaves no process behind: the world ends when it is dropped.
+    let outcome = tokio::select! {
+        outcome = work(&mut world, seed, &arguments, bug) => outcome,
+        interrupted = interrupted() => interrupted,
     };
     for line in world.errors().iter().take(limits::VIOLATIONS_SHOWN) {
         println!("a process asked for a person: {line}");
@@ -115,6 +114,22 @@ async fn main() -> anyhow::Result<()> {
     }
     println!("{:.0} s in all", started.elapsed().as_secs_f64());
     outcome
+}
+
+async fn work(world: &mut World, seed: u64, arguments: &Arguments, bug: Option<SeededBug>) -> anyhow::Result<()> {
+    match (arguments.failover, arguments.zombies, arguments.rolling) {
+        (true, ..) => drills::failover(world, seed).await,
+        (false, Some(rounds), _) => drills::zombies(world, seed, rounds).await,
+        (false, None, Some(rounds)) => drills::rolling(world, seed, rounds, arguments.clients).await,
+        (false, None, None) if arguments.drills => rehearse(world, bug).await,
+        (false, None, None) => schedules(world, seed, arguments, bug).await,
+    }
+}
+
+async fn interrupted() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! { _ = terminate.recv() => {}, interrupt = tokio::signal::ctrl_c() => interrupt? }
+    bail!("interrupted")
 }
 
 async fn rehearse(world: &mut World, only: Option<SeededBug>) -> anyhow::Result<()> {

@@ -253,7 +253,7 @@ impl KafkaLog {
 
     async fn open(
         &self,
-        clients: &ReaderClients,
+        clients: &Arc<ReaderClients>,
         at: ContextPartition,
         from: Offset,
     ) -> Result<PartitionReader, ReadError> {

@@ -94,14 +94,14 @@ pub(super) struct PartitionReader {
     opened_at: Offset,
     /// Always there, until it is dropped.
     fetch: Option<Fetch>,
-    done: mpsc::Sender<Fetch>,
+    clients: Arc<ReaderClients>,
 }
 
 impl Drop for PartitionReader {
     fn drop(&mut self) {
         if let Some(fetch) = self.fetch.take() {
             // Without that thread the log is gone; then the fetch ends here.
-            let _ = self.done.send(fetch);
+            let _ = self.clients.done.send(fetch);
         }
     }
 }
@@ -109,7 +109,7 @@ impl Drop for PartitionReader {
 impl PartitionReader {
     /// Refuses a position behind the end.
     pub(super) async fn open(
-        clients: &ReaderClients,
+        clients: &Arc<ReaderClients>,
         positions: Arc<Positions>,
         at: ContextPartition,
         topic: String,
@@ -127,7 +127,7 @@ impl PartitionReader {
             position: from,
             opened_at: end,
             fetch: Some(fetch),
-            done: clients.done.clone(),
+            clients: Arc::clone(clients),
         })
     }
 
@@ -159,7 +159,13 @@ impl PartitionReader {
                 continue;
             }
             let Some(filled) = self.fetch.as_ref().map(Fetch::filled) else { return Ok(false) };
-            if tokio::time::timeout_at(patience, filled.notified()).await.is_err() {
+            let soon = patience.min(tokio::time::Instant::now() + Duration::from_millis(limits::KAFKA_STALL_MS));
+            if tokio::time::timeout_at(soon, filled.notified()).await.is_ok() {
+                continue;
+            }
+            if soon < patience {
+                self.fetch_anew().await?;
+            } else {
                 let position = self.position;
                 return Err(ReadError::Unavailable(format!(
                     "{} ends at {end}, and nothing came behind {position} for {} ms",
@@ -168,6 +174,19 @@ impl PartitionReader {
                 )));
             }
         }
+    }
+
+    /// What lies behind the position, asked for once more: librdkafka was seen to ask for nothing any more after the
+    /// partition's leader had changed, and to say nothing of it.
+    async fn fetch_anew(&mut self) -> Result<(), ReadError> {
+        tracing::info!(at = %self.at, position = %self.position, "nothing comes, fetching anew");
+        let fetching = self.clients.fetch(&self.topic, self.at.partition.0, self.position).await;
+        let fetch = fetching.map_err(ReadError::Unavailable)?;
+        if let Some(stalled) = self.fetch.replace(fetch) {
+            // As when the reader is dropped.
+            let _ = self.clients.done.send(stalled);
+        }
+        Ok(())
     }
 
     /// Where the partition ends now.
@@ -179,9 +198,10 @@ impl PartitionReader {
         Ok(end)
     }
 
-    /// Returns when there may be more.
+    /// Returns when there may be more, or when it is time to look at the end: see [`Self::fetch_anew`].
     pub(super) async fn wait(&mut self) {
         let Some(fetch) = &mut self.fetch else { return };
+        let look = tokio::time::Instant::now() + Duration::from_millis(limits::KAFKA_STALL_MS);
         loop {
             fetch.serve();
             match fetch.peek() {
@@ -189,7 +209,9 @@ impl PartitionReader {
                 Some(_) => return,
                 None => {
                     let filled = fetch.filled();
-                    filled.notified().await;
+                    if tokio::time::timeout_at(look, filled.notified()).await.is_err() {
+                        return;
+                    }
                     continue;
                 }
             }
