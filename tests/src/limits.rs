@@ -36,3 +36,5 @@ pub const SHARED_OUT_MS: u64 = 700;
 pub const DRILL_ANSWER_MS_MAX: u64 = 25_000;
 /// How often a drill looks for an owner that stays one until it is held.
 pub const DRILL_HOLDS_MAX: usize = 5;
+/// The same where nobody has to inherit the partition, milliseconds.
+pub const DRILL_LIFE_MS_MAX: u64 = 8_000;

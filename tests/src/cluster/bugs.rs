@@ -131,7 +131,8 @@ impl Drill<'_> {
         self.world.look();
         self.bring_home(sent).await?;
         self.heal()?;
-        self.life_goes_on(&place).await
+        // Its heir takes its time.
+        self.accepted(&place, "after").await
     }
 
     /// The second time it is not decided again.
@@ -316,7 +317,7 @@ impl Drill<'_> {
 
     /// With the mistake it may not: then the judgement says so.
     async fn life_goes_on(&mut self, place: &Place) -> anyhow::Result<()> {
-        let mut client = self.bed.client(4).trying_for(limits::DRILL_ANSWER_MS_MAX);
+        let mut client = self.bed.client(4).trying_for(limits::DRILL_LIFE_MS_MAX);
         client.send(registration(place, &format!("{}-after", self.label)), None).await;
         self.bed.take(client.into_seen());
         Ok(())
