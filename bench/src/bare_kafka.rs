@@ -183,13 +183,17 @@ fn read_to_end(brokers: &str, topic: &str, partitions: &[i32]) -> anyhow::Result
     let queue = Queue::start(&consumer, topic, partitions)?;
     let (mut count, mut ended) = (0, 0);
     let mut messages = [std::ptr::null_mut(); limits::TAKE_MESSAGES_MAX];
-    let patience_ms = i32::try_from(limits::ANSWER_S_MAX * 1_000)?;
+    let mut last = Instant::now();
     while ended < partitions.len() {
         // SAFETY: the array is as long as said; what is put into it is ours.
         let taken = unsafe {
-            bindings::rd_kafka_consume_batch_queue(queue.queue, patience_ms, messages.as_mut_ptr(), messages.len())
+            let (messages, room) = (messages.as_mut_ptr(), messages.len());
+            bindings::rd_kafka_consume_batch_queue(queue.queue, limits::TAKE_MS_MAX, messages, room)
         };
-        ensure!(taken > 0, "{topic} is not delivered");
+        if taken > 0 {
+            last = Instant::now();
+        }
+        ensure!(last.elapsed() < Duration::from_secs(limits::ANSWER_S_MAX), "{topic} is not delivered");
         for message in &messages[..usize::try_from(taken)?] {
             // SAFETY: just taken, so it is there and ours, and destroyed once, after it was looked at.
             let code = unsafe {

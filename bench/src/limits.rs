@@ -40,3 +40,5 @@ pub(crate) const VISIBLE_SAMPLES: usize = 400;
 pub(crate) const SAMPLE_RECORDS_MAX: usize = 2_048;
 /// Messages taken from librdkafka's queue at once, as the engine does.
 pub(crate) const TAKE_MESSAGES_MAX: usize = 512;
+/// Longest wait until so many are there, milliseconds: at a topic's end they never are.
+pub(crate) const TAKE_MS_MAX: i32 = 5;

@@ -17,17 +17,20 @@ const INSERT: &str = "
     ON CONFLICT (tenant_id, workspace_id, id) DO UPDATE
     SET version = excluded.version, name = excluded.name, source = excluded.source, retired = false, deleted = false";
 
+// The rows are there: what is inserted beside the key and what changes is never seen.
 const RELEASE: &str = "
-    UPDATE applications a SET version = u.version, release = u.release
+    INSERT INTO applications (tenant_id, workspace_id, id, version, release, name, retired, deleted)
+    SELECT u.tenant_id, u.workspace_id, u.id, u.version, u.release, '', false, false
     FROM UNNEST($1::text[]::uuid[], $2::text[]::uuid[], $3::text[]::uuid[], $4::bigint[], $5::text[])
         AS u (tenant_id, workspace_id, id, version, release)
-    WHERE a.tenant_id = u.tenant_id AND a.workspace_id = u.workspace_id AND a.id = u.id";
+    ON CONFLICT (tenant_id, workspace_id, id) DO UPDATE SET version = excluded.version, release = excluded.release";
 
 const RETIRE: &str = "
-    UPDATE applications a SET version = u.version, retired = true
+    INSERT INTO applications (tenant_id, workspace_id, id, version, name, retired, deleted)
+    SELECT u.tenant_id, u.workspace_id, u.id, u.version, '', true, false
     FROM UNNEST($1::text[]::uuid[], $2::text[]::uuid[], $3::text[]::uuid[], $4::bigint[])
         AS u (tenant_id, workspace_id, id, version)
-    WHERE a.tenant_id = u.tenant_id AND a.workspace_id = u.workspace_id AND a.id = u.id";
+    ON CONFLICT (tenant_id, workspace_id, id) DO UPDATE SET version = excluded.version, retired = true";
 
 /// Into an empty table. A commit is not waited for on the disk, as the engine's own sink does not either.
 pub(crate) async fn postgres_upserts(log: &Arc<dyn EventLog>, url: &str) -> anyhow::Result<Turn> {

@@ -33,10 +33,6 @@ pub(crate) async fn sqlite_upserts(log: &Arc<dyn EventLog>, path: &Path) -> anyh
     Ok(turn)
 }
 
-fn keys(upsert: &Upsert) -> [Vec<u8>; 3] {
-    [upsert.tenant, upsert.workspace, upsert.id].map(|id| id.into_bytes().to_vec())
-}
-
 struct SqliteTable(SqliteConnection);
 
 impl Upserts for SqliteTable {
@@ -50,41 +46,28 @@ impl Upserts for SqliteTable {
 }
 
 fn sqlite_statement(run: &[Upsert]) -> QueryBuilder<Sqlite> {
-    const KEYS: &str = ") AS v WHERE applications.tenant_id = v.column1 AND applications.workspace_id = v.column2 \
-                        AND applications.id = v.column3";
-    match &run[0].event {
-        Event::Registered(_) => {
-            let mut insert = QueryBuilder::new(
-                "INSERT INTO applications (tenant_id, workspace_id, id, version, name, source, retired, deleted) ",
-            );
-            insert.push_values(run, |mut values, upsert| {
-                let Event::Registered(event) = &upsert.event else { return };
-                for key in keys(upsert) {
-                    values.push_bind(key);
-                }
-                values.push_bind(upsert.version).push_bind(event.name.clone()).push_bind(event.source.clone());
-                values.push("0").push("0");
-            });
-            insert.push(
-                " ON CONFLICT (tenant_id, workspace_id, id) DO UPDATE SET version = excluded.version, \
-                 name = excluded.name, source = excluded.source, retired = 0, deleted = 0",
-            );
-            insert
+    let (columns, changes) = match &run[0].event {
+        Event::Registered(_) => ("name, source", "name = excluded.name, source = excluded.source, retired = 0"),
+        // The rows are there: the name is never seen.
+        Event::VersionReleased(_) => ("name, release", "release = excluded.release"),
+        _ => ("name", "retired = 1"),
+    };
+    let mut statement = QueryBuilder::new(format!(
+        "INSERT INTO applications (tenant_id, workspace_id, id, version, retired, deleted, {columns}) "
+    ));
+    statement.push_values(run, |mut values, upsert| {
+        for id in [upsert.tenant, upsert.workspace, upsert.id] {
+            values.push_bind(id.into_bytes().to_vec());
         }
-        other => {
-            let set = if matches!(other, Event::VersionReleased(_)) { "release = v.column5" } else { "retired = 1" };
-            let mut update = QueryBuilder::new(format!("UPDATE applications SET version = v.column4, {set} FROM ("));
-            update.push_values(run, |mut values, upsert| {
-                for key in keys(upsert) {
-                    values.push_bind(key);
-                }
-                values.push_bind(upsert.version);
-                if let Event::VersionReleased(event) = &upsert.event {
-                    values.push_bind(event.number.clone());
-                }
-            });
-            update.push(KEYS);
-            update
-        }
-    }
+        values.push_bind(upsert.version).push("0").push("0");
+        match &upsert.event {
+            Event::Registered(event) => values.push_bind(event.name.clone()).push_bind(event.source.clone()),
+            Event::VersionReleased(event) => values.push("''").push_bind(event.number.clone()),
+            _ => values.push("''"),
+        };
+    });
+    statement.push(format!(
+        " ON CONFLICT (tenant_id, workspace_id, id) DO UPDATE SET version = excluded.version, {changes}"
+    ));
+    statement
 }
