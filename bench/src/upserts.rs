@@ -44,9 +44,10 @@ impl Upsert {
         })
     }
 
-    /// Events that one statement can take together.
-    fn same_kind(&self, other: &Self) -> bool {
-        std::mem::discriminant(&self.event) == std::mem::discriminant(&other.event)
+    /// Events that one statement can take together: of one kind, and of one version, so that no row is there twice.
+    fn shares_statement(&self, other: &Self) -> bool {
+        let kind = std::mem::discriminant(&self.event);
+        kind == std::mem::discriminant(&other.event) && self.version == other.version
     }
 }
 

@@ -58,7 +58,7 @@ struct PostgresTable(PgConnection);
 impl Upserts for PostgresTable {
     async fn commit(&mut self, batch: &[Upsert]) -> anyhow::Result<()> {
         let mut transaction = self.0.begin().await?;
-        for run in batch.chunk_by(Upsert::same_kind) {
+        for run in batch.chunk_by(Upsert::shares_statement) {
             let statement = match &run[0].event {
                 Event::Registered(_) => INSERT,
                 Event::VersionReleased(_) => RELEASE,

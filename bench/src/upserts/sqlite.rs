@@ -38,7 +38,7 @@ struct SqliteTable(SqliteConnection);
 impl Upserts for SqliteTable {
     async fn commit(&mut self, batch: &[Upsert]) -> anyhow::Result<()> {
         let mut transaction = self.0.begin().await?;
-        for run in batch.chunk_by(Upsert::same_kind) {
+        for run in batch.chunk_by(Upsert::shares_statement) {
             sqlite_statement(run).build().execute(&mut *transaction).await?;
         }
         Ok(transaction.commit().await?)
