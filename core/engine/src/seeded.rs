@@ -60,6 +60,8 @@ impl SeededBug {
 /// A moment at which a test may stop a process, so that a fault falls between two steps that are microseconds apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
+    /// An append was decided, and nothing of it has left the process.
+    AppendBegins,
     /// An append's records are on the brokers, their transaction is open.
     Produced,
     /// An append's transaction is committed, nobody was told yet.
@@ -74,6 +76,7 @@ impl Point {
     /// What its files are called.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::AppendBegins => "append-begins",
             Self::Produced => "produced",
             Self::Committed => "committed",
             Self::ClaimBegins => "claim-begins",

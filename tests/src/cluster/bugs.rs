@@ -123,7 +123,7 @@ struct Drill<'a> {
 impl Drill<'_> {
     /// What was acknowledged while its transaction was open is lost with the process.
     async fn a_process_is_killed_between_produce_and_commit(&mut self) -> anyhow::Result<()> {
-        let Held { node, place, sent, .. } = self.an_append_is_held(Asked::Registration).await?;
+        let Held { node, place, sent, .. } = self.an_append_is_held(Point::Produced, Asked::Registration).await?;
         // With the mistake the answer is on its way.
         let _ = tokio::time::timeout(Duration::from_millis(limits::GRACE_MS), settled(&sent)).await;
         self.world.node(node).kill()?;
@@ -165,7 +165,7 @@ impl Drill<'_> {
 
     /// A commit that the brokers refuse was not made.
     async fn a_transaction_is_fenced_between_produce_and_commit(&mut self) -> anyhow::Result<()> {
-        let Held { node, place, sent, .. } = self.an_append_is_held(Asked::Registration).await?;
+        let Held { node, place, sent, .. } = self.an_append_is_held(Point::Produced, Asked::Registration).await?;
         self.world.node(node).pause()?;
         self.world.release(Point::Produced)?;
         // Fences the open transaction, as any heir would.
@@ -177,7 +177,7 @@ impl Drill<'_> {
 
     /// What was acknowledged before the heir had fenced the owner is known to the heir.
     async fn an_owner_commits_while_its_heir_begins_to_claim(&mut self) -> anyhow::Result<()> {
-        let held = self.an_append_is_held(Asked::Assessment).await?;
+        let held = self.an_append_is_held(Point::Produced, Asked::Assessment).await?;
         let Held { node, place, sent, command: assess } = held;
         self.world.hold(Point::ClaimBegins)?;
         self.world.node(node).pause()?;
@@ -226,38 +226,22 @@ impl Drill<'_> {
         self.life_goes_on(&place).await
     }
 
-    /// What it was sent while it stood still is refused, or decided by the heir.
+    /// What it had decided before it stood still is written by nobody, or by the heir.
     async fn an_owner_wakes_up_behind_its_heir(&mut self) -> anyhow::Result<()> {
-        let (node, _) = self.an_owner().await?;
-        let owned = owners(self.bed, self.world).await?;
-        let places = self.bed.places().iter().filter(|place| owned.get(&Bed::partition(place)) == Some(&node));
-        let mut places: Vec<_> = places.cloned().collect();
-        places.dedup_by_key(|place| Bed::partition(place));
-        for (number, place) in places.iter().enumerate() {
-            // One append since the claim: of two producers that take turns, the next is the one that was claimed last.
-            let command = registration(place, &format!("{}-first-{number}", self.label));
-            self.accept(command).await?;
-        }
+        // The second append since the claim: of two producers that take turns, the next is the one that was claimed last.
+        let Held { node, place, sent, .. } = self.an_append_is_held(Point::AppendBegins, Asked::Assessment).await?;
         self.world.node(node).pause()?;
-        let mut late = Vec::new();
-        for (number, place) in places.iter().enumerate() {
-            let command = registration(place, &format!("{}-late-{number}", self.label));
-            late.push(self.send_to(node, command).await?);
-        }
+        self.world.release(Point::AppendBegins)?;
         self.world.hide(node);
-        for place in &places {
-            self.accepted(place, "heir").await?;
-        }
+        self.accepted(&place, "heir").await?;
         self.world.node(node).resume()?;
-        for sent in late {
-            self.bring_home(sent).await?;
-        }
+        self.bring_home(sent).await?;
         self.world.look();
         Ok(())
     }
 
-    /// Sends a command to an owner, which is held when its records are on the brokers and their transaction is open.
-    async fn an_append_is_held(&mut self, asked: Asked) -> anyhow::Result<Held> {
+    /// Sends a command to an owner, which is held at this point of its append.
+    async fn an_append_is_held(&mut self, point: Point, asked: Asked) -> anyhow::Result<Held> {
         for attempt in 0..limits::DRILL_HOLDS_MAX {
             let (node, place) = self.an_owner().await?;
             let mut command = registration(&place, &format!("{}-held-{attempt}", self.label));
@@ -266,13 +250,13 @@ impl Drill<'_> {
                 let assess = assessment(&command, &request);
                 self.accept(std::mem::replace(&mut command, assess)).await?;
             }
-            self.world.hold_node(Point::Produced, node)?;
+            self.world.hold_node(point, node)?;
             let sent = self.send_to(node, command.clone()).await?;
-            if self.world.is_reached_before(Point::Produced, || sent.is_finished()).await? {
+            if self.world.is_reached_before(point, || sent.is_finished()).await? {
                 return Ok(Held { node, place, sent, command });
             }
             // It owned the partition no longer, and handed the command on.
-            self.world.release(Point::Produced)?;
+            self.world.release(point)?;
             self.bring_home(sent).await?;
         }
         bail!("no owner stays one for long enough")

@@ -137,6 +137,7 @@ impl Pair {
             // Who does not wait any more reads from the log how it ended.
             match job {
                 Job::Append(batch, reply) => {
+                    reached(Point::AppendBegins);
                     let appended = self.append(&batch);
                     let _ = reply.send(appended);
                     self.commit_what_was_answered();
