@@ -33,7 +33,7 @@ pub const DRILL_CATCH_UP_MS_MAX: u64 = 8_000;
 /// How long no partition may change hands until they count as shared out, milliseconds.
 pub const SHARED_OUT_MS: u64 = 700;
 /// How long a client of a drill tries until it takes a partition for dead, milliseconds: longer than an heir needs.
-pub const DRILL_ANSWER_MS_MAX: u64 = 25_000;
+pub const DRILL_ANSWER_MS_MAX: u64 = 40_000;
 /// How often a drill looks for an owner that stays one until it is held.
 pub const DRILL_HOLDS_MAX: usize = 5;
 /// The same where nobody has to inherit the partition, milliseconds.

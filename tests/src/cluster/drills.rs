@@ -56,17 +56,19 @@ pub async fn shared_out(bed: &Bed, world: &World) -> anyhow::Result<()> {
     }
 }
 
-/// A place in each partition that a node owns; waits until it owns one.
-async fn owned_by(bed: &Bed, world: &World, node: usize) -> anyhow::Result<Vec<Place>> {
+/// The owner of one of the partitions, by this choice, and a place in each partition that it owns.
+async fn an_owner(bed: &Bed, world: &World, choice: u64) -> anyhow::Result<(usize, Vec<Place>)> {
     let deadline = Instant::now() + Duration::from_millis(limits::SETTLE_MS_MAX);
     loop {
         let owned = owners(bed, world).await?;
-        let places: Vec<_> =
-            bed.places().iter().filter(|place| owned.get(&Bed::partition(place)) == Some(&node)).cloned().collect();
-        if !places.is_empty() {
-            return Ok(places);
+        // Nodes that own nothing here own partitions of another context.
+        if owned.len() == usize::from(PARTITIONS)
+            && let Some(node) = owned.get(&((choice % u64::from(PARTITIONS)) as u16))
+        {
+            let here = bed.places().iter().filter(|place| owned.get(&Bed::partition(place)) == Some(node));
+            return Ok((*node, here.cloned().collect()));
         }
-        ensure!(Instant::now() < deadline, "node {node} owns nothing: {owned:?}");
+        ensure!(Instant::now() < deadline, "partitions without an owner: {owned:?}");
         tokio::time::sleep(Duration::from_millis(limits::POLL_MS)).await;
     }
 }
@@ -110,15 +112,14 @@ pub async fn failover(world: &mut World, seed: u64) -> anyhow::Result<()> {
     let mut bed = Bed::new(world).await?;
     let mut measured: Vec<[Duration; 3]> = Vec::new();
     for round in 0..FAILOVER_ROUNDS {
-        let node = (seed as usize).wrapping_add(round) % world.shape().nodes;
-        let places = owned_by(&bed, world, node).await?;
+        let (node, places) = an_owner(&bed, world, seed.wrapping_add(round as u64)).await?;
         acknowledged_everywhere(&mut bed, &places, &format!("before-{round}")).await?;
         tokio::task::block_in_place(|| world.node(node).kill())?;
         world.look();
         let killed = acknowledged_everywhere(&mut bed, &places, &format!("killed-{round}")).await?;
         tokio::task::block_in_place(|| world.node(node).start().and_then(|()| world.wait_until_ready()))?;
 
-        let places = owned_by(&bed, world, node).await?;
+        let (node, places) = an_owner(&bed, world, seed.wrapping_add(round as u64)).await?;
         acknowledged_everywhere(&mut bed, &places, &format!("again-{round}")).await?;
         let began = Instant::now();
         world.node(node).terminate()?;
@@ -148,8 +149,7 @@ pub async fn zombies(world: &mut World, seed: u64, rounds: u64) -> anyhow::Resul
     let mut bed = Bed::new(world).await?;
     let mut taken_over = Vec::new();
     for round in 0..rounds {
-        let node = (seed.wrapping_add(round) as usize) % world.shape().nodes;
-        let places = owned_by(&bed, world, node).await?;
+        let (node, places) = an_owner(&bed, world, seed.wrapping_add(round)).await?;
         acknowledged_everywhere(&mut bed, &places, &format!("owner-{round}")).await?;
         let zombie_url = world.addresses().borrow()[node].clone().context("the node is ready")?;
         world.node(node).pause()?;
