@@ -21,10 +21,10 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
 };
 use rdkafka::client::DefaultClientContext;
-use tempfile::TempDir;
 
 pub use self::acls::Resource;
 use self::relay::Relay;
+use crate::guardian::Guardian;
 
 /// Longest that a broker may take to start.
 const START: Duration = Duration::from_secs(60);
@@ -62,8 +62,9 @@ pub const USER: &str = "annals";
 pub struct Cluster {
     brokers: Vec<Broker>,
     relay: Option<Relay>,
-    // Behind the brokers: deleted when they have ended.
-    _directory: TempDir,
+    // Behind the brokers: nothing is left for it to end, but their directory.
+    #[cfg_attr(not(test), expect(dead_code, reason = "held for its drop"))]
+    guardian: Guardian,
 }
 
 /// One broker, which is a controller as well.
@@ -86,6 +87,16 @@ struct Ports {
     secured: u16,
 }
 
+/// Ends brokers that are left.
+const END: &str = r#"
+    for file in "$0"/broker-*/pid; do
+        pid=$(cat "$file" 2> /dev/null)
+        if [ -n "$pid" ] && tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null | grep -q ' kafka.Kafka '; then
+            kill -KILL "$pid"
+            while [ -e "/proc/$pid/cmdline" ] && [ -s "/proc/$pid/cmdline" ]; do sleep 0.05; done
+        fi
+    done"#;
+
 impl Cluster {
     /// Starts so many brokers, and returns when all of them serve.
     pub fn start(brokers: usize) -> anyhow::Result<Self> {
@@ -106,7 +117,8 @@ impl Cluster {
     }
 
     fn try_start(libs: &Path, setup: Setup) -> anyhow::Result<Self> {
-        let directory = tempfile::tempdir()?;
+        let directory = tempfile::Builder::new().prefix("annals-kafka-").tempdir()?.keep();
+        let guardian = Guardian::start(END, &directory)?;
         let count = setup.brokers;
         let ports: Vec<_> = free_ports(count * 4)?
             .chunks_exact(4)
@@ -120,7 +132,7 @@ impl Cluster {
             (1..).zip(&ports).map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.controller)).collect();
         let mut brokers = Vec::new();
         for (id, ports) in (1..).zip(&ports) {
-            let own = directory.path().join(format!("broker-{id}"));
+            let own = directory.join(format!("broker-{id}"));
             std::fs::create_dir(&own)?;
             let mut text = properties(id, count, &voters.join(","), &own);
             text.push_str(&listeners(*ports, setup, relay.as_ref().map(Relay::port)));
@@ -129,7 +141,7 @@ impl Cluster {
             broker.format()?;
             brokers.push(broker);
         }
-        let mut cluster = Self { brokers, relay, _directory: directory };
+        let mut cluster = Self { brokers, relay, guardian };
         cluster.brokers.iter_mut().try_for_each(Broker::spawn)?;
         cluster.brokers.iter_mut().try_for_each(Broker::wait_until_ready)?;
         Ok(cluster)
@@ -255,7 +267,10 @@ impl Broker {
         let output = File::create(self.output())?;
         let mut command = self.java(&["-Xmx512m", "-XX:+UseSerialGC"], "kafka.Kafka");
         command.arg("server.properties").stdout(output.try_clone()?).stderr(output);
-        self.process = Some(command.spawn().context("java does not start")?);
+        let process = command.spawn().context("java does not start")?;
+        // For the guardian.
+        std::fs::write(self.directory.join("pid"), process.id().to_string())?;
+        self.process = Some(process);
         Ok(())
     }
 
@@ -373,3 +388,6 @@ fn last_lines(output: &str) -> String {
     let lines: Vec<_> = output.lines().rev().take(20).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! things out, each in a temporary directory, on free ports, ended when dropped.
 
 mod directories;
+mod guardian;
 pub mod kafka;
 pub mod postgres;
 pub mod promtool;

@@ -8,7 +8,7 @@ mod programs;
 use std::fs::File;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use self::programs::{Account, Programs};
+use crate::guardian::Guardian;
 
 /// Longest that the server may take to start, also after it was killed.
 const START: Duration = Duration::from_secs(60);
@@ -36,7 +37,7 @@ pub struct Server {
     port: u16,
     process: Option<Child>,
     /// Ends the server and removes its directory when its input ends: also when this process is killed.
-    guardian: Child,
+    guardian: Guardian,
     names: AtomicU32,
 }
 
@@ -72,7 +73,7 @@ impl Server {
 
     fn try_start(programs: &Programs) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("annals-postgres-").tempdir()?.keep();
-        let guardian = guard(&directory)?;
+        let guardian = Guardian::start(END, &directory)?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let (programs, names) = (programs.clone(), AtomicU32::new(0));
         let mut server = Self { programs, directory, port, process: None, guardian, names };
@@ -217,25 +218,17 @@ impl Drop for Server {
     fn drop(&mut self) {
         // Gone already, maybe. SIGKILL ends a paused one as well.
         let _ = self.kill();
-        drop(self.guardian.stdin.take());
-        let _ = self.guardian.wait();
+        self.guardian.finish();
     }
 }
 
-/// Waits for the end of its input, which the death of this process is as well; then ends what is left and tidies up.
-fn guard(directory: &Path) -> anyhow::Result<Child> {
-    const SCRIPT: &str = r#"
-        cat > /dev/null
-        pid=$(head -n 1 "$0/data/postmaster.pid" 2> /dev/null)
-        if [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2> /dev/null)" = postgres ]; then
-            kill -QUIT "$pid"; kill -CONT "$pid"
-            while [ -e "/proc/$pid" ] && [ -e "$0/data/postmaster.pid" ]; do sleep 0.05; done
-        fi
-        rm -rf "$0""#;
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(SCRIPT).arg(directory).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.process_group(0).spawn().context("sh does not start")
-}
+/// Ends a server that is left.
+const END: &str = r#"
+    pid=$(head -n 1 "$0/data/postmaster.pid" 2> /dev/null)
+    if [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2> /dev/null)" = postgres ]; then
+        kill -QUIT "$pid"; kill -CONT "$pid"
+        while [ -e "/proc/$pid" ] && [ -e "$0/data/postmaster.pid" ]; do sleep 0.05; done
+    fi"#;
 
 fn run(command: &mut Command) -> anyhow::Result<String> {
     let output = command.output().with_context(|| format!("{} does not start", command.get_program().display()))?;

@@ -39,8 +39,7 @@ fn a_database_belongs_to_an_ordinary_role_and_to_no_other() {
 fn a_server_ends_with_its_guardian() {
     let mut server = Server::start().unwrap();
     // As the death of the process would do it.
-    drop(server.guardian.stdin.take());
-    server.guardian.wait().unwrap();
+    server.guardian.finish();
     assert!(server.process.as_mut().unwrap().wait().is_ok());
     assert!(!server.directory.exists());
 }
