@@ -28,8 +28,8 @@ pub(crate) const ANSWER_S_MAX: u64 = 30;
 pub(crate) const BARE_QUEUE_LINES_MAX: usize = 1_024;
 /// Events that a batched upsert loop commits at once.
 pub(crate) const UPSERT_BATCH_EVENTS: usize = 1_000;
-/// Events that the upsert loop gets to do in a turn: it is too slow for all of them.
-pub(crate) const UPSERT_EVENTS_MAX: u64 = 200_000;
+/// Most turns of a rebuild beside a loop of upserts: one of the loop's takes ten times as long.
+pub(crate) const REBUILD_ROUNDS_MAX: u8 = 3;
 /// Events of one append of a made log.
 pub(crate) const EVENTS_PER_APPEND: u64 = 200;
 /// Events of one row of a made log.

@@ -66,7 +66,7 @@ pub(crate) fn measure_postgres(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let Made { runtime, log, .. } = &made;
     let store = runtime.block_on(PostgresStore::open(&database.url, vec![definition()], log.id()))?;
     let turns = alternate(
-        plan.rounds,
+        plan.rounds.min(limits::REBUILD_ROUNDS_MAX),
         |_| Ok(runtime.block_on(rebuild_once(log, &store))?.0),
         |_| runtime.block_on(postgres_upserts(log, &database.url)),
     )?;
@@ -87,7 +87,7 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let spilled = repeat(plan.rounds, |_| runtime.block_on(fold(log, tight)))?;
     let last = RefCell::new(None);
     let rebuilt = alternate(
-        plan.rounds,
+        plan.rounds.min(limits::REBUILD_ROUNDS_MAX),
         |_| {
             let (turn, generation) = runtime.block_on(rebuild_once(log, &store))?;
             last.replace(Some(generation));

@@ -5,7 +5,7 @@ mod postgres;
 mod sqlite;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use annals_engine::log::EventLog;
 use annals_engine::log::checked::CheckedReader;
@@ -57,31 +57,29 @@ trait Upserts {
     async fn commit(&mut self, batch: &[Upsert]) -> anyhow::Result<()>;
 }
 
-/// The first events of every partition.
+/// All events, partition by partition.
 async fn upserts(log: &Arc<dyn EventLog>, into: &mut impl Upserts) -> anyhow::Result<Turn> {
-    let partitions = log.partitions(PORTFOLIO);
-    let each = limits::UPSERT_EVENTS_MAX / u64::from(partitions);
-    let (mut done, mut took) = (0, Duration::ZERO);
-    for partition in (0..partitions).map(Partition) {
+    let began = Instant::now();
+    let mut done = 0;
+    for partition in (0..log.partitions(PORTFOLIO)).map(Partition) {
         let at = ContextPartition { context: PORTFOLIO, partition };
-        let began = Instant::now();
         let mut reader = CheckedReader::open(&**log, at, Checkpoint::default()).await?;
-        let (mut batch, mut left) = (Vec::with_capacity(limits::UPSERT_BATCH_EVENTS), each);
-        while left > 0
-            && let Some(records) = reader.next().await?
-        {
-            for record in records.records.iter().take(usize::try_from(left)?) {
+        let mut batch = Vec::with_capacity(limits::UPSERT_BATCH_EVENTS);
+        while let Some(records) = reader.next().await? {
+            for record in &records.records {
                 batch.push(Upsert::of(record)?);
-                left -= 1;
-                if batch.len() == limits::UPSERT_BATCH_EVENTS || left == 0 {
+                if batch.len() == limits::UPSERT_BATCH_EVENTS {
                     into.commit(&batch).await?;
                     done += batch.len() as u64;
                     batch.clear();
                 }
             }
         }
-        took += began.elapsed();
+        if !batch.is_empty() {
+            into.commit(&batch).await?;
+            done += batch.len() as u64;
+        }
     }
     ensure!(done > 0, "the log is empty");
-    Ok(Turn::of(done, took))
+    Ok(Turn::of(done, began.elapsed()))
 }
