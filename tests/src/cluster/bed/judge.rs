@@ -27,7 +27,7 @@ impl Bed {
 
     /// The same, with another time for read models to come to the log's end.
     pub async fn judge_within(&self, catch_up_ms: u64) -> anyhow::Result<(Vec<Violation>, u64)> {
-        let content = LogContent::read(&*self.log, contexts::ALL).await?;
+        let content = self.content(catch_up_ms).await?;
         let mut found = check(&self.history, &content);
         let known = |schema| CATALOGUE.get(schema).is_some();
         let report = verify::verify(&*self.log, contexts::ALL, &known, &mut |_| {}).await?;
@@ -35,6 +35,17 @@ impl Bed {
         found.extend(findings.map(|what| Violation { rule: Rule::LogIsSound, what }));
         found.extend(self.judge_rows(&content, catch_up_ms).await?);
         Ok((found, content.claims()))
+    }
+
+    /// What the log holds. A broker that is just back may not answer at once, and that is no broken promise.
+    async fn content(&self, patience_ms: u64) -> anyhow::Result<LogContent> {
+        let deadline = Instant::now() + Duration::from_millis(patience_ms);
+        loop {
+            match LogContent::read(&*self.log, contexts::ALL).await {
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(limits::POLL_MS)).await,
+                read => return read,
+            }
+        }
     }
 
     async fn judge_rows(&self, content: &LogContent, catch_up_ms: u64) -> anyhow::Result<Vec<Violation>> {
