@@ -6,6 +6,7 @@
 //! → `pretended`: that this was the last one; `file-limit <bytes>` (0 for none) → `limited`. On Kafka: `join` → `joined`,
 //! `assigned` → `assigned <partitions>`, `changes` → `changes <partitions> <partitions> …`, `leave` → `left`.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -151,13 +152,13 @@ impl PartitionOwner {
                 answer
             }
             AppendOutcome::Aborted { writer, cause } => {
-                eprintln!("aborted: {cause}");
+                tell(&format!("aborted: {cause}"));
                 self.held = Some((writer, records));
                 "aborted".into()
             }
             AppendOutcome::Fenced => "fenced".into(),
             AppendOutcome::Unknown { cause } => {
-                eprintln!("unknown: {cause}");
+                tell(&format!("unknown: {cause}"));
                 "unknown".into()
             }
         })
@@ -174,4 +175,9 @@ impl PartitionOwner {
             ProofOutcome::Unknown { .. } => "unknown".into(),
         })
     }
+}
+
+/// For whoever looks: the file that stderr may be has the same limit as all others, and nothing hangs on it.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
