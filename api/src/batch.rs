@@ -131,16 +131,17 @@ impl Batch {
             Ok(request) => request,
             Err(problem) => return self.push(Err(problem)),
         };
-        let at = self.shared.partition_of(&request);
+        let (at, operation) = (self.shared.partition_of(&request), request.operation_id());
         if !self.meta.forwarded && (self.lanes.is_busy(at) || !self.shared.peers.is_here(at)) {
             return self.take_there(at, line, request, deadline);
         }
         if let Err(problem) = self.shared.admit(&request, deadline).await {
-            return self.push(Err(problem));
+            return self.push(Err(problem.of_operation(operation)));
         }
         let (number, shared) = (self.line, Arc::clone(&self.shared));
         let mut pending: Pending = Box::pin(async move {
             let answer = shared.execute(request, deadline).await;
+            let answer = answer.map_err(|problem| problem.of_operation(operation));
             (number, answer.map(|answer| Accepted::Here(Box::new(answer))))
         });
         // The first poll puts the command into its partition's queue: before any later line's.
@@ -154,7 +155,7 @@ impl Batch {
     fn take_there(&mut self, at: ContextPartition, line: Vec<u8>, request: CommandRequest, deadline: Instant) {
         let (reply, answer) = oneshot::channel();
         self.lanes.send(at, Line { text: line.into(), deadline, reply });
-        let (number, shared) = (self.line, Arc::clone(&self.shared));
+        let (number, shared, operation) = (self.line, Arc::clone(&self.shared), request.operation_id());
         let answered = async move {
             match answer.await {
                 Ok(Ok(Some(answer))) => {
@@ -172,6 +173,7 @@ impl Batch {
                 Err(_) => Err(CommandError::Unanswered.into()),
             }
         };
+        let answered = async move { answered.await.map_err(|problem: Problem| problem.of_operation(operation)) };
         self.pending.push_back(Box::pin(async move { (number, answered.await) }));
     }
 
@@ -192,7 +194,7 @@ impl Batch {
         let mut json = match outcome {
             Ok(Accepted::Here(command)) => {
                 let log = &**self.shared.engine.log();
-                let token = command.position.to_token(log.id());
+                let token = self.shared.tokens.issue(&command.position);
                 let answered = answer::Line::new(&command, log, &token, line);
                 // Nothing in it cannot be written as JSON.
                 text.push_str(&serde_json::to_string(&answered).unwrap_or_default());

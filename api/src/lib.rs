@@ -6,11 +6,14 @@
 pub mod auth;
 mod batch;
 mod command;
+pub mod consistency;
 pub mod data_dir;
 pub mod endpoint;
+mod event;
 mod fields;
 mod gate;
 pub mod limits;
+mod media;
 pub mod node;
 mod peers;
 pub mod problem;

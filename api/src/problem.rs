@@ -5,6 +5,7 @@ use std::time::Duration;
 use annals_engine::command::{CommandError, ReadFailure};
 use annals_model::command_json::FieldError;
 use annals_model::context::ParseError;
+use annals_model::ids::OperationId;
 use annals_projectors::queries::QueryError;
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -67,6 +68,8 @@ codes! {
     WorkspaceNotFound = 404 "workspace-not-found" "No such workspace",
     /// The address does not take this method.
     MethodNotAllowed = 405 "method-not-allowed" "The address does not take this method",
+    /// The client takes none of the forms that the answer has.
+    NotAcceptable = 406 "not-acceptable" "The answer has no such form",
     /// The body did not arrive in time.
     BodyTimeout = 408 "body-timeout" "The body did not arrive in time",
     /// The aggregate has another version than expected.
@@ -151,6 +154,12 @@ impl Problem {
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// Of a command: what it is found under if it was accepted all the same, or is when it is sent again.
+    #[must_use]
+    pub fn of_operation(self, id: OperationId) -> Self {
+        self.with("operation_id", id.to_string())
     }
 
     /// With the time to try again.

@@ -7,12 +7,13 @@ use annals_engine::log::EventLog;
 use annals_engine::runner::{self, GenerationStatus, LiveReadModel, RunnerState, WaitError};
 use annals_engine::sink::{Checkpoints, Generation, GenerationStore as _};
 use annals_model::ids::ContextId;
-use annals_model::position::{ContextPartition, PositionVector, TokenError};
+use annals_model::position::{ContextPartition, PositionVector};
 use annals_projectors::queries::{Answer, LiveGeneration, Queries, QueryRequest};
 use annals_projectors::sinks::Store;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::consistency::ConsistencyTokens;
 use crate::limits;
 use crate::problem::{Code, Problem};
 
@@ -20,6 +21,7 @@ use crate::problem::{Code, Problem};
 #[derive(Debug)]
 pub(crate) struct ReadModels {
     pub(crate) queries: Queries,
+    tokens: ConsistencyTokens,
     store: Store,
     runners: Arc<runner::ReadModels>,
     sources: Vec<Source>,
@@ -44,7 +46,12 @@ pub(crate) struct Wanted {
 }
 
 impl ReadModels {
-    pub(crate) fn new(queries: Queries, store: Store, runners: Arc<runner::ReadModels>) -> Self {
+    pub(crate) fn new(
+        tokens: ConsistencyTokens,
+        queries: Queries,
+        store: Store,
+        runners: Arc<runner::ReadModels>,
+    ) -> Self {
         let mut sources: Vec<Source> = Vec::new();
         for model in store.read_models() {
             let (name, version, contexts) = (model.name(), model.version(), model.contexts());
@@ -58,7 +65,7 @@ impl ReadModels {
                 None => sources.push(Source { name, versions: vec![version], contexts }),
             }
         }
-        Self { queries, store, runners, sources }
+        Self { queries, tokens, store, runners, sources }
     }
 
     /// Answers a query, once its read model covers what is wanted.
@@ -84,7 +91,7 @@ impl ReadModels {
                 return Ok(answer);
             }
             source.refuse_beyond_end(&wanted.position, log).await?;
-            source.wait(&live, wanted, log).await?;
+            source.wait(&live, wanted, &self.tokens).await?;
         }
     }
 
@@ -146,7 +153,7 @@ impl Source {
     }
 
     /// Returns once the live generation may cover what is wanted.
-    async fn wait(&self, live: &LiveReadModel, wanted: &Wanted, log: &dyn EventLog) -> Result<(), Problem> {
+    async fn wait(&self, live: &LiveReadModel, wanted: &Wanted, tokens: &ConsistencyTokens) -> Result<(), Problem> {
         let left = wanted.until.saturating_duration_since(Instant::now());
         match live.wait_for(&wanted.position, left).await {
             Ok(_) => Ok(()),
@@ -155,7 +162,7 @@ impl Source {
                 format!("{} stopped and comes no further until an operator has looked: {failure}", live.generation),
             )),
             Err(WaitError::Lags { progress, .. }) if Instant::now() >= wanted.until => {
-                Err(self.behind(&progress.positions, &wanted.position, log))
+                Err(self.behind(&progress.positions, &wanted.position, tokens))
             }
             // The generation was removed meanwhile: ask the one that is live now, when that is known here.
             Err(WaitError::Lags { .. }) => {
@@ -188,7 +195,7 @@ impl Source {
         Ok(())
     }
 
-    fn behind(&self, position: &PositionVector, wanted: &PositionVector, log: &dyn EventLog) -> Problem {
+    fn behind(&self, position: &PositionVector, wanted: &PositionVector, tokens: &ConsistencyTokens) -> Problem {
         let mut behind = Vec::new();
         for (number, partition, needs) in wanted.iter() {
             let Some(context) = self.reads(number) else { continue };
@@ -201,20 +208,6 @@ impl Source {
         let detail = format!("read model {name} has not come as far as the token yet; ask again, or without the token");
         Problem::new(Code::ReadModelBehind, detail)
             .with("behind", behind)
-            .with("consistency_token", position.to_token(log.id()))
+            .with("consistency_token", tokens.issue(position))
     }
-}
-
-/// Reads a consistency token of this log.
-pub(crate) fn token(text: &str, log: &dyn EventLog) -> Result<PositionVector, Problem> {
-    if text.len() > limits::CONSISTENCY_TOKEN_BYTES_MAX {
-        return Err(Problem::at(Code::InvalidConsistencyToken, "Consistency-Token", "the token is too long to be one"));
-    }
-    PositionVector::from_token(text, log.id()).map_err(|error| {
-        let code = match error {
-            TokenError::Malformed => Code::InvalidConsistencyToken,
-            TokenError::OtherLog { .. } => Code::ForeignConsistencyToken,
-        };
-        Problem::at(code, "Consistency-Token", error.to_string())
-    })
 }

@@ -20,6 +20,7 @@ use crate::trace;
 mod aggregate;
 mod body;
 mod command;
+mod events;
 mod health;
 mod parameters;
 mod query;
@@ -33,10 +34,10 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/commands/{type}", post(command::single))
         .route("/v1/operations/{operation_id}", get(command::operation))
         .route("/v1/aggregates/{type}/{id}", get(aggregate::state))
-        .route("/v1/aggregates/{type}/{id}/events", get(aggregate::history))
         .route("/v1/queries", get(query::catalogue))
         .route("/v1/queries/{name}", get(query::answer))
         .route("/v1/read-models", get(read_models::list))
+        .merge(events::routes())
         .merge(schemas::routes())
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), shed));
     // Health is answered under any load: whoever asks decides over the process's life.
@@ -64,7 +65,7 @@ async fn shed(State(shared): State<Arc<Shared>>, request: Request, next: Next) -
 async fn unknown_route() -> Problem {
     Problem::new(
         Code::UnknownRoute,
-        "no such address; there are /v1/commands, /v1/operations, /v1/aggregates, /v1/queries and /v1/read-models",
+        "no such address; there are /v1/commands, /v1/operations, /v1/aggregates, /v1/events, /v1/queries and /v1/read-models",
     )
 }
 

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Caller, SigningKey, TokenError};
+use crate::consistency::ConsistencyTokens;
 use crate::gate::{Gate, WorkspaceState};
 use crate::limits;
 use crate::peers::{Handed, Peers, Relayed};
@@ -61,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     pub(crate) peers: Peers,
     pub(crate) read_models: ReadModels,
+    pub(crate) tokens: ConsistencyTokens,
     pub(crate) requests: Semaphore,
     pub(crate) batches: Arc<Semaphore>,
     /// Ends batches and followers.
@@ -71,12 +73,14 @@ impl Api {
     /// Starts what runs beside the requests; needs a tokio runtime.
     pub fn new(options: ApiOptions) -> Self {
         let peers = Peers::new(options.engine.clone());
+        let tokens = ConsistencyTokens::new(options.queries.key(), options.engine.log().id());
         let shared = Arc::new(Shared {
             gate: Gate::new(options.engine.clone(), peers.clone(), options.key.clone()),
             peers,
             engine: options.engine,
             key: options.key,
-            read_models: ReadModels::new(options.queries, options.store, options.read_models),
+            tokens: tokens.clone(),
+            read_models: ReadModels::new(tokens, options.queries, options.store, options.read_models),
             requests: Semaphore::new(limits::REQUESTS_MAX),
             batches: Arc::new(Semaphore::new(limits::BATCHES_MAX)),
             stopping: CancellationToken::new(),

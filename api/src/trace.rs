@@ -63,7 +63,8 @@ pub(crate) async fn middleware(mut request: Request, next: Next) -> Response {
     let mut response = match timeout(headers) {
         Ok(timeout) => {
             let forwarded = headers.contains_key(FORWARDED);
-            let correlation_id = trace_id.and_then(|id| Uuid::parse_str(id).ok()).map(CorrelationId);
+            let trace = trace_id.and_then(uuid).or_else(|| traceparent_trace_id(headers).and_then(uuid));
+            let correlation_id = trace.map(CorrelationId);
             request.extensions_mut().insert(Meta { correlation_id, timeout, forwarded });
             next.run(request).instrument(span.clone()).await
         }
@@ -87,6 +88,11 @@ fn is_trace_id(value: &HeaderValue) -> bool {
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).filter(|value| is_trace_id(value))?.to_str().ok()
+}
+
+/// A trace id that can stand in an envelope. Nil is none.
+fn uuid(trace: &str) -> Option<Uuid> {
+    Uuid::parse_str(trace).ok().filter(|id| !id.is_nil())
 }
 
 /// The trace id of a W3C `traceparent`; a malformed one is no trace, as its specification says.

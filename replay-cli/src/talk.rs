@@ -166,10 +166,10 @@ pub(crate) async fn events_of(
 pub(crate) fn history_columns() -> Vec<crate::output::Column> {
     columns(&[
         ("version", "/sequence"),
-        ("when", "/time"),
-        ("event", "/type"),
-        ("who", "/actor"),
-        ("what", "/data"),
+        ("when", "/occurred_at"),
+        ("event", "/event_type"),
+        ("who", "/actor_id"),
+        ("what", "/payload"),
         ("why", "/reason"),
     ])
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use annals_model::aggregate::{Aggregate, Context, Events, ScopeKind, UniqueKeys};
 use annals_model::ids::AggregateId;
+use annals_model::text::normal_form;
 use annals_schemas::portfolio::application::{Criticality, Event, Registered, Retired, RiskAssessed, VersionReleased};
 use serde::{Deserialize, Serialize};
 
@@ -173,7 +174,7 @@ impl Aggregate for Application {
         match self.name.as_str() {
             "" => vec![],
             _ if self.retired => vec![],
-            name => vec![("application.name", name.to_owned())],
+            name => vec![("application.name", normal_form(name).into_owned())],
         }
     }
 }

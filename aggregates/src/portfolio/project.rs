@@ -1,6 +1,7 @@
 //! A project of a workspace. Archiving closes it for new things; restoring opens it again.
 
 use annals_model::aggregate::{Aggregate, Context, Events, ScopeKind, UniqueKeys};
+use annals_model::text::normal_form;
 use annals_schemas::portfolio::project::{Archived, Created, Event, Renamed, Restored};
 use serde::{Deserialize, Serialize};
 
@@ -82,7 +83,7 @@ impl Aggregate for Project {
     fn unique_keys(&self) -> UniqueKeys {
         match self.name.as_str() {
             "" => vec![],
-            name => vec![("project.name", name.to_owned())],
+            name => vec![("project.name", normal_form(name).into_owned())],
         }
     }
 }

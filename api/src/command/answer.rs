@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::CONTRACT_VERSION;
+use crate::shared::Shared;
 
 /// `Consistency-Token`: on an answer, what covers it; on a query, what the answer must cover.
 pub(crate) const CONSISTENCY_TOKEN: &str = "consistency-token";
@@ -102,10 +103,11 @@ impl<'a> Line<'a> {
 }
 
 /// The whole answer to one command. `workspace` is where its aggregate is found; nothing where that is not known.
-pub(crate) fn respond(answer: &CommandAnswer, log: &dyn EventLog, workspace: Option<WorkspaceId>) -> Response {
+pub(crate) fn respond(answer: &CommandAnswer, shared: &Shared, workspace: Option<WorkspaceId>) -> Response {
+    let log = &**shared.engine.log();
     let mut headers = HeaderMap::new();
     headers.insert(ETAG, etag(answer.version.0));
-    let token = answer.position.to_token(log.id());
+    let token = shared.tokens.issue(&answer.position);
     if let Ok(token) = HeaderValue::try_from(token.as_str()) {
         headers.insert(CONSISTENCY_TOKEN, token);
     }

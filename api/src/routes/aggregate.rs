@@ -1,12 +1,12 @@
-//! Aggregates as their owner sees them: state and history.
+//! Aggregates as their owner sees them.
 
 use std::sync::Arc;
 
-use annals_engine::command::{AggregateView, HistoryEvent};
+use annals_engine::command::AggregateView;
 use annals_engine::engine::AggregateAddress;
 use annals_model::aggregate::ScopeKind;
 use annals_model::ids::{AggregateId, Scope, WorkspaceId};
-use annals_model::position::{ContextPartition, Sequence};
+use annals_model::position::ContextPartition;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::parameters::{Parameters, wrong};
 use super::path;
+use crate::CONTRACT_VERSION;
 use crate::auth::Caller;
 use crate::command::answer::{CONSISTENCY_TOKEN, etag};
 use crate::fields::uuid;
@@ -25,17 +26,16 @@ use crate::peers::Handed;
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
 use crate::trace::Meta;
-use crate::{CONTRACT_VERSION, limits};
 
 /// What an aggregate's address names.
-struct Target {
-    address: AggregateAddress<'static>,
+pub(super) struct Target {
+    pub(super) address: AggregateAddress<'static>,
     /// What the aggregate must be about, if the address says so.
     about: Option<WorkspaceId>,
 }
 
 impl Target {
-    async fn find(
+    pub(super) async fn find(
         shared: &Shared,
         caller: &Caller,
         meta: &Meta,
@@ -72,23 +72,29 @@ impl Target {
     }
 
     /// The partition that it is in.
-    fn partition(&self, shared: &Shared) -> ContextPartition {
+    pub(super) fn partition(&self, shared: &Shared) -> ContextPartition {
         shared.engine.partition_of(self.address.context, self.address.scope.slot())
     }
 
     /// The aggregate's state; a problem if it is not there.
-    async fn view(&self, shared: &Shared, deadline: Instant) -> Result<AggregateView, Problem> {
+    pub(super) async fn view(&self, shared: &Shared, deadline: Instant) -> Result<AggregateView, Problem> {
         let view = shared.engine.aggregate(self.address, deadline).await?;
         view.filter(|view| self.about.is_none_or(|about| about == view.workspace)).ok_or_else(|| self.not_found())
     }
 
+    /// Where it is found.
+    pub(super) fn path(&self) -> String {
+        let AggregateAddress { context, aggregate_type, id, .. } = self.address;
+        format!("/v1/aggregates/{context}.{aggregate_type}/{id}")
+    }
+
     /// The aggregate as answers name it.
-    fn reference(&self, view: &AggregateView) -> Value {
+    pub(super) fn reference(&self, view: &AggregateView) -> Value {
         let AggregateAddress { context, aggregate_type, id, .. } = self.address;
         json!({ "type": format!("{context}.{aggregate_type}"), "id": id, "version": view.version })
     }
 
-    fn not_found(&self) -> Problem {
+    pub(super) fn not_found(&self) -> Problem {
         let detail = format!(
             "there is no {} {} here; check the id and the workspace",
             self.address.aggregate_type, self.address.id
@@ -124,7 +130,7 @@ async fn state_here(
     deadline: Instant,
 ) -> Result<Response, Problem> {
     let view = target.view(shared, deadline).await?;
-    let token = view.position.to_token(shared.engine.log().id());
+    let token = shared.tokens.issue(&view.position);
     let mut headers = HeaderMap::new();
     headers.insert(ETAG, etag(view.version.0));
     if let Ok(token) = HeaderValue::try_from(&token) {
@@ -141,81 +147,4 @@ async fn state_here(
         "consistency_token": token,
     });
     Ok((headers, Json(body)).into_response())
-}
-
-/// `GET /v1/aggregates/{type}/{id}/events`
-pub(super) async fn history(
-    State(shared): State<Arc<Shared>>,
-    caller: Caller,
-    meta: Meta,
-    parts: Result<Path<(String, String)>, PathRejection>,
-    mut parameters: Parameters,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let parts = path(parts)?;
-    let workspace = parameters.workspace_id()?;
-    let after = Sequence(parameters.number("after")?.unwrap_or(0));
-    let limit = match parameters.number("limit")? {
-        None => limits::HISTORY_PAGE_DEFAULT,
-        Some(limit) => usize::try_from(limit)
-            .ok()
-            .filter(|limit| (1..=limits::HISTORY_PAGE_MAX).contains(limit))
-            .ok_or_else(|| wrong("limit", format!("must be 1 to {}", limits::HISTORY_PAGE_MAX)))?,
-    };
-    parameters.finish()?;
-    let target = Target::find(&shared, &caller, &meta, parts, workspace).await?;
-    let (deadline, at) = (meta.deadline(), target.partition(&shared));
-    let here = || history_here(&shared, &target, after, limit, deadline);
-    shared.at_owner(at, &meta, deadline, || Handed::get(uri, headers), here).await
-}
-
-async fn history_here(
-    shared: &Shared,
-    target: &Target,
-    after: Sequence,
-    limit: usize,
-    deadline: Instant,
-) -> Result<Response, Problem> {
-    let view = target.view(shared, deadline).await?;
-    let events = shared.engine.history(target.address, after, limit, deadline).await?;
-    let events = events.ok_or_else(|| target.not_found())?;
-    // What came after the view was taken is found behind `next_after` or by asking again.
-    let next_after = events.last().map(|event| event.sequence).filter(|last| *last < view.version);
-    let items: Vec<Value> = events.iter().map(|event| cloud_event(event, shared, target)).collect();
-    let body = json!({
-        "contract_version": CONTRACT_VERSION,
-        "aggregate": target.reference(&view),
-        "events": items,
-        "next_after": next_after,
-    });
-    Ok(Json(body).into_response())
-}
-
-/// An event as CloudEvents 1.0 has it; what only this log knows are extension attributes.
-fn cloud_event(event: &HistoryEvent, shared: &Shared, target: &Target) -> Value {
-    let AggregateAddress { context, aggregate_type, scope, id } = target.address;
-    let partition = scope.slot().partition(shared.engine.log().partitions(context));
-    json!({
-        "specversion": "1.0",
-        "id": event.event_id,
-        "type": event.event_type,
-        "source": format!("/v1/aggregates/{context}.{aggregate_type}"),
-        "subject": id,
-        "time": event.occurred_at,
-        "datacontenttype": "application/json",
-        "event_version": event.event_version,
-        "sequence": event.sequence,
-        "operation_id": event.event_id.operation(),
-        "position": { "context": context.name, "partition": partition, "offset": event.offset },
-        "emitted_at": event.emitted_at,
-        "actor": event.actor.to_string(),
-        "correlation_id": event.correlation_id,
-        "causation_id": event.causation_id,
-        "client_request_id": event.client_request_id,
-        "policy_decision": event.policy_decision,
-        "reason": event.reason,
-        "adr_id": event.adr_id,
-        "data": event.data,
-    })
 }

@@ -45,19 +45,19 @@ pub(super) async fn single(
     let bytes = body::read(&headers, body).await?;
     let fields = Fields::of(parse_strict(&bytes)?)?;
     let request = prepare(kind, fields, given, &caller, meta.correlation_id)?;
-    let (deadline, at) = (meta.deadline(), shared.partition_of(&request));
+    let (deadline, at, operation) = (meta.deadline(), shared.partition_of(&request), request.operation_id());
     let handed = || Handed { method: Method::POST, uri, headers, body: bytes.clone() };
     let here = || async {
         let workspace = request.scope.workspace;
         shared.admit(&request, deadline).await?;
         let answer = shared.execute(request.clone(), deadline).await?;
-        Ok(answer::respond(&answer, &**shared.engine.log(), Some(workspace)))
+        Ok(answer::respond(&answer, &shared, Some(workspace)))
     };
     let answer = shared.at_owner(at, &meta, deadline, handed, here).await;
     if let Some(id) = request.aggregate_id {
         shared.changed(caller.tenant, request.context, request.aggregate_type, id);
     }
-    answer
+    answer.map_err(|problem| problem.of_operation(operation))
 }
 
 /// `POST /v1/commands`
@@ -102,7 +102,7 @@ pub(super) async fn operation(
                 format!("there is no operation {id}: the command was not accepted, or the id is not your tenant's");
             Problem::at(Code::NotFound, "operation_id", detail)
         })?;
-        Ok(answer::respond(&answer, &**shared.engine.log(), None))
+        Ok(answer::respond(&answer, &shared, None))
     };
     match shared.engine.operation_partition(OperationId(id)) {
         Some(at) => shared.at_owner(at, &meta, deadline, || Handed::get(uri, headers), here).await,

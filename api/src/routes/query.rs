@@ -18,7 +18,7 @@ use crate::auth::Caller;
 use crate::command::answer::CONSISTENCY_TOKEN;
 use crate::command::single;
 use crate::problem::Problem;
-use crate::read_models::{Wanted, token};
+use crate::read_models::Wanted;
 use crate::shared::Shared;
 use crate::trace::Meta;
 
@@ -72,7 +72,9 @@ pub(super) async fn answer(
     let cursor = parameters.take("cursor");
     let log = &**shared.engine.log();
     let wanted = match single(&headers, CONSISTENCY_TOKEN)? {
-        Some(text) => Some(Wanted { position: token(text, log)?, until: Instant::now() + meta.consistency_wait() }),
+        Some(text) => {
+            Some(Wanted { position: shared.tokens.read(text)?, until: Instant::now() + meta.consistency_wait() })
+        }
         None => None,
     };
     if let Some(workspace) = workspace {
@@ -82,7 +84,7 @@ pub(super) async fn answer(
     let request =
         QueryRequest { name, tenant: caller.tenant, workspace, parameters: parameters.into_rest(), limit, cursor };
     let answer = shared.read_models.answer(&request, wanted, log).await?;
-    let token = answer.position.positions().to_token(log.id());
+    let token = shared.tokens.issue(&answer.position.positions());
     let mut response_headers = HeaderMap::new();
     if let Ok(token) = HeaderValue::try_from(&token) {
         response_headers.insert(CONSISTENCY_TOKEN, token);

@@ -118,7 +118,7 @@ async fn progress(
             seconds = seconds.max(behind.age(now).as_secs_f64());
         }
     }
-    shown.insert("consistency_token".to_owned(), checkpoints.positions().to_token(log.id()).into());
+    shown.insert("consistency_token".to_owned(), shared.tokens.issue(&checkpoints.positions()).into());
     shown.insert("checkpoints".to_owned(), components.into());
     shown.insert("lag_events".to_owned(), events.into());
     shown.insert("lag_seconds".to_owned(), seconds.into());

@@ -40,13 +40,10 @@ async fn a_history_comes_in_pages_and_in_order() {
         seen.extend(events);
         after = page["next_after"].clone();
     }
-    let names: Vec<_> = seen.iter().map(|event| event["data"]["name"].as_str().unwrap().to_owned()).collect();
+    let names: Vec<_> = seen.iter().map(|event| event["payload"]["name"].as_str().unwrap().to_owned()).collect();
     assert_eq!(names, ["n1", "n2", "n3", "n4", "n5", "n6", "n7"]);
     for (index, event) in seen.iter().enumerate() {
         assert_eq!(event["sequence"], index + 1);
-        for attribute in ["specversion", "id", "type", "source", "subject", "time"] {
-            assert!(event[attribute].is_string(), "{attribute} of {event}");
-        }
     }
     server.stop().await;
 }

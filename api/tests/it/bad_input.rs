@@ -298,6 +298,7 @@ async fn nobody_gets_past_without_a_token_of_this_server() {
         (Method::GET, "/v1/operations/0190a5d2-7e5c-7cc3-98c4-dc0c0c07398f"),
         (Method::GET, "/v1/aggregates/access.workspace/0190a5d2-7e5c-7cc3-98c4-dc0c0c07398f"),
         (Method::GET, "/v1/aggregates/access.workspace/0190a5d2-7e5c-7cc3-98c4-dc0c0c07398f/events"),
+        (Method::GET, "/v1/events/0190a5d2-7e5c-8cc3-98c4-dc0c0c070001"),
     ];
     for (method, path) in paths {
         let tokens = ["", "Bearer", "Bearer x", "Basic eDp4", &format!("Bearer {foreign}"), &good[..good.len() - 2]];
@@ -313,5 +314,27 @@ async fn nobody_gets_past_without_a_token_of_this_server() {
     }
     assert_eq!(server.ends().await, ends);
     other.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn names_that_look_alike_are_one_name() {
+    let server = Server::start().await;
+    let workspace = server.workspace().await;
+    let named =
+        |name: &str| json!({ "client_request_id": new_id(), "workspace_id": workspace, "payload": { "name": name } });
+    let first = server.command("portfolio.project.create", &named("Cafe\u{301}")).await.expect(201).json();
+    assert_eq!(first["data"][0]["name"], "Caf\u{e9}");
+    let again = server.command("portfolio.project.create", &named("Caf\u{e9}")).await.expect(409);
+    assert_eq!((again.problem().as_str(), &again.json()["holder"]), ("unique-key-taken", &first["aggregate"]["id"]));
+    for unseen in ["\u{200b}", "Caf\u{e9}\u{200b}", "\u{202e}Caf\u{e9}", "\u{2800}"] {
+        let refused = server.command("portfolio.project.create", &named(unseen)).await.expect(400).json();
+        assert_eq!(refused["field"], "payload.name", "{unseen:?}");
+    }
+    for slug in ["-", "--", "0190a5d27e5c7cc398c4dc0c0c07398f", "0190a5d2-7e5c-7cc3-98c4-dc0c0c07398f"] {
+        let body = json!({ "client_request_id": new_id(), "payload": { "name": "W", "slug": slug } });
+        let refused = server.command("access.workspace.create", &body).await.expect(400).json();
+        assert_eq!(refused["field"], "payload.slug", "{slug:?}");
+    }
     server.stop().await;
 }

@@ -104,6 +104,7 @@ async fn any_node_answers_as_the_owner_does() {
         format!("/v1/aggregates/portfolio.project/{}?workspace_id={workspace}", Uuid::new_v4()),
         format!("/v1/aggregates/access.workspace/{workspace}"),
         format!("/v1/operations/{}", again["operation_id"].as_str().unwrap()),
+        format!("/v1/events/{}", again["events"][0]["event_id"].as_str().unwrap()),
         "/v1/operations/nonsense".to_owned(),
         format!("/v1/aggregates/portfolio.project/{project}?workspace_id={}", Uuid::new_v4()),
     ];

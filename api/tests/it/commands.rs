@@ -176,7 +176,7 @@ async fn events_carry_who_and_why_and_the_requests_trace() {
     send(post.headers(header("x-trace-id", &trace)).json(&body)).await.expect(200);
     let path = format!("/v1/aggregates/portfolio.project/{project}/events?workspace_id={workspace}&after=1");
     let event = server.get(&path).await.expect(200).json()["events"][0].clone();
-    assert_eq!(event["actor"], format!("user:{}", user().0));
+    assert_eq!(event["actor_id"], format!("user:{}", user().0));
     assert_eq!(event["correlation_id"], trace);
     assert_eq!(event["reason"], "a better name");
     assert_eq!(event["adr_id"], "ADR-7");

@@ -125,6 +125,14 @@ async fn a_token_of_contexts_that_the_read_model_does_not_read_is_no_reason_to_w
     server.stop().await;
 }
 
+/// A token with one bit of its position changed.
+fn flipped(token: &str) -> String {
+    let mut characters: Vec<char> = token.chars().collect();
+    let position = characters.len() / 2;
+    characters[position] = if characters[position] == 'A' { 'B' } else { 'A' };
+    characters.into_iter().collect()
+}
+
 #[tokio::test]
 async fn tokens_that_no_answer_carried_are_refused() {
     let server = Server::start().await;
@@ -132,7 +140,7 @@ async fn tokens_that_no_answer_carried_are_refused() {
     let other = Server::start().await;
     let (_, foreign) = twelve_projects(&other).await;
     let path = format!("/v1/queries/portfolio.projects?workspace_id={workspace}");
-    let position = annals_model::position::PositionVector::from_token(&token, server.log.id()).unwrap();
+    let position = server.tokens().read(&token).unwrap();
     let mut beyond = annals_model::position::PositionVector::default();
     let portfolio = annals_schemas::contexts::PORTFOLIO;
     for (_, partition, offset) in position.iter() {
@@ -146,10 +154,11 @@ async fn tokens_that_no_answer_carried_are_refused() {
         (String::new(), 400, "invalid-consistency-token"),
         ("nonsense!".to_owned(), 400, "invalid-consistency-token"),
         (token[..token.len() - 1].to_owned(), 400, "invalid-consistency-token"),
+        (flipped(&token), 400, "invalid-consistency-token"),
         ("A".repeat(20_000), 400, "invalid-consistency-token"),
         (foreign, 409, "foreign-consistency-token"),
-        (beyond.to_token(server.log.id()), 409, "foreign-consistency-token"),
-        (nowhere.to_token(server.log.id()), 409, "foreign-consistency-token"),
+        (server.tokens().issue(&beyond), 409, "foreign-consistency-token"),
+        (server.tokens().issue(&nowhere), 409, "foreign-consistency-token"),
     ];
     for (wrong, status, problem) in cases {
         let answer = server.query_at(&path, &wrong).await.expect(status);

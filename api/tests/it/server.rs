@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_api::auth::SigningKey;
+use annals_api::consistency::ConsistencyTokens;
 use annals_api::{Api, ApiOptions, ServeError};
 use annals_engine::engine::{Assigned, Assignment, Engine, EngineHandle, EngineOptions};
 use annals_engine::log::memory::MemoryLog;
@@ -25,6 +26,8 @@ use uuid::Uuid;
 use crate::held_log::HeldLog;
 
 pub(crate) const CONTEXTS: [ContextId; 2] = [ACCESS, PORTFOLIO];
+
+const SECRET: [u8; 32] = [7; 32];
 
 /// A running server.
 pub(crate) struct Server {
@@ -109,7 +112,7 @@ impl Server {
         let store = Store::from(SqliteStore::open(dir.path(), stored, log.id()).await.unwrap());
         let held = HeldLog::new(Arc::clone(&log));
         let read_models = Arc::new(ReadModels::start(held.clone(), Arc::new(store.clone())).await.unwrap());
-        let queries = Queries::new(definitions, CursorKey::new([7; 32]));
+        let queries = Queries::new(definitions, CursorKey::new(SECRET));
         let options = ApiOptions {
             engine: engine.handle(),
             key: key.clone(),
@@ -134,6 +137,11 @@ impl Server {
 
     pub(crate) fn engine(&self) -> EngineHandle {
         self.engine.handle()
+    }
+
+    /// What makes and reads the server's consistency tokens.
+    pub(crate) fn tokens(&self) -> ConsistencyTokens {
+        ConsistencyTokens::new(&CursorKey::new(SECRET), self.log.id())
     }
 
     /// Stops in the order in which a process does.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use annals_model::context::{AnyCommand, Refusal};
 use annals_model::envelope::Fingerprint;
 use annals_model::ids::{
-    Actor, AggregateId, ClientRequestId, ContextId, CorrelationId, EventId, OperationId, Scope, WorkspaceId,
+    Actor, AggregateId, ClientRequestId, ContextId, CorrelationId, EventId, OperationId, Scope, TenantId, WorkspaceId,
 };
 use annals_model::position::{ContextPartition, PositionVector, RecordOffset, Sequence};
 use annals_model::time::Timestamp;
@@ -34,7 +34,7 @@ pub struct CommandRequest {
     pub fingerprint: Fingerprint,
     /// Who.
     pub actor: Actor,
-    /// Request trace.
+    /// Request trace; the operation where the client names none.
     pub correlation_id: Option<CorrelationId>,
     /// The event that caused it; nothing for a client's own command.
     pub causation_id: Option<EventId>,
@@ -258,7 +258,9 @@ pub struct AggregateView {
 /// One event of an aggregate's history, with its whole envelope.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistoryEvent {
-    /// Where it lies.
+    /// The partition that it lies in.
+    pub at: ContextPartition,
+    /// Where in it.
     pub offset: RecordOffset,
     /// The event's id.
     pub event_id: EventId,
@@ -266,6 +268,14 @@ pub struct HistoryEvent {
     pub event_type: String,
     /// Major version under which it was written.
     pub event_version: i32,
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The workspace that it is about; nil where it is about the whole tenant.
+    pub workspace_id: WorkspaceId,
+    /// Wire name of the aggregate's type.
+    pub aggregate_type: String,
+    /// The aggregate.
+    pub aggregate_id: AggregateId,
     /// Position inside the aggregate.
     pub sequence: Sequence,
     /// When it was decided.
@@ -274,8 +284,8 @@ pub struct HistoryEvent {
     pub emitted_at: Timestamp,
     /// Who.
     pub actor: Actor,
-    /// Request trace.
-    pub correlation_id: Option<CorrelationId>,
+    /// Request trace; never nothing, see [`annals_model::envelope::Envelope::correlation`].
+    pub correlation_id: CorrelationId,
     /// The event that caused it.
     pub causation_id: Option<EventId>,
     /// The request, on the first event of its command.
@@ -287,5 +297,5 @@ pub struct HistoryEvent {
     /// The decision record that it follows.
     pub adr_id: Option<String>,
     /// Its payload, as written.
-    pub data: Value,
+    pub payload: Value,
 }

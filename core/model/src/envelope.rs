@@ -81,7 +81,7 @@ pub struct Envelope<'a> {
     pub sequence: Sequence,
     /// Who.
     pub actor_id: ActorRef<'a>,
-    /// Request trace.
+    /// Request trace; nothing in old records only, see [`Envelope::correlation`].
     pub correlation_id: Option<CorrelationId>,
     /// The event that caused this one; nothing = the operation itself.
     pub causation_id: Option<EventId>,
@@ -193,6 +193,11 @@ impl<'a> Envelope<'a> {
     /// The scope that the *subject* names: tenant and workspace of the row keys that its own rows have.
     pub const fn subject(&self) -> Scope {
         Scope { tenant: self.tenant_id, workspace: self.workspace_id }
+    }
+
+    /// The request trace. Records from before every command had one are traced by their operation.
+    pub fn correlation(&self) -> CorrelationId {
+        self.correlation_id.unwrap_or_else(|| self.event_id.operation().correlation())
     }
 
     /// Appends the envelope's fields.

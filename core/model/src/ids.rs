@@ -206,6 +206,11 @@ impl OperationId {
         EventId(Uuid::from_u128((self.0.as_u128() & !COMMIT_INDEX_MASK) | low))
     }
 
+    /// The trace of a request that brings none: its operation.
+    pub const fn correlation(self) -> CorrelationId {
+        CorrelationId(self.0)
+    }
+
     /// Number of the context that owns the operation.
     pub fn context_number(self) -> u8 {
         (gather(self.0) >> 114) as u8
@@ -228,6 +233,11 @@ impl EventId {
     /// The operation that this event belongs to.
     pub fn operation(self) -> OperationId {
         OperationId(Uuid::from_u128(self.0.as_u128() & !COMMIT_INDEX_MASK))
+    }
+
+    /// Its place within its operation's events; nothing for an operation's own id.
+    pub fn commit_index(self) -> Option<CommitIndex> {
+        ((self.0.as_u128() & COMMIT_INDEX_MASK) as u16).checked_sub(1).map(CommitIndex)
     }
 }
 

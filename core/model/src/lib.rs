@@ -17,4 +17,5 @@ pub mod position;
 pub mod projection;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text;
 pub mod time;

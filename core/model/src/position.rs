@@ -1,13 +1,11 @@
-//! Where in the log: offsets, ordinals, sequences, and the position vector whose text is the consistency token.
+//! Where in the log: offsets, ordinals, sequences, and the position vector that a consistency token stands for.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ContextId, LogId, Partition};
+use crate::ids::{ContextId, Partition};
 use crate::limits;
 use crate::time::Timestamp;
 
@@ -115,7 +113,7 @@ pub struct Checkpoint {
     pub emitted_at: Timestamp,
 }
 
-/// One exclusive offset per (context, partition) of one log. As text it is the consistency token.
+/// One exclusive offset per (context, partition) of one log. Sealed it is the consistency token.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PositionVector {
     components: BTreeMap<(u8, Partition), Offset>,
@@ -167,60 +165,31 @@ impl PositionVector {
         self.components.iter().map(|((context, partition), offset)| (*context, *partition, *offset))
     }
 
-    /// The consistency token: this vector and its log, as URL-safe text.
-    pub fn to_token(&self, log: LogId) -> String {
-        let mut bytes = Vec::with_capacity(17 + self.components.len() * 8);
-        bytes.push(TOKEN_FORMAT);
-        bytes.extend_from_slice(log.as_bytes());
+    /// As bytes: what a consistency token is made of.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.components.len() * 8);
         for ((context, partition), offset) in &self.components {
             bytes.push(*context);
             put_varint(&mut bytes, u64::from(partition.0));
             put_varint(&mut bytes, offset.0);
         }
-        URL_SAFE_NO_PAD.encode(bytes)
+        bytes
     }
 
-    /// Reads a consistency token that was issued for `log`.
-    pub fn from_token(token: &str, log: LogId) -> Result<Self, TokenError> {
-        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| TokenError::Malformed)?;
-        let (&format, rest) = bytes.split_first().ok_or(TokenError::Malformed)?;
-        if format != TOKEN_FORMAT {
-            return Err(TokenError::Malformed);
-        }
-        let (id, mut rest) = rest.split_first_chunk::<16>().ok_or(TokenError::Malformed)?;
-        if LogId::from_bytes(*id) != log {
-            return Err(TokenError::OtherLog { token: LogId::from_bytes(*id), log });
-        }
+    /// Of the bytes that [`PositionVector::to_bytes`] makes; nothing of any others.
+    pub fn from_bytes(mut rest: &[u8]) -> Option<Self> {
         let mut components = BTreeMap::new();
         while let Some((&context, tail)) = rest.split_first() {
             rest = tail;
-            let partition = u16::try_from(take_varint(&mut rest)?).map_err(|_| TokenError::Malformed)?;
+            let partition = u16::try_from(take_varint(&mut rest)?).ok()?;
             let offset = take_varint(&mut rest)?;
             let repeated = components.insert((context, Partition(partition)), Offset(offset)).is_some();
             if repeated || components.len() > limits::POSITION_VECTOR_COMPONENTS_MAX {
-                return Err(TokenError::Malformed);
+                return None;
             }
         }
-        Ok(Self { components })
+        Some(Self { components })
     }
-}
-
-const TOKEN_FORMAT: u8 = 1;
-
-/// Why a consistency token is refused.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// Not a token: send one exactly as an answer carried it.
-    #[error("not a consistency token; send one exactly as an answer carried it")]
-    Malformed,
-    /// The log was restored or imported since: positions of the old one mean nothing here; read without a token.
-    #[error("token is of log {token}, this is log {log}; read again without a token")]
-    OtherLog {
-        /// The log that the token was issued for.
-        token: LogId,
-        /// The log that is served here.
-        log: LogId,
-    },
 }
 
 fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
@@ -231,20 +200,20 @@ fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
     bytes.push(value as u8);
 }
 
-fn take_varint(bytes: &mut &[u8]) -> Result<u64, TokenError> {
+fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first().ok_or(TokenError::Malformed)?;
+        let (&byte, rest) = bytes.split_first()?;
         *bytes = rest;
         if shift == 63 && byte > 1 {
-            return Err(TokenError::Malformed);
+            return None;
         }
         value |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
-            return Ok(value);
+            return Some(value);
         }
     }
-    Err(TokenError::Malformed)
+    None
 }
 
 #[cfg(test)]

@@ -24,6 +24,17 @@ impl CursorKey {
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
+
+    /// A secret of its own for another purpose: what is made with it tells nothing about cursors, nor the other way round.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut mac = self.keyed();
+        mac.update(purpose.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
+    fn keyed(&self) -> Hmac<Sha256> {
+        <Hmac<Sha256>>::new_from_slice(&self.0).expect("HMAC takes keys of any length")
+    }
 }
 
 impl fmt::Debug for CursorKey {
@@ -83,7 +94,7 @@ impl CursorKey {
             put_bytes(&mut context, given.parameter.name.as_bytes());
             put(&mut context, &given.value);
         }
-        let mut mac = <Hmac<Sha256>>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        let mut mac = self.keyed();
         mac.update(&context);
         mac.update(signed);
         mac

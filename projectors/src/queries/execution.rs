@@ -78,6 +78,11 @@ impl Queries {
         Self { definitions, key }
     }
 
+    /// The deployment's secret, to derive others from.
+    pub fn key(&self) -> &CursorKey {
+        &self.key
+    }
+
     /// The read model that a query reads: whose live generation [`Queries::answer`] wants.
     pub fn read_model(&self, query: &str) -> Result<&'static str, QueryError> {
         let has_it = |definition: &&Definition| definition.queries.iter().any(|known| known.name == query);

@@ -78,7 +78,7 @@ pub(super) async fn look(demo: &mut Demo) -> anyhow::Result<()> {
     let releases = events.len().saturating_sub(1);
     demo.stage.prove(
         "a history begins with the registration and has each event once, in order",
-        events.first().is_some_and(|event| event["type"] == "application.registered")
+        events.first().is_some_and(|event| event["event_type"] == "application.registered")
             && releases > 0
             && events.iter().zip(1u64..).all(|(event, version)| event["sequence"] == version),
         format!("{} events of {SHOWN}", events.len()),

@@ -46,7 +46,10 @@ fn a_command_is_answered_read_back_and_found_in_its_history() {
 
     let history = ["history", "portfolio.application", ID, "--workspace", "home"];
     let events = server.run(&[&history[..], &["-o", "json"]].concat()).exits(0).json();
-    assert_eq!(events[0]["type"], "application.registered");
+    assert_eq!(events[0]["event_type"], "application.registered");
+    for mandatory in ["event_id", "emitted_at", "tenant_id", "workspace_id", "actor_id", "correlation_id"] {
+        assert!(events[0][mandatory].is_string(), "{mandatory} of {}", events[0]);
+    }
     let by_name = ["history", "portfolio.application", "billing", "--workspace", "home"];
     assert!(server.run(&by_name).exits(0).stdout().contains("application.registered"));
     server.run(&["history", "portfolio.application", "nobody", "--workspace", "home"]).exits(1);

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use annals_api::consistency::ConsistencyTokens;
 use annals_engine::log::{EventLog, Owner};
 use annals_engine::sink::GenerationStore as _;
 use annals_model::ids::{Actor, AggregateId, Partition, Scope, TenantId, WorkspaceId};
 use annals_model::position::ContextPartition;
 use annals_projectors::deployment::{Access, Deployment, Place as DeploymentPlace};
+use annals_projectors::queries::CursorKey;
 use annals_projectors::sinks::Store;
 use annals_schemas::contexts::PORTFOLIO;
 use anyhow::{Context as _, ensure};
@@ -25,7 +27,7 @@ use super::clients::{Client, Phase, Seen, Surroundings};
 use super::faults::Schedule;
 use super::history::{History, Outcome};
 use super::workload::{Command, Place, Workload};
-use super::world::{PARTITIONS, World};
+use super::world::{CURSOR_SECRET, PARTITIONS, World};
 use crate::limits;
 
 const TENANTS: u128 = 2;
@@ -83,7 +85,7 @@ impl Bed {
         let around = Surroundings {
             nodes: world.addresses(),
             tokens: Arc::new(tokens),
-            log: log.id(),
+            consistency: ConsistencyTokens::new(&CursorKey::new(CURSOR_SECRET), log.id()),
             origin: Instant::now(),
             phase: phases,
             acknowledged: Arc::default(),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use annals_model::ids::{AggregateId, LogId, TenantId, WorkspaceId};
+use annals_api::consistency::ConsistencyTokens;
+use annals_model::ids::{AggregateId, TenantId, WorkspaceId};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
@@ -27,8 +28,8 @@ pub struct Surroundings {
     pub nodes: watch::Receiver<Arc<[Option<String>]>>,
     /// A token of each tenant.
     pub tokens: Arc<HashMap<TenantId, String>>,
-    /// The log whose positions the consistency tokens name.
-    pub log: LogId,
+    /// Reads and makes the nodes' consistency tokens.
+    pub consistency: ConsistencyTokens,
     /// When the history began.
     pub origin: Instant,
     /// What clients do now.
@@ -197,7 +198,7 @@ impl Client {
 
     async fn attempt_through(&mut self, node: &str, command: &Command, asked: &Asked) -> Option<Outcome> {
         let began = self.now();
-        let told = self.http.send(node, &self.around.tokens[&command.tenant], asked, self.around.log).await;
+        let told = self.http.send(node, &self.around.tokens[&command.tenant], asked, &self.around.consistency).await;
         let span = Span { began, ended: self.now() };
         let outcome = match told {
             Told::Nothing => return None,
@@ -235,7 +236,7 @@ impl Client {
 
     /// Asks a read model for a write, with the write's token, until it answers.
     async fn read_back(&mut self, tenant: TenantId, workspace: WorkspaceId, answer: &Acknowledged) {
-        let token = answer.position.to_token(self.around.log);
+        let token = self.around.consistency.issue(&answer.position);
         let id = answer.aggregate.to_string();
         let path = format!("/v1/queries/portfolio.applications?workspace_id={workspace}&limit=500");
         let mut cursor: Option<String> = None;

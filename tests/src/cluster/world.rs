@@ -25,6 +25,8 @@ use crate::limits;
 
 /// Partitions of each context.
 pub const PARTITIONS: u16 = 4;
+/// The secret of all nodes' cursors and consistency tokens.
+pub(super) const CURSOR_SECRET: [u8; 32] = [7; 32];
 /// All read models.
 pub const READ_MODELS: [&str; 2] = ["access", "portfolio"];
 
@@ -64,7 +66,7 @@ impl World {
         let directory = tempfile::Builder::new().prefix("annals-cluster-").tempdir()?;
         let mut cursor_key = fs::File::options();
         let cursor_key = cursor_key.create(true).write(true).truncate(true).mode(0o600);
-        cursor_key.open(directory.path().join("cursor.key"))?.write_all(&[7; 32])?;
+        cursor_key.open(directory.path().join("cursor.key"))?.write_all(&CURSOR_SECRET)?;
         annals_api::auth::SigningKey::open_or_create(&directory.path().join("signing.key"))?;
         let (kafka, postgres) = std::thread::scope(|scope| {
             let postgres = scope.spawn(Server::start);

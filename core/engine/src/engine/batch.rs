@@ -197,7 +197,7 @@ impl Batch {
             aggregate_id: key.id,
             sequence: Sequence::ZERO,
             actor_id: request.actor.as_ref(),
-            correlation_id: request.correlation_id,
+            correlation_id: Some(request.correlation_id.unwrap_or_else(|| operation.correlation())),
             causation_id: request.causation_id,
             request: (index == 0).then(|| RequestRef {
                 client_request_id: request.client_request_id.as_str(),

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use annals_model::aggregate::{Context, StateView};
-use annals_model::context::{BoundedContext, Decided, ErasedAggregate};
+use annals_model::context::{AnyState, BoundedContext, Decided, ErasedAggregate};
 use annals_model::ids::{AggregateId, OperationId, Scope};
 use annals_model::position::Sequence;
 use annals_model::time::Timestamp;
@@ -169,7 +169,7 @@ fn decide_once(
     if decided.events.len() > limits::COMMAND_EVENTS_MAX || decided.payloads.len() > limits::COMMAND_BYTES_MAX {
         return refused(CommandError::TooLarge { events: decided.events.len(), bytes: decided.payloads.len() });
     }
-    if let Some((name, holder)) = taken_key(kind, store, changes, &key, &decided) {
+    if let Some((name, holder)) = taken_key(kind, store, changes, &key, state, &decided) {
         return refused(CommandError::UniqueKeyTaken { key: name, holder });
     }
     Round::Done(Decision::Accepted(Box::new(Accepted { operation, key, version_before: version, decided })))
@@ -227,11 +227,16 @@ fn taken_key(
     store: &dyn StateStore,
     changes: &Changes,
     key: &AggregateKey,
+    before: &AnyState,
     decided: &Decided,
 ) -> Option<(&'static str, AggregateId)> {
     kind.unique_keys(&decided.state).into_iter().find_map(|(name, value)| {
-        let holder = changes.holder(store, &UniqueKey { scope: key.scope, name, value })?;
-        (holder != *key).then_some((name, holder.id))
+        let wanted = UniqueKey { scope: key.scope, name, value };
+        let holder = changes.holder(store, &wanted).filter(|holder| holder != key)?;
+        // Two of an old log may have a value that became one when values got a normal form: neither is stopped by it.
+        let has_it =
+            kind.unique_keys(before).into_iter().any(|(name, value)| (name, &value) == (wanted.name, &wanted.value));
+        (!has_it).then_some((name, holder.id))
     })
 }
 
@@ -249,12 +254,14 @@ pub(super) fn advance(
     };
     let new_keys = kind.unique_keys(&next.state);
     let scope = key.scope;
-    for (name, value) in old_keys {
-        if !new_keys.iter().any(|(new_name, new_value)| *new_name == name && *new_value == value) {
-            changes.unique.insert(UniqueKey { scope, name, value }, None);
+    for (name, value) in old_keys.iter().filter(|old| !new_keys.contains(old)).cloned() {
+        let given_up = UniqueKey { scope, name, value };
+        // Not what another one holds, see `taken_key`.
+        if changes.holder(store, &given_up) == Some(key) {
+            changes.unique.insert(given_up, None);
         }
     }
-    for (name, value) in new_keys {
+    for (name, value) in new_keys.into_iter().filter(|new| !old_keys.contains(new)) {
         changes.unique.insert(UniqueKey { scope, name, value }, Some(key));
     }
     for (label, target) in old_references {

@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 
-use annals_model::aggregate::ScopeKind;
+use annals_model::aggregate::{ScopeKind, UniqueKeys};
 use annals_model::context::{BoundedContext, ErasedAggregate};
 use annals_model::engine_record::ACCEPTED_TYPE;
 use annals_model::envelope::{Record, RequestRef};
@@ -184,22 +184,30 @@ fn settle_keys(context: &BoundedContext, store: &dyn StateStore, changes: &mut C
     for (key, entry) in &changes.aggregates {
         let Some(kind) = context.aggregate(key.aggregate_type) else { continue };
         let scope = key.scope;
-        if let Peek::Loaded(old) = store.peek(key) {
-            for (name, value) in kind.unique_keys(&old.state) {
-                changes.unique.insert(UniqueKey { scope, name, value }, None);
+        let (old_keys, new_keys) = match store.peek(key) {
+            Peek::Loaded(old) => {
+                for (label, target) in kind.references(&old.state) {
+                    *changes.references.entry(ReferenceKey { scope, target, label }).or_default() -= 1;
+                }
+                (kind.unique_keys(&old.state), kind.unique_keys(&entry.state))
             }
-            for (label, target) in kind.references(&old.state) {
-                *changes.references.entry(ReferenceKey { scope, target, label }).or_default() -= 1;
+            Peek::Absent | Peek::NotLoaded => (UniqueKeys::new(), kind.unique_keys(&entry.state)),
+        };
+        for (name, value) in old_keys.iter().filter(|old| !new_keys.contains(old)).cloned() {
+            let given_up = UniqueKey { scope, name, value };
+            if store.holder(&given_up) == Some(*key) {
+                changes.unique.insert(given_up, None);
             }
         }
         for (label, target) in kind.references(&entry.state) {
             *changes.references.entry(ReferenceKey { scope, target, label }).or_default() += 1;
         }
-        taken.extend(
-            kind.unique_keys(&entry.state)
-                .into_iter()
-                .map(|(name, value)| (UniqueKey { scope, name, value }, Some(*key))),
-        );
+        let newly = new_keys.into_iter().filter(|new| !old_keys.contains(new));
+        taken.extend(newly.map(|(name, value)| (UniqueKey { scope, name, value }, *key)));
     }
-    changes.unique.extend(taken);
+    for (value, holder) in taken {
+        // Two of an old log may have a value that became one when values got a normal form: always the same one holds it.
+        let held = changes.unique.entry(value).or_default();
+        *held = Some(held.map_or(holder, |other| other.min(holder)));
+    }
 }

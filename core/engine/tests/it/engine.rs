@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use annals_engine::command::{CommandAnswer, CommandError};
+use annals_engine::command::{CommandAnswer, CommandError, CommandRequest};
 use annals_engine::engine::{
     AggregateKey, Changes, Engine, EngineHandle, EngineOptions, LedgerEntry, MemoryStateStore, Peek, ReferenceKey,
     StateStore, UniqueKey,
 };
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::memory::MemoryLog;
-use annals_engine::log::{BoxFuture, EventLog, Owner};
+use annals_engine::log::{AppendBatch, AppendOutcome, BoxFuture, Claimed, EventLog, Owner};
 use annals_engine::published::SchemaError;
-use annals_model::ids::{OperationId, TenantId};
-use annals_model::position::{Checkpoint, ContextPartition, RecordOffset, Sequence};
+use annals_model::envelope::{Envelope, put_frame};
+use annals_model::ids::{CommitIndex, CorrelationId, EventId, OperationId, Partition, TenantId};
+use annals_model::position::{Checkpoint, ContextPartition, Ordinal, RecordOffset, Sequence};
 use annals_model::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -198,7 +199,7 @@ async fn histories_are_paged_by_sequence_and_operations_found_by_id() {
     assert_eq!(sequences(&page(0, 4).await.unwrap().unwrap()), [1, 2, 3, 4]);
     let rest = page(4, 4).await.unwrap().unwrap();
     assert_eq!(sequences(&rest), [5, 6]);
-    assert_eq!(rest[1].data, json!({"amount": 4}));
+    assert_eq!(rest[1].payload, json!({"amount": 4}));
     assert_eq!(page(6, 4).await.unwrap(), Some(vec![]));
     assert_eq!(engine.history(address(scope(2), 1), Sequence(0), 4, deadline()).await.unwrap(), None);
     let tenant = scope(1).tenant;
@@ -207,6 +208,123 @@ async fn histories_are_paged_by_sequence_and_operations_found_by_id() {
     let stranger = TenantId(Uuid::from_u128(8));
     assert_eq!(engine.operation(stranger, opened.operation_id, deadline()).await.unwrap(), None);
     assert_eq!(engine.operation(tenant, OperationId(Uuid::from_u128(3)), deadline()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_event_is_found_by_its_id_with_its_whole_envelope() {
+    let running = start(&log()).await;
+    let engine = running.handle();
+    open(&engine, 1, "a").await;
+    let answer = send(&engine, "s", 1, "split", json!({"parts": 3})).await.unwrap();
+    let history = engine.history(address(scope(1), 1), Sequence(1), 9, deadline()).await.unwrap().unwrap();
+    let tenant = scope(1).tenant;
+    for (event, listed) in answer.events.iter().zip(history) {
+        assert_eq!(engine.event(tenant, event.event_id, deadline()).await.unwrap(), Some(listed.clone()));
+        assert_eq!((listed.tenant_id, listed.workspace_id), (tenant, scope(1).workspace));
+        assert_eq!((listed.aggregate_type.as_str(), listed.aggregate_id), ("account", account(1)));
+        let stranger = TenantId(Uuid::from_u128(8));
+        assert_eq!(engine.event(stranger, event.event_id, deadline()).await.unwrap(), None);
+    }
+    let behind = answer.operation_id.event(CommitIndex(3));
+    assert_eq!(engine.event(tenant, behind, deadline()).await.unwrap(), None);
+    let none = EventId(answer.operation_id.0);
+    assert_eq!(engine.event(tenant, none, deadline()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_command_without_a_trace_is_recorded_under_its_operation() {
+    let log = log();
+    let running = start(&log).await;
+    let engine = running.handle();
+    let untraced = open(&engine, 1, "a").await;
+    let trace = CorrelationId(Uuid::from_u128(77));
+    let deposit = request("d", 1, "deposit", json!({"amount": 5}));
+    let traced = engine.execute(CommandRequest { correlation_id: Some(trace), ..deposit }, deadline()).await.unwrap();
+    let mut recorded = std::collections::BTreeMap::new();
+    for partition in (0..log.partitions(BANK)).map(Partition) {
+        let at = ContextPartition { context: BANK, partition };
+        let mut reader = CheckedReader::open(&*log, at, Checkpoint::default()).await.unwrap();
+        while let Some(batch) = reader.next().await.unwrap() {
+            let found = batch.records.iter().map(|record| (record.envelope.event_id, record.envelope.correlation_id));
+            recorded.extend(found);
+        }
+    }
+    assert_eq!(recorded[&untraced.events[0].event_id], Some(CorrelationId(untraced.operation_id.0)));
+    assert_eq!(recorded[&traced.events[0].event_id], Some(trace));
+}
+
+/// A log as an earlier build wrote it: the records of these, one behind the other, each changed.
+async fn as_recorded_before(
+    logs: &[&Arc<dyn EventLog>],
+    change: impl for<'a> Fn(Envelope<'a>) -> Envelope<'a>,
+) -> Arc<dyn EventLog> {
+    let old = self::log();
+    for partition in (0..old.partitions(BANK)).map(Partition) {
+        let at = ContextPartition { context: BANK, partition };
+        let Claimed { writer, .. } = old.claim(at, owner("old")).await.unwrap();
+        let claim_epoch = writer.claim_epoch();
+        let (mut append, mut ordinal) = (AppendBatch::default(), None::<Ordinal>);
+        for log in logs {
+            let mut reader = CheckedReader::open(&***log, at, Checkpoint::default()).await.unwrap();
+            while let Some(batch) = reader.next().await.unwrap() {
+                for record in batch.records.iter().filter(|record| !record.is_engine_record()) {
+                    let next = ordinal.map_or(record.envelope.ordinal, |ordinal| ordinal.next());
+                    let envelope = change(Envelope { claim_epoch, ordinal: next, ..record.envelope.clone() });
+                    append.push(|out| {
+                        put_frame(out, record.schema);
+                        envelope.encode(out);
+                        out.extend_from_slice(record.payload);
+                    });
+                    ordinal = Some(next);
+                }
+            }
+        }
+        if !append.is_empty() {
+            assert!(matches!(writer.append(append).await, AppendOutcome::Durable { .. }));
+        }
+    }
+    old
+}
+
+#[tokio::test]
+async fn a_record_from_before_traces_is_shown_under_its_operation() {
+    let log = log();
+    let running = start(&log).await;
+    let opened = open(&running.handle(), 1, "a").await;
+    running.shutdown().await;
+    let running =
+        start(&as_recorded_before(&[&log], |envelope| Envelope { correlation_id: None, ..envelope }).await).await;
+    let engine = running.handle();
+    let history = engine.history(address(scope(1), 1), Sequence(0), 9, deadline()).await.unwrap().unwrap();
+    assert_eq!((history.len(), history[0].event_id), (1, opened.events[0].event_id));
+    assert_eq!(history[0].correlation_id, CorrelationId(opened.operation_id.0));
+    assert!(open(&engine, 1, "a").await.replayed, "the ledger knows the request all the same");
+}
+
+#[tokio::test]
+async fn two_that_have_one_value_since_values_have_a_normal_form_both_go_on() {
+    let logs = [log(), log()];
+    for (log, id) in logs.iter().zip(1..) {
+        let running = start(log).await;
+        open(&running.handle(), id, "same").await;
+        running.shutdown().await;
+    }
+    let old = as_recorded_before(&[&logs[0], &logs[1]], |envelope| envelope).await;
+    let running = start(&old).await;
+    let engine = running.handle();
+    let taken = send(&engine, "third", 3, "open", json!({"name": "same"})).await;
+    let Err(CommandError::UniqueKeyTaken { holder, .. }) = taken else { panic!("{taken:?}") };
+    for id in [1, 2] {
+        send(&engine, &format!("d-{id}"), id, "deposit", json!({"amount": 5})).await.unwrap();
+    }
+    // The one that does not hold it, by whichever was folded last, gives it up: it stays held by the other.
+    let other = if holder == account(1) { 2 } else { 1 };
+    send(&engine, "e", other, "deposit", json!({"amount": -5})).await.unwrap();
+    send(&engine, "c", other, "close", json!({})).await.unwrap();
+    assert!(matches!(
+        send(&engine, "fourth", 4, "open", json!({"name": "same"})).await,
+        Err(CommandError::UniqueKeyTaken { .. })
+    ));
 }
 
 #[tokio::test]

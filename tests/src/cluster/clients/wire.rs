@@ -1,9 +1,9 @@
 //! What goes over HTTP, and what the answers mean to a client.
 
+use annals_api::consistency::ConsistencyTokens;
 use annals_model::command_json::fingerprint;
 use annals_model::envelope::Fingerprint;
-use annals_model::ids::{AggregateId, EventId, LogId, OperationId};
-use annals_model::position::PositionVector;
+use annals_model::ids::{AggregateId, EventId, OperationId};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -82,7 +82,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Sends a command once.
-    pub(super) async fn send(&self, node: &str, token: &str, asked: &Asked, log: LogId) -> Told {
+    pub(super) async fn send(&self, node: &str, token: &str, asked: &Asked, tokens: &ConsistencyTokens) -> Told {
         let sent = self
             .http
             .post(format!("{node}{}", asked.path))
@@ -100,7 +100,7 @@ impl Wire {
             None => return Told::Outcome(Outcome::Open),
         };
         if status.is_success() {
-            return match acknowledged(&body, log) {
+            return match acknowledged(&body, tokens) {
                 Some(answer) => Told::Outcome(Outcome::Acknowledged(answer)),
                 None => Told::Odd(format!("{status}, which cannot be understood: {body}")),
             };
@@ -148,7 +148,7 @@ fn code(body: &Value) -> Option<&str> {
     body["type"].as_str()?.strip_prefix("urn:annals:problem:")
 }
 
-fn acknowledged(body: &Value, log: LogId) -> Option<Acknowledged> {
+fn acknowledged(body: &Value, tokens: &ConsistencyTokens) -> Option<Acknowledged> {
     let event = |event: &Value| {
         let position = &event["position"];
         let id: EventId = event["event_id"].as_str()?.parse().ok()?;
@@ -162,6 +162,6 @@ fn acknowledged(body: &Value, log: LogId) -> Option<Acknowledged> {
         aggregate,
         version: body["aggregate"]["version"].as_u64()?,
         events: body["events"].as_array()?.iter().map(event).collect::<Option<_>>()?,
-        position: PositionVector::from_token(body["consistency_token"].as_str()?, log).ok()?,
+        position: tokens.read(body["consistency_token"].as_str()?).ok()?,
     })
 }
