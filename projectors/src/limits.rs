@@ -42,6 +42,17 @@ pub const STORE_CONNECT_MS_MAX: u64 = 5_000;
 /// Longest that PostgreSQL may take for one step of a sink or of the registry, milliseconds. A step that takes longer is
 /// given up with its connection: whether it happened, the checkpoint tells.
 pub const STORE_ANSWER_MS_MAX: u64 = 10_000;
+/// Longest that a statement of a sink or of the registry may run: PostgreSQL ends it then. Below
+/// [`STORE_ANSWER_MS_MAX`], so that a slow statement is over, and known as slow, before anybody gives it up.
+pub const STATEMENT_MS_MAX: u64 = 8_000;
+/// How often PostgreSQL looks whether the client of a running statement is still there, milliseconds.
+pub const STORE_PEER_LOOK_MS: u64 = 500;
+/// Longest that a client may leave what it was sent unacknowledged before PostgreSQL ends its session, milliseconds.
+pub const STORE_PEER_SILENT_MS_MAX: u64 = 25_000;
+/// How long a writer waits for the end of the session that it lost, milliseconds.
+pub const SESSION_END_MS_MAX: u64 = 5_000;
+/// Most characters of what a session is for in its name in PostgreSQL, which has 63 bytes with all.
+pub const SESSION_NAME_CHARS_MAX: usize = 36;
 /// Longest that a session may do nothing inside a transaction before PostgreSQL ends it, milliseconds: a process that was
 /// stopped there holds locks.
 pub const SINK_IDLE_MS_MAX: u64 = 3_000;
@@ -53,7 +64,7 @@ pub const SINK_BATCH_ROWS_MAX: usize = 16_384;
 pub const BULK_COPY_BYTES: usize = 256 << 10;
 /// Longest that PostgreSQL may take for one of these, milliseconds.
 pub const BULK_ANSWER_MS_MAX: u64 = 60_000;
-/// Longest that building keys and indexes may take, milliseconds.
+/// Longest that the COPY of a table, or building keys and indexes, may take, milliseconds.
 pub const BULK_FINISH_MS_MAX: u64 = 3_600_000;
 /// Memory for building one of them, MiB.
 pub const BULK_MAINTENANCE_MEMORY_MIB: u32 = 128;

@@ -15,6 +15,7 @@ use super::error::QueryError;
 use super::{parameter, postgres, sqlite, statement};
 use crate::definition::{Definition, newest};
 use crate::limits;
+use crate::sinks::postgres::answer::took_too_long;
 use crate::sinks::{Readers, Store};
 
 /// What is asked.
@@ -208,7 +209,7 @@ fn limit(asked: Option<u32>) -> Result<u32, QueryError> {
 fn failed(error: sqlx::Error, query: &'static Query, read_model: &'static str) -> QueryError {
     let cause = error.to_string();
     match error {
-        error if sqlite::took_too_long(&error) || postgres::took_too_long(&error) => {
+        error if sqlite::took_too_long(&error) || took_too_long(&error) => {
             QueryError::TooMuchWork { query: query.name }
         }
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => QueryError::Damaged { read_model, cause },

@@ -11,8 +11,8 @@ use super::statement::{Read, Statement, selected};
 use crate::limits;
 use crate::sinks::PostgresReaders;
 use crate::sinks::postgres::access::TENANT_SETTING;
+use crate::sinks::postgres::answer::within;
 use crate::sinks::postgres::checkpoints;
-use crate::sinks::postgres::connect::{sqlstate, within};
 use crate::sinks::postgres::values::{arguments, stored_value};
 
 pub(super) async fn read(
@@ -22,13 +22,11 @@ pub(super) async fn read(
     model: &ReadModel,
     tenant: TenantId,
 ) -> Result<Read, sqlx::Error> {
-    let mut connection = readers.pool.acquire().await?;
+    let mut reader = readers.acquire().await?;
     // PostgreSQL ends what runs too long by itself; this is for a server that answers nothing.
-    let reading = read_on(&mut connection, readers, statement, query, model, tenant);
+    let reading = read_on(reader.connection(), readers, statement, query, model, tenant);
     let read = within(limits::STORE_ANSWER_MS_MAX, reading).await;
-    if read.as_ref().is_err_and(|error| error.as_database_error().is_none()) {
-        connection.close_on_drop();
-    }
+    reader.answered(&read);
     read
 }
 
@@ -50,12 +48,6 @@ async fn read_on(
     let selected = selected(query);
     let rows = rows.iter().map(|row| values(row, &selected)).collect::<Result<_, _>>()?;
     Ok(Read { rows, position })
-}
-
-/// True if PostgreSQL ended a statement because of its time.
-pub(super) fn took_too_long(error: &sqlx::Error) -> bool {
-    const QUERY_CANCELED: &str = "57014";
-    sqlstate(error).as_deref() == Some(QUERY_CANCELED)
 }
 
 fn values(row: &PgRow, selected: &[Column]) -> Result<Vec<OwnedValue>, sqlx::Error> {

@@ -2,9 +2,10 @@
 //! live. Any number of processes may work on the same database: what they must agree on lies in it.
 
 pub(crate) mod access;
+pub(crate) mod answer;
 mod bulk;
 pub(crate) mod checkpoints;
-pub(crate) mod connect;
+mod connect;
 mod ddl;
 mod generations;
 mod open;

@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use super::*;
 use crate::queries::statement::{Database, Statement};
 use crate::queries::{parameter, postgres, statement};
+use crate::sinks::postgres::answer::took_too_long;
 use crate::sinks::{PostgresReaders, Readers};
 
 async fn generation(history: &History) -> Rows {
@@ -72,7 +73,7 @@ async fn a_statement_that_does_not_end_is_ended_and_its_connection_serves_on() {
         sqlx::query(AssertSqlSafe(shorter.to_owned())).execute(&mut *transaction).await.unwrap();
         let text = AssertSqlSafe(text.to_owned());
         let error = sqlx::query(text).fetch_all(&mut *transaction).await.unwrap_err();
-        assert!(postgres::took_too_long(&error), "{error}");
+        assert!(took_too_long(&error), "{error}");
     }
     let times: String =
         sqlx::query_scalar("SHOW statement_timeout").fetch_one(&readers(&generation).pool).await.unwrap();

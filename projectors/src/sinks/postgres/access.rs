@@ -12,7 +12,7 @@ use annals_model::projection::TableShape;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::connect::sqlstate;
+use super::answer::sqlstate;
 use super::registry::SCHEMA;
 use crate::sinks::shape::{is_of_rows, quoted};
 

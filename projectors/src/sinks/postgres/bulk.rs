@@ -10,8 +10,8 @@ use annals_model::projection::{RollupTotals, RowKey, RowLife, Tables, Value};
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
+use super::answer::within;
 use super::checkpoints::{self, fact};
-use super::connect::within;
 use super::ddl;
 use super::statements::{Statements, TableStatements};
 use super::values::{Arrays, put, put_key};

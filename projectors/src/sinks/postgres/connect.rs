@@ -1,17 +1,38 @@
-//! How connections are set up, how long an answer may take, and what PostgreSQL's errors mean to callers.
+//! How connections are set up, and what PostgreSQL may do on them.
+//!
+//! No statement outlives whoever asked: PostgreSQL ends one that takes longer than its time, before anybody gives it up,
+//! and looks all the time whether its client is still there. A writer that lost its connection opens another only when
+//! the lost one's session has ended: however often it tries, at most one of its statements is at work.
 
 use std::fmt;
-use std::future::Future;
-use std::io;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use annals_engine::sink::SinkError;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
+use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::access::WRITER_SETTING;
+use super::answer::{OutOfTime, within};
 use crate::limits;
+
+/// Pause between two looks whether a session has ended.
+const LOOK_AGAIN_MS: u64 = 10;
+
+/// Takes from the planner what would lead it past an index where its estimates are wrong. Compiling a plan, or sharing it
+/// among processes, costs more than any of these statements.
+const INDEXES_ONLY: [(&str, &str); 4] =
+    [("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("jit", "off"), ("max_parallel_workers_per_gather", "0")];
+/// The same for those who read and write rows by their keys, which needs no join but the one by probing, and no sort.
+const PROBES_ONLY: [(&str, &str); 6] = [
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_material", "off"),
+    ("enable_memoize", "off"),
+    ("enable_sort", "off"),
+    ("enable_incremental_sort", "off"),
+];
 
 /// Where a database is, and as whom. Its password is never shown.
 #[derive(Clone)]
@@ -44,13 +65,20 @@ impl Address {
                 .application_name("annals")
                 .statement_cache_capacity(limits::SINK_STATEMENTS_MAX)
                 .disable_statement_logging()
-                // A peer that vanished without a word must not hold locks for hours.
+                // A peer that vanished without a word must not hold locks for hours, nor have work done for it.
                 .options([
                     ("tcp_keepalives_idle", "10"),
                     ("tcp_keepalives_interval", "5"),
                     ("tcp_keepalives_count", "3"),
                 ])
-                .options([("lock_timeout", limits::SINK_BUSY_TIMEOUT_MS.to_string())]),
+                .options(
+                    [
+                        ("tcp_user_timeout", limits::STORE_PEER_SILENT_MS_MAX),
+                        ("client_connection_check_interval", limits::STORE_PEER_LOOK_MS),
+                        ("lock_timeout", limits::SINK_BUSY_TIMEOUT_MS),
+                    ]
+                    .map(|(name, ms)| (name, ms.to_string())),
+                ),
         ))
     }
 
@@ -62,36 +90,42 @@ impl Address {
     /// a server that woke up older would show readers less than before. A writer that was stopped inside a transaction
     /// does not hold the others up for long.
     pub(super) fn writer(&self) -> PgConnectOptions {
-        self.own(limits::SINK_IDLE_MS_MAX).options([("synchronous_commit", "on"), (WRITER_SETTING, "on")])
+        self.own(limits::SINK_IDLE_MS_MAX, limits::STATEMENT_MS_MAX)
+            .options(INDEXES_ONLY)
+            .options(PROBES_ONLY)
+            .options([("synchronous_commit", "on"), (WRITER_SETTING, "on")])
     }
 
-    /// Loads a new generation: what it ends with must survive.
+    /// Loads a new generation: what it ends with must survive. One COPY takes a whole table, and an index is built of it.
     pub(super) fn builder(&self) -> PgConnectOptions {
-        self.own(limits::BULK_ANSWER_MS_MAX)
+        self.own(limits::BULK_ANSWER_MS_MAX, limits::BULK_FINISH_MS_MAX)
             .options([("maintenance_work_mem", format!("{}MB", limits::BULK_MAINTENANCE_MEMORY_MIB))])
             .options([(WRITER_SETTING, "on")])
     }
 
-    /// Looks at all rows of a generation, for as long as that takes.
+    /// Looks at all rows of a generation, for as long as that takes, page by page.
     pub(super) fn snapshot(&self) -> PgConnectOptions {
-        self.own(limits::SNAPSHOT_IDLE_MS_MAX)
+        self.own(limits::SNAPSHOT_IDLE_MS_MAX, limits::STATEMENT_MS_MAX)
+            .options(INDEXES_ONLY)
+            .options(PROBES_ONLY)
             .options([(WRITER_SETTING, "on"), ("default_transaction_read_only", "on")])
     }
 
     /// The registry: each change of it must survive.
     pub(super) fn registry(&self) -> PgConnectOptions {
-        self.own(limits::SINK_IDLE_MS_MAX)
+        self.own(limits::SINK_IDLE_MS_MAX, limits::STATEMENT_MS_MAX)
     }
 
     /// Serves queries: without [`WRITER_SETTING`], so that row-level security binds it to the tenant that it names.
     pub(super) fn reader(&self) -> PgConnectOptions {
-        self.own(limits::SINK_IDLE_MS_MAX)
-            .options([("default_transaction_read_only", "on".to_owned())])
-            .options([("statement_timeout", limits::QUERY_TIME_MS_MAX.to_string())])
+        self.own(limits::SINK_IDLE_MS_MAX, limits::QUERY_TIME_MS_MAX)
+            .options(INDEXES_ONLY)
+            .options([("default_transaction_read_only", "on")])
     }
 
-    fn own(&self, idle_ms: u64) -> PgConnectOptions {
-        self.0.clone().options([("idle_in_transaction_session_timeout", idle_ms.to_string())])
+    fn own(&self, idle_ms: u64, statement_ms: u64) -> PgConnectOptions {
+        let times = [("idle_in_transaction_session_timeout", idle_ms), ("statement_timeout", statement_ms)];
+        self.0.clone().options(times.map(|(name, ms)| (name, ms.to_string())))
     }
 }
 
@@ -100,75 +134,44 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
     within(limits::STORE_CONNECT_MS_MAX, options.connect()).await
 }
 
-/// The answer, unless it takes longer: a server that was stopped answers nothing, and closes nothing.
-pub(crate) async fn within<T>(
-    limit_ms: u64,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    match tokio::time::timeout(Duration::from_millis(limit_ms), answer).await {
-        Ok(answer) => answer,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit_ms} ms")).into()),
+/// The name of a session in PostgreSQL, by which it is found again after its client has lost it.
+#[derive(Clone, Debug)]
+pub(super) struct SessionName(String);
+
+impl SessionName {
+    /// One that no other session has; `of` is for people who look.
+    pub(super) fn new(of: &str) -> Self {
+        // PostgreSQL cuts names at 63 bytes.
+        let of: String = of.chars().filter(char::is_ascii_graphic).take(limits::SESSION_NAME_CHARS_MAX).collect();
+        Self(format!("annals {of} {}", &Uuid::new_v4().simple().to_string()[..16]))
+    }
+
+    /// These options, for a session of this name.
+    pub(super) fn on(&self, options: PgConnectOptions) -> PgConnectOptions {
+        options.application_name(&self.0)
     }
 }
 
-/// What an error of PostgreSQL means for the generation that it happened in.
-pub(super) fn sink_error(generation: &str, table: &str, error: &sqlx::Error) -> SinkError {
-    let (generation, table, cause) = (generation.to_owned(), table.to_owned(), told(error));
-    match kind(error) {
-        Kind::Damaged => SinkError::Damaged { generation, table, cause },
-        Kind::Refused => SinkError::Refused { generation, table, cause },
-        Kind::Unavailable => SinkError::Unavailable { generation, cause },
-    }
+/// Opens the one connection of this name, within its time: an older one, which was lost with its work under way, is
+/// ended first, and what it was doing has happened, or never will.
+pub(super) async fn connect_alone(options: &PgConnectOptions, name: &SessionName) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = connect(&name.on(options.clone())).await?;
+    within(limits::STORE_ANSWER_MS_MAX, end_others(&mut connection, name)).await?;
+    Ok(connection)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    Damaged,
-    Refused,
-    Unavailable,
-}
-
-fn kind(error: &sqlx::Error) -> Kind {
-    match error {
-        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Kind::Damaged,
-        sqlx::Error::Encode(_) => Kind::Refused,
-        _ => sqlstate(error).map_or(Kind::Unavailable, |state| of_sqlstate(&state)),
-    }
-}
-
-/// Everything else (no connection, no room, too many sessions, stopped by an administrator, no right to do it) may be
-/// over the next time.
-fn of_sqlstate(state: &str) -> Kind {
-    const UNDEFINED_SCHEMA: &str = "3F000";
-    const UNDEFINED_TABLE: &str = "42P01";
-    const UNDEFINED_COLUMN: &str = "42703";
-    const DATA_CORRUPTED: &str = "XX001";
-    const INDEX_CORRUPTED: &str = "XX002";
-    match state {
-        UNDEFINED_SCHEMA | UNDEFINED_TABLE | UNDEFINED_COLUMN | DATA_CORRUPTED | INDEX_CORRUPTED => Kind::Damaged,
-        // Data exceptions, constraints, limits of the program: of the rows themselves.
-        _ if ["22", "23", "54"].iter().any(|class| state.starts_with(class)) => Kind::Refused,
-        _ => Kind::Unavailable,
-    }
-}
-
-/// PostgreSQL's code of an error, if it is one of PostgreSQL's.
-pub(crate) fn sqlstate(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error()?.code().map(|code| code.into_owned())
-}
-
-/// An error in words: PostgreSQL's own and its code, or what became of the connection.
-pub(crate) fn told(error: &sqlx::Error) -> String {
-    match error.as_database_error() {
-        Some(database) => {
-            let detail = database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|own| own.detail());
-            let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
-            let code = database.code().unwrap_or_default();
-            format!("PostgreSQL says: {}{detail} (SQLSTATE {code})", database.message())
+async fn end_others(connection: &mut PgConnection, name: &SessionName) -> Result<(), sqlx::Error> {
+    let deadline = Instant::now() + Duration::from_millis(limits::SESSION_END_MS_MAX);
+    loop {
+        let ending = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                      WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()";
+        let left: i64 = sqlx::query_scalar(ending).bind(&name.0).fetch_one(&mut *connection).await?;
+        if left == 0 {
+            return Ok(());
         }
-        None if matches!(error, sqlx::Error::PoolTimedOut) => {
-            "no connection to PostgreSQL in time: it is down, or all that this process may have are in use".to_owned()
+        if Instant::now() >= deadline {
+            return Err(OutOfTime::Ending { limit_ms: limits::SESSION_END_MS_MAX }.into());
         }
-        None => format!("PostgreSQL does not answer: {error}"),
+        tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MS)).await;
     }
 }

@@ -9,8 +9,9 @@ use sqlx::{Postgres, Transaction};
 use tokio::time::Instant;
 
 use super::access::{put_views, run};
+use super::answer::{OutOfTime, within};
 use super::checkpoints::{self, fact};
-use super::connect::{self, within};
+use super::connect;
 use super::registry::{self, unavailable};
 use super::{Inner, ddl};
 use crate::limits;
@@ -169,7 +170,7 @@ impl Inner {
             Err(_) => {
                 // It would come back with an answer that nobody waits for.
                 connection.close_on_drop();
-                Err(StoreError::Unavailable(format!("PostgreSQL does not answer within {limit:?}")))
+                Err(unavailable(OutOfTime::Silence { limit_ms: limits::STORE_ANSWER_MS_MAX }.into()))
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Why a database cannot be used, said before anything of it is.
 
 use super::access::{self, SERVING, Standing};
-use super::connect::{self, Address, sqlstate, told, within};
+use super::answer::{sqlstate, told, within};
+use super::connect::{self, Address};
 use super::registry::{self, FORMAT, TABLES};
 use crate::limits;
 

@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnection;
 use tokio::time::Instant;
 
 use super::access::{put_views, run};
-use super::connect::{sqlstate, told, within};
+use super::answer::{sqlstate, told, within};
 use super::generations::commit;
 use super::registry::{self, unavailable};
 use super::writer::Target;

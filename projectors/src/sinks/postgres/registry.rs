@@ -5,7 +5,7 @@ use annals_model::time::Timestamp;
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use sqlx::{Postgres, Row as _, Transaction};
 
-use super::connect::{told, within};
+use super::answer::{told, within};
 use crate::limits;
 
 /// Where the registry lies.

@@ -9,8 +9,8 @@ use annals_model::projection::{RowKey, Value};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _};
 
+use super::answer::within;
 use super::checkpoints;
-use super::connect::within;
 use super::statements::Statements;
 use super::values::{arguments, stored_row};
 use super::writer::Target;

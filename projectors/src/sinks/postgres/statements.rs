@@ -1,4 +1,11 @@
 //! The SQL text of one generation's tables. A batch of any size is one statement per table: its columns are arrays.
+//!
+//! PostgreSQL's planner has nothing to choose. Its estimates are worth little here: nobody analysed a table that grew
+//! just now, and the condition of row-level security counts as passing a row or two. A join of arrays and table that it
+//! may turn round becomes keys × rows comparisons, and another index that begins with tenant and workspace is as good to
+//! it as the primary key's. So each key asks by itself for the first row at or behind it, in the order that only the
+//! primary key has: a subquery with a LIMIT cannot be merged into its surroundings. A conflict is looked for in the index
+//! by nature. What is left to the planner's taste (sorting everything instead) the session forbids (`connect.rs`).
 
 use std::sync::Arc;
 
@@ -63,7 +70,14 @@ impl TableStatements {
         let list = joined(&columns);
         let types = types(shape);
         let keys = format!("unnest({}) AS k ({})", places(&types[..KEY.len()]), joined(&KEY));
-        let on_key = KEY.map(|name| format!("t.{name} = k.{name}")).join(" AND ");
+        let [tenant, workspace, id] = KEY;
+        let probed = |what: &str| {
+            format!(
+                "{keys} CROSS JOIN LATERAL (SELECT {what} FROM {table} AS t WHERE t.{tenant} = k.{tenant} \
+                 AND t.{workspace} = k.{workspace} AND t.{id} >= k.{id} ORDER BY t.{id} LIMIT 1) AS found \
+                 WHERE found.{id} = k.{id}"
+            )
+        };
         let of_t = columns.iter().map(|name| format!("t.{}", quoted(name))).collect::<Vec<_>>().join(", ");
         let empty = measures(shape).map(|name| format!("t.{} = 0", quoted(name))).collect::<Vec<_>>().join(" AND ");
         let page = |behind: &str, place: u8| {
@@ -77,8 +91,14 @@ impl TableStatements {
                 conflict_assignments(shape)
             )
             .into(),
-            select: format!("SELECT {of_t} FROM {keys} JOIN {table} AS t ON {on_key}").into(),
-            delete_empty: format!("DELETE FROM {table} AS t USING {keys} WHERE {on_key} AND {empty}").into(),
+            select: format!("SELECT found.* FROM {}", probed(&of_t)).into(),
+            // By the places of the rows: no join, nothing to turn round. Nobody else moves them meanwhile: whoever
+            // holds the partition's checkpoint has its rows.
+            delete_empty: format!(
+                "DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT found.place FROM {} AND found.is_empty))",
+                probed(&format!("t.{id}, t.ctid AS place, {empty} AS is_empty"))
+            )
+            .into(),
             copy: format!("COPY {table} ({list}) FROM STDIN (FORMAT binary)"),
             page_after: page(&format!(" WHERE ({}) > ($1, $2, $3)", joined(&KEY)), 4),
             page: page("", 1),

@@ -11,6 +11,8 @@ use super::*;
 
 mod access;
 mod faults;
+mod plans;
+mod sessions;
 
 fn definitions() -> Vec<ReadModelDefinition> {
     stock::read_models().map(|(model, ddl)| ReadModelDefinition { model, ddl }).into()

@@ -1,7 +1,6 @@
 //! The writer of one generation: rows, rollups and checkpoint in one transaction.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use annals_engine::log::BoxFuture;
 use annals_engine::seeded::{Point, SeededBug, is_on, reached_by_task};
@@ -13,8 +12,9 @@ use annals_model::projection::{
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 
+use super::answer::{sink_error, within};
 use super::checkpoints::{self, fact};
-use super::connect::{self, Address, sink_error, within};
+use super::connect::{self, Address, SessionName, connect_alone};
 use super::snapshot::PostgresSnapshot;
 use super::statements::{Statements, TableStatements};
 use super::values::{Arrays, stored_row};
@@ -49,9 +49,10 @@ impl Target {
 pub(super) struct PostgresSink {
     target: Target,
     statements: Arc<Statements>,
-    /// Nothing after a failure, or after a future that was dropped half way: another connection goes on. The server ends
-    /// the transaction of the lost one.
+    /// Nothing after a failure, or after a future that was dropped half way: another connection goes on, when the
+    /// session of the lost one has ended.
     connection: Option<PgConnection>,
+    session: SessionName,
     arrays: Arrays,
     /// Open for a bulk load: nothing else may be done before it has ended.
     loading: bool,
@@ -60,7 +61,8 @@ pub(super) struct PostgresSink {
 impl PostgresSink {
     /// Opens the writer of a generation of this log, if its tables are the definition's.
     pub(super) async fn open(target: Target, log_id: annals_model::ids::LogId) -> Result<Self, SinkError> {
-        let mut connection = target.connect(&target.address.writer()).await?;
+        let session = SessionName::new(&target.schema);
+        let mut connection = target.connect(&session.on(target.address.writer())).await?;
         let opening = async {
             let found = checkpoints::log_id(&mut connection, &target.schema).await?;
             let loaded = checkpoints::fact(&mut connection, &target.schema, fact::LOADED).await?;
@@ -75,10 +77,10 @@ impl PostgresSink {
         let stage = if loading { ddl::Stage::Loading } else { ddl::Stage::Loaded };
         ddl::check(&mut connection, &target, stage).await?;
         if loading {
-            connection = target.connect(&target.address.builder()).await?;
+            connection = target.connect(&session.on(target.address.builder())).await?;
         }
         let statements = Arc::new(Statements::new(&target.model, &target.schema));
-        Ok(Self { target, statements, connection: Some(connection), arrays: Arrays::default(), loading })
+        Ok(Self { target, statements, connection: Some(connection), session, arrays: Arrays::default(), loading })
     }
 
     fn loaded(&self, asked: &str) -> Result<(), SinkError> {
@@ -95,11 +97,12 @@ impl PostgresSink {
 
     /// The connection, which the caller puts back if it is still fit for use.
     async fn take(&mut self) -> Result<PgConnection, SinkError> {
-        match self.connection.take() {
-            Some(connection) => Ok(connection),
-            None if self.loading => self.target.connect(&self.target.address.builder()).await,
-            None => self.target.connect(&self.target.address.writer()).await,
+        if let Some(connection) = self.connection.take() {
+            return Ok(connection);
         }
+        let address = &self.target.address;
+        let options = if self.loading { address.builder() } else { address.writer() };
+        connect_alone(&options, &self.session).await.map_err(|error| self.target.error("", &error))
     }
 
     async fn load_rows(&mut self, keys: &KeySets, tables: &mut Tables) -> Result<(), SinkError> {
@@ -128,21 +131,14 @@ impl PostgresSink {
     ) -> Result<(), CommitError> {
         self.loaded("a commit")?;
         let mut connection = self.take().await?;
-        let limit = Duration::from_millis(limits::STORE_ANSWER_MS_MAX);
-        let committing = self.try_commit(&mut connection, changes, at, from, to);
-        let committed = match tokio::time::timeout(limit, committing).await {
-            Ok(committed) => committed,
-            Err(_) => {
-                let (generation, cause) = (self.target.label.clone(), format!("no answer within {limit:?}"));
-                Err(SinkError::Unavailable { generation, cause }.into())
-            }
-        };
+        let committed = self.try_commit(&mut connection, changes, at, from, to).await;
         if !matches!(committed, Err(CommitError::Sink(_))) {
             self.connection = Some(connection);
         }
         committed
     }
 
+    /// Each step has its time, not all of them together: a large batch is many statements, and as slow as they are.
     async fn try_commit(
         &mut self,
         connection: &mut PgConnection,
@@ -153,11 +149,12 @@ impl PostgresSink {
     ) -> Result<(), CommitError> {
         let Self { target, arrays, statements, .. } = self;
         let error = |error: sqlx::Error| target.error("annals_checkpoints", &error);
-        let mut transaction = connection.begin().await.map_err(error)?;
+        let limit = limits::STORE_ANSWER_MS_MAX;
+        let mut transaction = within(limit, connection.begin()).await.map_err(error)?;
         // The row is locked: whoever else commits to this partition waits, and then finds another checkpoint.
-        let found = checkpoints::lock(&mut transaction, &target.schema, at).await.map_err(error)?;
+        let found = within(limit, checkpoints::lock(&mut transaction, &target.schema, at)).await.map_err(error)?;
         if found != from {
-            transaction.rollback().await.map_err(error)?;
+            within(limit, transaction.rollback()).await.map_err(error)?;
             return Err(CommitError::Stale { at, from, found });
         }
         for (index, table) in statements.rows() {
@@ -171,12 +168,12 @@ impl PostgresSink {
                 .map_err(|error| target.error(table.shape.name, &error))?;
         }
         if is_on(SeededBug::CheckpointOutsideTransaction) {
-            transaction.commit().await.map_err(error)?;
-            transaction = connection.begin().await.map_err(error)?;
+            within(limit, transaction.commit()).await.map_err(error)?;
+            transaction = within(limit, connection.begin()).await.map_err(error)?;
         }
         reached_by_task(Point::RowsWritten).await;
-        checkpoints::put(&mut transaction, &target.schema, at, to).await.map_err(error)?;
-        transaction.commit().await.map_err(error)?;
+        within(limit, checkpoints::put(&mut transaction, &target.schema, at, to)).await.map_err(error)?;
+        within(limit, transaction.commit()).await.map_err(error)?;
         Ok(())
     }
 
@@ -291,8 +288,7 @@ async fn write_rows(
             let own = values.iter().enumerate();
             own.into_iter().try_for_each(|(place, value)| arrays.push(KEY.len() + place, *value))?;
         }
-        let text = AssertSqlSafe(table.write.clone());
-        sqlx::query_with(text, arrays.arguments(table.types.len())?).execute(&mut *connection).await?;
+        run(connection, &table.write, arrays, table.types.len()).await?;
     }
     Ok(())
 }
@@ -306,8 +302,7 @@ async fn add_deltas(
     for chunk in deltas.chunks(limits::SINK_BATCH_ROWS_MAX) {
         put_groups(connection, arrays, table, chunk).await?;
         // The key's arrays still stand.
-        let text = AssertSqlSafe(table.delete_empty.clone());
-        sqlx::query_with(text, arrays.arguments(KEY.len())?).execute(&mut *connection).await?;
+        run(connection, &table.delete_empty, arrays, KEY.len()).await?;
     }
     Ok(())
 }
@@ -326,6 +321,16 @@ pub(super) async fn put_groups(
         let own = group.group.iter().map(OwnedValue::as_value).chain(measures);
         own.enumerate().try_for_each(|(place, value)| arrays.push(KEY.len() + place, value))?;
     }
-    let text = AssertSqlSafe(table.write.clone());
-    sqlx::query_with(text, arrays.arguments(table.types.len())?).execute(connection).await.map(|_| ())
+    run(connection, &table.write, arrays, table.types.len()).await
+}
+
+/// Runs a statement about the first `columns` of the arrays.
+async fn run(
+    connection: &mut PgConnection,
+    statement: &Arc<str>,
+    arrays: &Arrays,
+    columns: usize,
+) -> Result<(), sqlx::Error> {
+    let running = sqlx::query_with(AssertSqlSafe(statement.clone()), arrays.arguments(columns)?).execute(connection);
+    within(limits::STORE_ANSWER_MS_MAX, running).await.map(drop)
 }

@@ -84,7 +84,7 @@ async fn members_of_the_readonly_role_read_the_stable_views_and_nothing_else() {
     assert_eq!(columns.await.unwrap(), 0);
     for from in ["stock_g1.items", "stock_g1.annals_checkpoints", "annals.generations"] {
         let refused = count(&mut reader, from).await.unwrap_err();
-        assert_eq!(connect::sqlstate(&refused).as_deref(), Some("42501"), "{from}: {refused}");
+        assert_eq!(answer::sqlstate(&refused).as_deref(), Some("42501"), "{from}: {refused}");
     }
     run(&mut reader, "DELETE FROM stock.items").await.unwrap_err();
 }
