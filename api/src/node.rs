@@ -15,7 +15,7 @@ use annals_engine::sink::{GenerationStore as _, StoreError};
 use annals_engine::telemetry::Sampler;
 use annals_projectors::deployment::{Access, Deployment, OpenLog, until_there};
 use annals_projectors::process::exit::{Exit, Failure};
-use annals_projectors::process::{file, metrics, stop};
+use annals_projectors::process::{file, metrics, say, stop};
 use annals_projectors::queries::Queries;
 use annals_projectors::sinks::Store;
 use tokio::net::TcpListener;
@@ -201,7 +201,7 @@ impl Node {
                     .map_err(|error| Failure::usage(format!("endpoint.json cannot be written: {error}")))?;
                 ready(&node)?;
                 for (at, cause) in stopped(&handle) {
-                    eprintln!("warning: partition {at} takes no commands: {cause}");
+                    say!("warning: partition {at} takes no commands: {cause}");
                 }
             }
             () = stop.cancelled() => {}
@@ -226,7 +226,7 @@ impl Node {
         log.close().await;
         match served {
             Ok(Ok(())) => {
-                eprintln!("stopped; nothing is lost");
+                say!("stopped; nothing is lost");
                 Ok(())
             }
             ended => Err(broken(ended)),

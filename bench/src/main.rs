@@ -4,6 +4,7 @@
 //!
 //! `cargo run --release -p annals-bench`, on a machine with nothing else to do; another load makes the numbers worth
 //! nothing, so it is looked for and said.
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for the people who start it by hand")]
 
 mod bare_kafka;
 mod bare_server;

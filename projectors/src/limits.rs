@@ -76,5 +76,9 @@ pub const POSTGRES_READERS_MAX: u32 = 16;
 pub const OPEN_PAUSE_MS_MIN: u64 = 100;
 /// See [`OPEN_PAUSE_MS_MIN`].
 pub const OPEN_PAUSE_MS_MAX: u64 = 2_000;
+/// Most of what a process says that waits for a slow reader of stderr, bytes; more is dropped and counted.
+pub const STDERR_BYTES_MAX: usize = 256 << 10;
+/// Longest wait for that reader before results are printed and before the process ends, milliseconds.
+pub const STDERR_FLUSH_MS_MAX: u64 = 500;
 /// Most tries to find a free port for metrics where none is named.
 pub const METRICS_PORTS_TRIED_MAX: u32 = 8;

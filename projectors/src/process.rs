@@ -1,22 +1,45 @@
-//! What every process of a deployment does alike: how it ends, how it is stopped, what it logs, and the small files by
-//! which others find it.
+//! What every process of a deployment does alike: how it begins and ends, how it is stopped, what it says and logs, and
+//! the small files by which others find it.
 
+pub mod arguments;
 pub mod exit;
 pub mod file;
 pub mod metrics;
+pub mod say;
 pub mod stop;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::{panic, thread};
 
 use tracing_subscriber::EnvFilter;
 
+pub use crate::say;
+
 /// What the libraries have to say goes to stderr: warnings and errors, or what `ANNALS_LOG` asks for (`info`, `debug`).
+/// So does what a panic says. None of it can fail, or wait for whoever reads it.
 pub fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("ANNALS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| say::Stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        .log_internal_errors(false)
         .init();
+    panic::set_hook(Box::new(|panic| {
+        let thread = thread::current();
+        say!("thread '{}' {panic}", thread.name().unwrap_or("<unnamed>"));
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            say!("{backtrace}");
+        }
+    }));
+}
+
+/// The end of `main`: what was said is written, as far as somebody reads it.
+pub fn end(exit: impl Into<ExitCode>) -> ExitCode {
+    say::flush();
+    exit.into()
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use annals_projectors::process::{say, stop};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -47,16 +48,17 @@ struct Demo {
 /// `demo`.
 pub(crate) async fn run(output: Output, args: &DemoArgs) -> anyhow::Result<Exit> {
     let directory = tempfile::Builder::new().prefix("annals-demo-").tempdir().context("no temporary directory")?;
+    let stop = stop::on_signal("stopping", "ended at once").context("signals cannot be caught")?;
     let done = tokio::select! {
         done = tour(directory.path(), output) => done,
-        _ = tokio::signal::ctrl_c() => {
+        () = stop.cancelled() => {
             return Err(Failure::new(Exit::Interrupted, "interrupted").remedy("nothing is left behind; run `annals demo` again").into());
         }
     };
     let Demo { server, .. } = match done {
         Ok(demo) => demo,
         Err(error) => {
-            eprintln!("\nthe server: {}", server::last_words(directory.path()));
+            say!("\nthe server: {}", server::last_words(directory.path()));
             return Err(error);
         }
     };
@@ -78,10 +80,10 @@ async fn tour(data: &Path, output: Output) -> anyhow::Result<Demo> {
     schema_change::run(&mut demo).await?;
     proof::everything(&mut demo).await?;
     let stage = &demo.stage;
-    eprintln!();
+    say!();
     let proofs = stage.proofs();
     output.records(proofs, &columns(&[("what was proved", "/claim"), ("found", "/found")]))?;
-    eprintln!("\n{} claims held, in {:.1} s", proofs.len(), stage.seconds());
+    say!("\n{} claims held, in {:.1} s", proofs.len(), stage.seconds());
     Ok(demo)
 }
 
@@ -105,16 +107,16 @@ async fn begin(data: &Path) -> anyhow::Result<Demo> {
 fn keep(server: Server, directory: TempDir) {
     let data = directory.keep();
     let endpoint = server.keep();
-    eprintln!();
-    eprintln!("the server runs on:  {}", endpoint.url);
-    eprintln!("data directory:      {}", data.display());
-    eprintln!("its token:           in {}", annals_api::endpoint::path(&data).display());
-    eprintln!("try:                 annals --data {} status", data.display());
-    eprintln!(
+    say!();
+    say!("the server runs on:  {}", endpoint.url);
+    say!("data directory:      {}", data.display());
+    say!("its token:           in {}", annals_api::endpoint::path(&data).display());
+    say!("try:                 annals --data {} status", data.display());
+    say!(
         "                     annals --data {} query portfolio.applications --workspace {FIRST_WORKSPACE}",
         data.display()
     );
-    eprintln!("end it:              kill {}", endpoint.pid);
+    say!("end it:              kill {}", endpoint.pid);
 }
 
 impl Demo {

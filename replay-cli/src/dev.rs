@@ -1,7 +1,8 @@
 //! `dev`: real servers of one's own, gone with Ctrl-C.
 
 use annals_dev::{kafka, postgres};
-use annals_projectors::process::stop;
+use annals_projectors::process::arguments::print;
+use annals_projectors::process::{say, stop};
 use anyhow::Context as _;
 
 use crate::cli::DevKafkaArgs;
@@ -10,7 +11,7 @@ use crate::exit::{Exit, Failure};
 /// `dev kafka`: addresses on stdout, then brokers until Ctrl-C.
 pub(crate) async fn kafka(args: &DevKafkaArgs) -> anyhow::Result<Exit> {
     let brokers = usize::from(args.brokers);
-    eprintln!("starting {brokers} broker{}", if brokers == 1 { "" } else { "s" });
+    say!("starting {brokers} broker{}", if brokers == 1 { "" } else { "s" });
     run(
         move || kafka::Cluster::start(brokers),
         |cluster| {
@@ -49,9 +50,9 @@ async fn run<S: Send + 'static>(
     };
     let server = server.map_err(|error| Failure::usage(format!("{error:#}")))?;
     let (address, line) = tell(&server);
-    println!("{address}");
-    eprintln!("  → {line}");
-    eprintln!("Ctrl-C ends it, and all that is in it");
+    print(&format!("{address}\n"))?;
+    say!("  → {line}");
+    say!("Ctrl-C ends it, and all that is in it");
     stop.cancelled().await;
     // It waits for its processes.
     tokio::task::spawn_blocking(move || drop(server)).await.context("the stop ended by a panic")?;

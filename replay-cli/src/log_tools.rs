@@ -3,6 +3,7 @@
 use annals_engine::log::ReadError;
 use annals_engine::log::stats::stats;
 use annals_engine::log::verify::{PartitionReport, VerifyReport, verify};
+use annals_projectors::process::say;
 use annals_schemas::CATALOGUE;
 use annals_schemas::contexts::ALL;
 use serde_json::{Value, json};
@@ -30,8 +31,8 @@ pub(crate) async fn verify_log(global: &Global, output: Output) -> anyhow::Resul
         return Ok(Exit::Ok);
     }
     let findings = (report.findings.len() + usize::from(report.meta.is_some())) as u64 + report.findings_left_out;
-    eprintln!("error: the log is damaged: {} finding{}", count(findings), if findings == 1 { "" } else { "s" });
-    eprintln!("  → restore it from a backup; nothing was changed");
+    say!("error: the log is damaged: {} finding{}", count(findings), if findings == 1 { "" } else { "s" });
+    say!("  → restore it from a backup; nothing was changed");
     Ok(Exit::Mismatch)
 }
 

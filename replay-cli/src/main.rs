@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use annals_projectors::process::arguments::{arguments, print};
+use annals_projectors::process::end;
+use clap::CommandFactory;
 
 mod cli;
 mod client;
@@ -12,6 +14,7 @@ mod demo;
 mod dev;
 mod exit;
 mod import;
+mod input;
 mod limits;
 mod log_tools;
 mod operate;
@@ -26,13 +29,16 @@ use exit::{Exit, report};
 use output::Output;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match arguments::<Cli>() {
+        Ok(cli) => cli,
+        Err(ended) => return ended,
+    };
     annals_projectors::process::log_to_stderr();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return report(&anyhow::Error::from(error)).into(),
+        Err(error) => return end(report(&anyhow::Error::from(error))),
     };
-    runtime.block_on(run(cli)).unwrap_or_else(|error| report(&error)).into()
+    end(runtime.block_on(run(cli)).unwrap_or_else(|error| report(&error)))
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Exit> {
@@ -40,14 +46,17 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let output = Output::new(global.output);
     match &cli.command {
         Command::Import { source: ImportSource::CargoLock(args) } => {
-            talk::import_cargo_lock(global, output, args).await
+            talk::import::cargo_lock(global, output, args).await
         }
-        Command::Import { source: ImportSource::Ndjson(args) } => talk::import_ndjson(global, output, args).await,
+        Command::Import { source: ImportSource::Ndjson(args) } => talk::import::ndjson(global, output, args).await,
         Command::Send { command: SendCommand::Send(args) } => talk::send(global, output, args).await,
         Command::Query(args) => talk::query::run(global, output, args).await,
         Command::History(args) => talk::history(global, output, args).await,
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "annals", &mut std::io::stdout());
+            // Into memory first: the generator panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "annals", &mut script);
+            print(&String::from_utf8_lossy(&script))?;
             Ok(Exit::Ok)
         }
         Command::Up(args) => up::run(global, args).await,

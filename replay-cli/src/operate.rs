@@ -1,16 +1,18 @@
 //! The operator's commands. They work on log and store themselves, whether a server runs or not: locks, registry and
 //! checkpoints lie there.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use annals_engine::log::EventLog;
 use annals_engine::rebuild::control::Control;
 use annals_engine::rebuild::fold::FoldError;
 use annals_engine::sink::{Generation, GenerationId, GenerationStore, SinkError, StoreError};
 use annals_model::projection::ReadModel;
+use annals_projectors::process::stop;
 use annals_projectors::sinks::Store;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::Global;
 use crate::data_dir::{existing, read_log, read_models};
@@ -164,19 +166,25 @@ impl Watch {
             }
         });
         let control = control.clone();
+        let stop = interruption();
         let interrupt = tokio::spawn(async move {
-            while tokio::signal::ctrl_c().await.is_ok() {
-                // Rows and indexes are written to their end: who will not wait for that need not.
-                if control.is_cancelled() {
-                    eprintln!("ended at once; the live generation is as it was");
-                    std::process::exit(Exit::Interrupted as i32);
-                }
-                eprintln!("stopping; once more to end at once");
-                control.cancel();
-            }
+            stop.cancelled().await;
+            control.cancel();
         });
         Self { follower, interrupt }
     }
+}
+
+/// Cancelled by the first Ctrl-C of this process, for one operation after the other. Rows and indexes are written to
+/// their end: who will not wait for that, or for a reader of stdout that reads nothing, ends it by a second one.
+fn interruption() -> CancellationToken {
+    static STOP: OnceLock<CancellationToken> = OnceLock::new();
+    let caught = STOP.get_or_init(|| {
+        let ended = "ended at once; the live generation is as it was";
+        // Without handlers a signal ends the process at once, which harms nothing either.
+        stop::on_signal("stopping; once more to end at once", ended).unwrap_or_default()
+    });
+    caught.clone()
 }
 
 impl Drop for Watch {

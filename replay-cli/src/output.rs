@@ -1,10 +1,11 @@
 //! Results on stdout: an aligned table for people, JSON for programs.
 
-use std::io::{self, Write};
-
+use annals_projectors::process::arguments::print;
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
+
+use crate::exit::Failure;
 
 pub(crate) mod cell;
 mod layout;
@@ -64,7 +65,7 @@ impl Output {
     }
 
     /// Writes a list: a table, a JSON array, or a line per record.
-    pub(crate) fn records(self, records: &[Value], columns: &[Column]) -> io::Result<()> {
+    pub(crate) fn records(self, records: &[Value], columns: &[Column]) -> Result<(), Failure> {
         match self.format {
             Format::Table => print_lines(&layout::on_terminal(records, columns)),
             Format::Json => print_lines(&pretty(&Value::Array(records.to_vec()))),
@@ -73,7 +74,7 @@ impl Output {
     }
 
     /// Writes one thing: `human` as it is, or the document.
-    pub(crate) fn document(self, document: &Value, human: impl FnOnce() -> String) -> io::Result<()> {
+    pub(crate) fn document(self, document: &Value, human: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.format {
             Format::Table => print_lines(&human()),
             Format::Json => print_lines(&pretty(document)),
@@ -85,6 +86,11 @@ impl Output {
 /// A table of records as text, without the line's end, as wide as it takes. What no record has is left out.
 pub(crate) fn render(records: &[Value], columns: &[Column]) -> String {
     layout::table(records, columns, None)
+}
+
+/// The same in at most so many columns.
+pub(crate) fn render_within(records: &[Value], columns: &[Column], width_columns: u16) -> String {
+    layout::table(records, columns, Some(width_columns))
 }
 
 /// Names and values, one pair per line, as text.
@@ -120,12 +126,9 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
 }
 
-/// Prints to stdout. A reader that went away (`| head`) is no failure.
-pub(crate) fn print_lines(text: &str) -> io::Result<()> {
-    match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
+/// Prints lines to stdout.
+pub(crate) fn print_lines(text: &str) -> Result<(), Failure> {
+    print(&format!("{text}\n"))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, stderr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use annals_projectors::process::say;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::limits;
@@ -65,7 +66,7 @@ impl Progress {
             Some(bar) => bar.set_position(done),
             None if line.printed.elapsed() >= Duration::from_millis(limits::PROGRESS_LINE_MS) => {
                 line.printed = Instant::now();
-                eprintln!("{}", plain(&self.title, self.unit, line.done, line.total, self.started.elapsed()));
+                say!("{}", plain(&self.title, self.unit, line.done, line.total, self.started.elapsed()));
             }
             None => {}
         }
@@ -79,7 +80,7 @@ impl Progress {
         }
         let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         let per_second = rate(line.done, took);
-        eprintln!(
+        say!(
             "{}: {} {} in {:.1} s ({} per second)",
             self.title,
             count(line.done),

@@ -3,7 +3,7 @@
 use annals_api::endpoint;
 use annals_api::node::{self, NodeOptions, Ready};
 use annals_projectors::deployment::{Deployment, FILE, LogSettings, ReadModelsSettings};
-use annals_projectors::process::file;
+use annals_projectors::process::{file, say};
 
 use crate::cli::{Global, UpArgs};
 use crate::data_dir::deployment;
@@ -75,8 +75,8 @@ fn banner(deployment: &Deployment, node: &Ready) {
         ("", format!("annals{at} status")),
         ("stop", "Ctrl-C".to_owned()),
     ]);
-    eprintln!("annals {} is ready", env!("CARGO_PKG_VERSION"));
-    eprintln!("{}", render_pairs(&pairs));
+    say!("annals {} is ready", env!("CARGO_PKG_VERSION"));
+    say!("{}", render_pairs(&pairs));
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! What crosses crates: several processes, kill -9, model checks.
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for the people who start it by hand")]
 
 pub mod cluster;
 pub mod limits;

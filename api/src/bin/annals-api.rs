@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use annals_api::node::{self, NodeOptions, Ready};
 use annals_projectors::deployment::{ApiFlags, Deployment, DeploymentFlags, LogSettings, Place};
+use annals_projectors::process::arguments::arguments;
 use annals_projectors::process::exit::{Exit, Failure, report};
-use annals_projectors::process::log_to_stderr;
+use annals_projectors::process::{end, log_to_stderr, say};
 use clap::Parser;
 
 /// One node of several: owns partitions of the log, forwards to the other nodes, answers queries.
@@ -31,13 +32,16 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match arguments::<Cli>() {
+        Ok(cli) => cli,
+        Err(ended) => return ended,
+    };
     log_to_stderr();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return report(&error.into()).into(),
+        Err(error) => return end(report(&error.into())),
     };
-    runtime.block_on(run(&cli)).map_or_else(|error| report(&error), |()| Exit::Ok).into()
+    end(runtime.block_on(run(&cli)).map_or_else(|error| report(&error), |()| Exit::Ok))
 }
 
 async fn run(cli: &Cli) -> anyhow::Result<()> {
@@ -51,9 +55,9 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     let options = NodeOptions { deployment, projects: false, first_versions: Vec::new() };
     let ready = |node: &Ready| {
         let known = node.advertised.as_deref().unwrap_or_default();
-        eprintln!("annals-api {} is ready on {}, known to other nodes as {known}", env!("CARGO_PKG_VERSION"), node.url);
+        say!("annals-api {} is ready on {}, known to other nodes as {known}", env!("CARGO_PKG_VERSION"), node.url);
         if let Some(metrics) = node.metrics {
-            eprintln!("metrics at http://{metrics}/metrics");
+            say!("metrics at http://{metrics}/metrics");
         }
         Ok(())
     };

@@ -14,3 +14,4 @@ mod mutations;
 mod queries;
 mod schemas;
 mod server;
+mod unheard;

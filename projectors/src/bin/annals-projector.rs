@@ -16,8 +16,9 @@ use annals_engine::telemetry::Sampler;
 use annals_projectors::deployment::{
     Access, Deployment, DeploymentFlags, OpenLog, OpenLogError, OpenStoreError, Place, until_there,
 };
+use annals_projectors::process::arguments::arguments;
 use annals_projectors::process::exit::{Exit, Failure, report};
-use annals_projectors::process::{self, file, metrics, stop};
+use annals_projectors::process::{self, end, file, metrics, say, stop};
 use anyhow::Context as _;
 use clap::Parser;
 use serde_json::json;
@@ -48,13 +49,16 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match arguments::<Arguments>() {
+        Ok(arguments) => arguments,
+        Err(ended) => return ended,
+    };
     process::log_to_stderr();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return report(&anyhow::Error::from(error)).into(),
+        Err(error) => return end(report(&anyhow::Error::from(error))),
     };
-    runtime.block_on(run(&arguments)).unwrap_or_else(|error| report(&error)).into()
+    end(runtime.block_on(run(&arguments)).unwrap_or_else(|error| report(&error)))
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
@@ -78,7 +82,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let document = json!({ "pid": std::process::id(), "metrics": listens.map(|at| format!("http://{at}/metrics")) });
     file::write_private(&ready, document.to_string().as_bytes()).map_err(unwritten)?;
     let measured = listens.map_or_else(String::new, |at| format!(", metrics at http://{at}/metrics"));
-    eprintln!("annals-projector {} is ready: {}{measured}", env!("CARGO_PKG_VERSION"), names.join(", "));
+    say!("annals-projector {} is ready: {}{measured}", env!("CARGO_PKG_VERSION"), names.join(", "));
 
     stop.cancelled().await;
     // On a directory that several instances share it may be another one's by now.
@@ -92,7 +96,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         read_models.stop().await;
     }
     log.close().await;
-    eprintln!("stopped; rows and checkpoints agree");
+    say!("stopped; rows and checkpoints agree");
     Ok(Exit::Ok)
 }
 

@@ -123,7 +123,7 @@ pub async fn until_there<T, E: Display, F: Future<Output = Result<T, E>>>(
             Err(error) => return Err(error),
         };
         if cause != said {
-            eprintln!("waiting: {cause}");
+            crate::say!("waiting: {cause}");
             said = cause;
         }
         tokio::select! {

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::say;
+
 /// What the process tells its caller. The numbers are part of the command line's contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -60,11 +62,11 @@ impl Failure {
 
 /// Says on stderr why the process failed, and gives its exit code.
 pub fn report(error: &anyhow::Error) -> Exit {
-    eprintln!("error: {error:#}");
+    say!("error: {error:#}");
     match error.chain().find_map(|cause| cause.downcast_ref::<Failure>()) {
         Some(failure) => {
             if !failure.remedy.is_empty() {
-                eprintln!("  → {}", failure.remedy);
+                say!("  → {}", failure.remedy);
             }
             failure.exit
         }

@@ -6,6 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
+use super::say;
 
 /// Cancelled by the first SIGINT or SIGTERM, which is answered with `asked`; a second one ends the process at once, with
 /// `ended` as its last words. Needs a Tokio runtime.
@@ -18,11 +19,12 @@ pub fn on_signal(asked: &'static str, ended: &'static str) -> io::Result<Cancell
         loop {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
             if stopping.is_cancelled() {
-                eprintln!("{ended}");
+                say!("{ended}");
+                say::flush();
                 std::process::exit(Exit::Interrupted as i32);
             }
-            eprintln!("{asked}");
             stopping.cancel();
+            say!("{asked}");
         }
     });
     Ok(stop)

@@ -116,3 +116,18 @@ fn a_wrong_command_line_is_refused_with_what_there_is() {
         assert!(said.contains(words), "{arguments:?}: {said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_projector_whose_words_nobody_reads_starts_and_stops_in_good_order() {
+    let world = World::new().await;
+    let data = world.directory.path().to_owned();
+    let gone = || Stdio::from(std::io::pipe().unwrap().1);
+    let full = || Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    for (stderr, asked) in [(gone(), Signal::SIGTERM), (full(), Signal::SIGINT)] {
+        let mut projector = Projector::begin(&data, stderr);
+        projector.is_ready(&data);
+        projector.signal(asked);
+        wait_until("the projector has stopped", || projector.has_ended());
+        assert_eq!(projector.ends(), Some(0), "{asked}");
+    }
+}

@@ -161,6 +161,11 @@ impl Projector {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
+    /// True once it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end; its exit code.
     pub(crate) fn ends(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()

@@ -51,7 +51,13 @@ pub(super) async fn kill_and_resume(demo: &mut Demo) -> anyhow::Result<()> {
         answered += 1;
         progress.set(answered);
     };
-    let sent = send_all(&demo.server.client, &mut commands.into_iter().map(Ok), &mut tally, &mut on_answer).await;
+    let sent = send_all(
+        &demo.server.client,
+        &mut commands.into_iter().map(|line| Ok(line.into())),
+        &mut tally,
+        &mut on_answer,
+    )
+    .await;
     progress.finish();
     sent?;
     demo.stage.prove(
@@ -85,7 +91,7 @@ async fn import_until_killed(demo: &mut Demo, commands: &[CommandLine]) -> anyho
         }
     };
     let mut tally = Tally::default();
-    let mut lines = commands.iter().cloned().map(Ok);
+    let mut lines = commands.iter().cloned().map(|line| Ok(line.into()));
     let sending = async {
         let sent = send_all(&client, &mut lines, &mut tally, &mut on_answer).await;
         // However it ended, the killer must not wait for more.

@@ -36,7 +36,13 @@ pub(super) async fn import(demo: &mut Demo) -> anyhow::Result<()> {
         answered += 1;
         progress.set(answered);
     };
-    let sent = send_all(&demo.server.client, &mut commands.into_iter().map(Ok), &mut tally, &mut on_answer).await;
+    let sent = send_all(
+        &demo.server.client,
+        &mut commands.into_iter().map(|line| Ok(line.into())),
+        &mut tally,
+        &mut on_answer,
+    )
+    .await;
     let took = progress.finish();
     sent?;
     let per_second = rate(tally.accepted, took);
@@ -74,7 +80,7 @@ pub(super) async fn look(demo: &mut Demo) -> anyhow::Result<()> {
     demo.stage.heading("One application: its history, and what breaks if it has a hole");
     demo.stage.command(&format!("annals history portfolio.application {SHOWN} --workspace {FIRST_WORKSPACE}"));
     let events = history(demo, id).await?;
-    demo.stage.say(&crate::output::render(&events, &history_columns()));
+    demo.stage.columns(&events, &history_columns());
     let releases = events.len().saturating_sub(1);
     demo.stage.prove(
         "a history begins with the registration and has each event once, in order",
@@ -148,7 +154,7 @@ fn single(line: &CommandLine) -> anyhow::Result<(String, Value)> {
     Ok((command_type.as_str().unwrap_or_default().to_owned(), body))
 }
 
-/// Names in lines of at most 96 characters.
+/// Names in lines that fit a terminal of 80 columns behind the demo's indent.
 fn wrapped(names: &[&str]) -> String {
     let mut text = String::new();
     let mut width = 0;
@@ -156,7 +162,7 @@ fn wrapped(names: &[&str]) -> String {
         if index > 0 {
             text.push(',');
             width += 1 + name.chars().count() + 1;
-            if width > 96 {
+            if width > 76 {
                 text.push('\n');
                 width = name.chars().count();
             } else {
@@ -178,7 +184,7 @@ mod tests {
     fn names_are_wrapped_between_them() {
         let names = ["abcdefghi"; 20];
         let text = wrapped(&names);
-        assert!(text.lines().count() > 1 && text.lines().all(|line| line.chars().count() <= 97), "{text}");
+        assert!(text.lines().count() > 1 && text.lines().all(|line| line.chars().count() <= 77), "{text}");
         assert_eq!(text.replace('\n', " ").split(", ").collect::<Vec<_>>(), names);
     }
 }

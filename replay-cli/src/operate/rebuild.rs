@@ -1,6 +1,6 @@
 //! `rebuild`: a new generation beside the live one.
 
-use std::io::{IsTerminal, Write, stderr, stdin};
+use std::io::{IsTerminal, stdin};
 use std::time::Duration;
 
 use annals_engine::rebuild::control::Control;
@@ -8,6 +8,7 @@ use annals_engine::rebuild::fold::FoldOptions;
 use annals_engine::rebuild::{RebuildError, Rebuilt, rebuild};
 use annals_engine::runner::RunnerFailure;
 use annals_engine::sink::CreateError;
+use annals_projectors::process::say;
 use serde_json::json;
 
 use super::{Site, Watch, fold_failure, generation_json, plan, sink_exit, store_failure};
@@ -23,9 +24,9 @@ pub(crate) async fn run(global: &Global, output: Output, args: &RebuildArgs) -> 
     let site = Site::open(global).await?;
     let planned = plan::make(&site, &args.name, args.version).await?;
     if !args.yes {
-        eprintln!("{}", plan::text(&planned));
+        say!("{}", plan::text(&planned));
         if !confirmed()? {
-            eprintln!("nothing was done");
+            say!("nothing was done");
             return Ok(Exit::Ok);
         }
     }
@@ -71,7 +72,7 @@ fn report(output: Output, built: &Rebuilt) -> anyhow::Result<()> {
         ])
     })?;
     if output.format() == Format::Table {
-        eprintln!("next: `annals verify {name} --generation {id}`, then `annals promote {name}`");
+        say!("next: `annals verify {name} --generation {id}`, then `annals promote {name}`");
     }
     Ok(())
 }
@@ -81,9 +82,8 @@ fn confirmed() -> Result<bool, Failure> {
     if !stdin().is_terminal() {
         return Err(Failure::usage("a rebuild must be confirmed, and stdin is no terminal").remedy("say --yes"));
     }
-    eprint!("Build it? [y/N] ");
-    // A prompt that cannot be shown is answered no.
-    let _ = stderr().flush();
+    say::text("Build it? [y/N] ");
+    say::flush();
     let mut answer = String::new();
     let read = stdin().read_line(&mut answer).unwrap_or_default();
     Ok(read > 0 && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

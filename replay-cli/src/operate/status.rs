@@ -7,6 +7,7 @@ use annals_engine::rebuild::{Plan, Why, plan};
 use annals_engine::sink::{Generation, GenerationState, GenerationStore};
 use annals_model::position::{Checkpoint, ContextPartition};
 use annals_model::time::Timestamp;
+use annals_projectors::process::say;
 use serde_json::{Value, json};
 
 use super::plan::{called_for, plan_failure, why};
@@ -14,7 +15,7 @@ use super::{Site, generation_json, store_failure};
 use crate::cli::Global;
 use crate::client::{CallError, Client};
 use crate::exit::Exit;
-use crate::output::{Format, Output, columns};
+use crate::output::{Format, Output, columns, print_lines};
 
 /// `status`.
 pub(crate) async fn run(global: &Global, output: Output) -> anyhow::Result<Exit> {
@@ -57,7 +58,8 @@ pub(crate) async fn run(global: &Global, output: Output) -> anyhow::Result<Exit>
             });
             output.records(&lines, &shown.collect::<Vec<_>>())?;
             for one in &advice {
-                println!("\n{}: {}\n  → {}", text(one, "read_model"), text(one, "why"), text(one, "remedy"));
+                let (name, why, remedy) = (text(one, "read_model"), text(one, "why"), text(one, "remedy"));
+                print_lines(&format!("\n{name}: {why}\n  → {remedy}"))?;
             }
         }
     }
@@ -164,12 +166,12 @@ fn remedy(name: &str, line: &Value) -> String {
 
 fn server(global: &Global, answers: bool) {
     match Endpoint::of_running(&global.place.data) {
-        Ok(Some(Endpoint { pid, url, .. })) if answers => eprintln!("\nserved by process {pid} at {url}"),
+        Ok(Some(Endpoint { pid, url, .. })) if answers => say!("\nserved by process {pid} at {url}"),
         Ok(Some(Endpoint { pid, url, .. })) => {
-            eprintln!("\nprocess {pid} at {url}, which serves this directory, does not answer");
+            say!("\nprocess {pid} at {url}, which serves this directory, does not answer");
         }
-        Ok(None) => eprintln!("\nno server runs on {}; start one with `annals up`", global.place.data.display()),
-        Err(error) => eprintln!("\nendpoint.json cannot be read: {error}"),
+        Ok(None) => say!("\nno server runs on {}; start one with `annals up`", global.place.data.display()),
+        Err(error) => say!("\nendpoint.json cannot be read: {error}"),
     }
 }
 

@@ -5,13 +5,14 @@ use annals_engine::rebuild::fold::FoldOptions;
 use annals_engine::sink::Generation;
 use annals_engine::verify::{Divergence, RowImage, VerifyError, VerifyOutcome, verify};
 use annals_model::projection::{Column, OwnedValue, ReadModel, RowLife};
+use annals_projectors::process::say;
 use serde_json::{Map, Value, json};
 
 use super::{Site, Watch, fold_failure, sink_exit, store_failure};
 use crate::cli::{Global, VerifyArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::cell::count;
-use crate::output::{Format, Output, columns};
+use crate::output::{Format, Output, columns, print_lines};
 
 /// `verify`.
 pub(crate) async fn run(global: &Global, output: Output, args: &VerifyArgs) -> anyhow::Result<Exit> {
@@ -34,8 +35,8 @@ pub(crate) async fn run(global: &Global, output: Output, args: &VerifyArgs) -> a
     }
     for result in results.iter().filter(|result| result["matches"] != true) {
         let name = result["read_model"].as_str().unwrap_or_default();
-        eprintln!("error: {name} generation {} is not what the log says", result["generation"]);
-        eprintln!("  → build it anew: `annals rebuild {name}`, verify, promote");
+        say!("error: {name} generation {} is not what the log says", result["generation"]);
+        say!("  → build it anew: `annals rebuild {name}`, verify, promote");
     }
     Ok(Exit::Mismatch)
 }
@@ -96,10 +97,10 @@ fn write(output: Output, results: &[Value]) -> anyhow::Result<()> {
     }
     for result in results {
         if let Some(checkpoint) = result["checkpoint"].as_str() {
-            eprintln!("{}: {checkpoint}", result["read_model"].as_str().unwrap_or_default());
+            say!("{}: {checkpoint}", result["read_model"].as_str().unwrap_or_default());
         }
         let Some(divergences) = result["divergences"].as_array().filter(|rows| !rows.is_empty()) else { continue };
-        println!();
+        print_lines("")?;
         let rows: Vec<Value> = divergences.iter().flat_map(differing_columns).collect();
         output.records(
             &rows,
@@ -114,7 +115,7 @@ fn write(output: Output, results: &[Value]) -> anyhow::Result<()> {
         )?;
         let more = result["diverging"].as_u64().unwrap_or_default().saturating_sub(divergences.len() as u64);
         if more > 0 {
-            eprintln!("… and {} rows more", count(more));
+            say!("… and {} rows more", count(more));
         }
     }
     Ok(())

@@ -68,9 +68,14 @@ impl Server {
 
     /// Starts one on a directory.
     pub(crate) fn on(directory: TempDir, more: &[&str]) -> Self {
+        Self::with_stderr(directory, more, Stdio::null())
+    }
+
+    /// Starts one whose words go there.
+    pub(crate) fn with_stderr(directory: TempDir, more: &[&str], stderr: Stdio) -> Self {
         let mut arguments = vec!["up"];
         arguments.extend(more);
-        let child = annals(directory.path(), &arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let child = annals(directory.path(), &arguments).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
         let mut server = Self { child, directory };
         let (id, endpoint) = (server.child.id(), server.data().join("endpoint.json"));
         wait_until("the server is ready", || {
@@ -86,8 +91,20 @@ impl Server {
         self.directory.path().to_owned()
     }
 
+    /// Its address.
+    pub(crate) fn url(&self) -> String {
+        let endpoint: Value =
+            serde_json::from_slice(&std::fs::read(self.data().join("endpoint.json")).unwrap()).unwrap();
+        endpoint["url"].as_str().unwrap().to_owned()
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn try_wait(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// Runs a command against it.

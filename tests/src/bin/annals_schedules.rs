@@ -1,4 +1,5 @@
 //! Faults by seed, as many as there is time for: `annals-schedules --schedules 200 --seed 1`.
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for the people who start it by hand")]
 
 use std::collections::BTreeMap;
 use std::time::Instant;

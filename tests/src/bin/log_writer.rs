@@ -5,6 +5,7 @@
 //! `prove` → `owner`, `fenced` or `unknown`; `spent` → `spent` or `fresh`; `pretend <ordinal>`
 //! → `pretended`: that this was the last one; `file-limit <bytes>` (0 for none) → `limited`. On Kafka: `join` → `joined`,
 //! `assigned` → `assigned <partitions>`, `changes` → `changes <partitions> <partitions> …`, `leave` → `left`.
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "stdout is how tests speak to it")]
 
 use std::io::Write as _;
 use std::path::Path;

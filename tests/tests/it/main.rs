@@ -1,7 +1,7 @@
 //! What crosses crates: dependencies, several processes.
 
 // A test that cannot go on panics; clippy exempts only the test functions themselves.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
 mod architecture;
 mod cluster;
