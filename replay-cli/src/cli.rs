@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use annals_api::auth::{ROLE_AUDITOR, ROLE_OPERATOR};
+use annals_model::ids::Actor;
 use annals_projectors::deployment::{ApiFlags, DeploymentFlags, Place};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+use crate::client::naming::only_id;
 use crate::output::Format;
+use crate::token::actor;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,7 +42,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, help_heading = "Global options")]
     pub(crate) output: Format,
     /// Talk to this server instead of the one of the data directory
-    #[arg(long, global = true, value_name = "URL", env = "ANNALS_URL", help_heading = "Global options")]
+    #[arg(long, global = true, value_name = "URL", env = "ANNALS_URL", value_parser = url, help_heading = "Global options")]
     pub(crate) url: Option<String>,
     /// Bearer token to send instead of the data directory's own
     #[arg(
@@ -48,9 +51,29 @@ pub(crate) struct Global {
         value_name = "JWT",
         env = "ANNALS_TOKEN",
         hide_env_values = true,
+        value_parser = token,
         help_heading = "Global options"
     )]
     pub(crate) token: Option<String>,
+}
+
+/// The address of a server. An empty one is often a variable that somebody forgot to fill: another server than the one
+/// that was meant must not take its place.
+fn url(text: &str) -> Result<String, String> {
+    match text.trim().trim_end_matches('/') {
+        "" => Err("it is empty; name a server, or leave it out (unset ANNALS_URL)".to_owned()),
+        url if url.starts_with("http://") || url.starts_with("https://") => Ok(url.to_owned()),
+        _ => Err("it begins neither with http:// nor with https://".to_owned()),
+    }
+}
+
+/// A token, without the line's end that files and pipes put behind it.
+fn token(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it is empty; give a token, or leave it out (unset ANNALS_TOKEN)".to_owned()),
+        token if token.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(token.to_owned()),
+        _ => Err("a token has no spaces, and none but plain letters, digits and signs".to_owned()),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -142,15 +165,22 @@ pub(crate) struct DemoArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImportSource {
     /// A Cargo.lock: packages become applications, versions releases, dependencies edges
-    #[command(after_help = "Example:\n  annals import cargo-lock Cargo.lock --workspace-slug my-service")]
+    #[command(after_help = "\
+Example:
+  annals import cargo-lock Cargo.lock --workspace-slug my-service
+
+Brings the workspace to what the file says: registers, releases and declares what is missing, withdraws dependencies
+and retires applications that an import made and the file does not have any more, and says what it changed. Releases
+stay: they were made. What no import made is left alone. So two lock files need two workspaces, or --add-only.")]
     CargoLock(CargoLockArgs),
     /// A file of commands, one JSON object per line, each with `type` and the fields of a command
     #[command(after_help = "A line:
   {\"type\": \"portfolio.application.register\", \"workspace_id\": \"…\",
    \"payload\": {\"name\": \"billing\"}}
 
-A line without client_request_id gets one from the file's hash and its number, so that the same file \
-can be sent again: what was accepted is answered, not repeated.")]
+A line without client_request_id gets one from what it says, and from which of the equal lines it is. So the file can be \
+sent again, also with lines added, moved, corrected or written otherwise: what was accepted is answered, not repeated. \
+A line that says the same as one of another file is the same command, unless the files are of different --series.")]
     Ndjson(NdjsonArgs),
 }
 
@@ -161,13 +191,19 @@ pub(crate) struct CargoLockArgs {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) workspace: TargetWorkspace,
+    /// Only add: compare nothing, take nothing away, bring nothing back
+    #[arg(long)]
+    pub(crate) add_only: bool,
+    /// Only say what would be done
+    #[arg(long, conflicts_with = "add_only")]
+    pub(crate) dry_run: bool,
 }
 
 /// Where an import goes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TargetWorkspace {
     /// Into this existing workspace, by id
-    #[arg(long, value_name = "ID", conflicts_with = "workspace_slug")]
+    #[arg(long, value_name = "ID", conflicts_with = "workspace_slug", value_parser = only_id)]
     pub(crate) workspace: Option<uuid::Uuid>,
     /// Into the workspace with this slug, created when missing
     #[arg(long, value_name = "SLUG", default_value = "inventory")]
@@ -179,6 +215,9 @@ pub(crate) struct NdjsonArgs {
     /// The file; `-` reads stdin
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
+    /// Name of this import: equal lines of different series are different commands
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) series: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -192,11 +231,11 @@ pub(crate) enum TokenCommand {
 #[derive(Debug, Args)]
 pub(crate) struct MintArgs {
     /// The tenant; the data directory's development tenant unless given
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = only_id)]
     pub(crate) tenant: Option<uuid::Uuid>,
-    /// Who acts: a person's id or `service:NAME`; the development user unless given
-    #[arg(long, value_name = "ID|service:NAME")]
-    pub(crate) actor: Option<String>,
+    /// Who acts: `user:ID` or `service:NAME`; the development user unless given
+    #[arg(long, value_name = "user:ID|service:NAME", value_parser = actor)]
+    pub(crate) actor: Option<Actor>,
     /// A role that the token carries; repeat for more
     #[arg(long, value_name = "ROLE", value_parser = [ROLE_OPERATOR, ROLE_AUDITOR])]
     pub(crate) role: Vec<String>,
@@ -243,7 +282,7 @@ pub(crate) struct SendArgs {
     #[arg(long, value_name = "ID")]
     pub(crate) adr: Option<String>,
     /// Groups everything that one request sets in motion
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = only_id)]
     pub(crate) correlation: Option<uuid::Uuid>,
 }
 

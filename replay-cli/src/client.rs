@@ -82,6 +82,13 @@ impl From<CallError> for Failure {
     }
 }
 
+/// A failure of a command that knows `--workspace`: the server names the field that it is sent as.
+pub(crate) fn with_workspace(error: CallError) -> Failure {
+    let is_missing = matches!(&error, CallError::Refused(problem) if problem.field == "workspace_id");
+    let failure = Failure::from(error);
+    if is_missing { failure.remedy("name it with --workspace (-w), by id or slug") } else { failure }
+}
+
 impl Client {
     /// The server that `--url` names, else the one of the data directory.
     pub(crate) fn find(global: &Global) -> anyhow::Result<Self> {

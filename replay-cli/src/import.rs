@@ -1,7 +1,9 @@
 //! Inventories as commands: sent in bounded requests, counted by their answers, safe to interrupt and to run again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use annals_projectors::process::{say, stop};
 use anyhow::Context as _;
 use serde_json::Value;
 
@@ -26,7 +28,32 @@ pub(crate) struct CommandLine {
     pub(crate) label: String,
     /// The line as it goes over the wire, without its end; carries `type` and `client_request_id`.
     pub(crate) line: String,
+    /// What it does where it does something, as a report says it; empty where nobody knows.
+    pub(crate) change: &'static str,
 }
+
+/// One line of the input.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Line {
+    /// To be sent.
+    Command(CommandLine),
+    /// Refused here: nothing of it is sent.
+    Refused {
+        /// Where it stands in the input.
+        label: String,
+        /// Why.
+        problem: Box<Problem>,
+    },
+}
+
+impl From<CommandLine> for Line {
+    fn from(command: CommandLine) -> Self {
+        Self::Command(command)
+    }
+}
+
+/// The input, line by line.
+pub(crate) type Input<'a> = &'a mut (dyn Iterator<Item = anyhow::Result<Line>> + Send);
 
 /// How an import went.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,6 +66,8 @@ pub(crate) struct Tally {
     pub(crate) refused: u64,
     /// Events appended now.
     pub(crate) events: u64,
+    /// Commands that did something now, by what they did.
+    pub(crate) changes: BTreeMap<&'static str, u64>,
     /// The refused lines, the first [`limits::REFUSALS_SHOWN_MAX`].
     pub(crate) refusals: Vec<(String, Problem)>,
     /// Covers everything accepted so far.
@@ -60,6 +89,9 @@ impl Tally {
                 } else {
                     self.accepted += 1;
                     self.events += answer.events.len() as u64;
+                    if !answer.events.is_empty() && !line.change.is_empty() {
+                        *self.changes.entry(line.change).or_default() += 1;
+                    }
                 }
                 self.consistency_token = Some(answer.consistency_token.clone());
             }
@@ -100,7 +132,7 @@ pub(crate) type OnAnswer<'a> = &'a mut (dyn FnMut(&CommandLine, &LineAnswer) + S
 /// Sends all lines in order, request by request; the tally holds also after an error what was answered before it.
 pub(crate) async fn send_all(
     client: &Client,
-    lines: &mut (dyn Iterator<Item = anyhow::Result<CommandLine>> + Send),
+    lines: Input<'_>,
     tally: &mut Tally,
     on_answer: OnAnswer<'_>,
 ) -> Result<(), ImportError> {
@@ -108,30 +140,38 @@ pub(crate) async fn send_all(
     loop {
         let chunk =
             next_chunk(lines, &mut held).map_err(|cause| ImportError::Input { answered: tally.answered(), cause })?;
-        if chunk.is_empty() {
-            return Ok(());
-        }
         send_chunk(client, &chunk, tally, on_answer)
             .await
             .map_err(|cause| ImportError::Call { answered: tally.answered(), cause })?;
+        match held.take() {
+            // In its place among the others.
+            Some(Line::Refused { label, problem }) => {
+                let line = CommandLine { label, line: String::new(), change: "" };
+                let answer = LineAnswer::Refused(problem);
+                tally.count(&line, &answer, false);
+                on_answer(&line, &answer);
+            }
+            None if chunk.is_empty() => return Ok(()),
+            other => held = other,
+        }
     }
 }
 
-/// The next lines that fit one request; a line that does not fit any more is held for the next.
-fn next_chunk(
-    lines: &mut (dyn Iterator<Item = anyhow::Result<CommandLine>> + Send),
-    held: &mut Option<CommandLine>,
-) -> anyhow::Result<Vec<CommandLine>> {
+/// The next lines that fit one request; the line that ends it, for it does not fit or is not sent, is held.
+fn next_chunk(lines: Input<'_>, held: &mut Option<Line>) -> anyhow::Result<Vec<CommandLine>> {
     let mut chunk = Vec::new();
     let mut bytes = 0;
     while chunk.len() < limits::IMPORT_CHUNK_LINES {
-        let Some(line) = held.take().map(Ok).or_else(|| lines.next()).transpose()? else { break };
-        bytes += line.line.len() + 1;
-        if bytes > limits::IMPORT_CHUNK_BYTES && !chunk.is_empty() {
-            *held = Some(line);
-            break;
+        match held.take().map(Ok).or_else(|| lines.next()).transpose()? {
+            Some(Line::Command(line)) if chunk.is_empty() || bytes + line.line.len() < limits::IMPORT_CHUNK_BYTES => {
+                bytes += line.line.len() + 1;
+                chunk.push(line);
+            }
+            ends => {
+                *held = ends;
+                break;
+            }
         }
-        chunk.push(line);
     }
     Ok(chunk)
 }
@@ -210,9 +250,11 @@ pub(crate) async fn run(
     output: Output,
     title: &str,
     total: Option<u64>,
-    lines: &mut (dyn Iterator<Item = anyhow::Result<CommandLine>> + Send),
+    lines: Input<'_>,
     extra: &[(&'static str, u64)],
 ) -> anyhow::Result<Exit> {
+    let stop = stop::on_signal("stopping; once more to end at once", "ended at once; run the same command again")
+        .context("signals cannot be caught")?;
     let progress = Progress::start(title, "commands", total);
     let mut tally = Tally::default();
     let mut answered = 0;
@@ -222,7 +264,7 @@ pub(crate) async fn run(
     };
     let sent = tokio::select! {
         sent = send_all(client, lines, &mut tally, &mut on_answer) => Some(sent),
-        _ = tokio::signal::ctrl_c() => None,
+        () = stop.cancelled() => None,
     };
     let took = progress.finish();
     report(output, &tally, took, extra)?;
@@ -263,9 +305,9 @@ fn report(output: Output, tally: &Tally, took: Duration, extra: &[(&'static str,
             .iter()
             .map(|(label, problem)| serde_json::json!({"line": label, "status": problem.status, "why": problem.to_string()}))
             .collect();
-        eprintln!("{}", render(&refused, &columns(&[("refused", "/line"), ("why", "/why")])));
+        say!("{}", render(&refused, &columns(&[("refused", "/line"), ("why", "/why")])));
         if tally.refused > refused.len() as u64 {
-            eprintln!("… and {} more", count(tally.refused - refused.len() as u64));
+            say!("… and {} more", count(tally.refused - refused.len() as u64));
         }
     }
     let mut document = serde_json::json!({
@@ -277,21 +319,22 @@ fn report(output: Output, tally: &Tally, took: Duration, extra: &[(&'static str,
         "consistency_token": tally.consistency_token,
         "refusals": tally.refusals.iter().map(|(label, problem)| refusal(label, problem)).collect::<Vec<_>>(),
     });
-    for (name, value) in extra {
+    let changes = tally.changes.iter().map(|(name, value)| (*name, *value));
+    let extra: Vec<(&str, u64)> = extra.iter().copied().chain(changes).collect();
+    for (name, value) in &extra {
         document[*name] = (*value).into();
     }
-    output
-        .document(&document, || {
-            let mut pairs = vec![
-                ("accepted", count(tally.accepted)),
-                ("replayed", count(tally.replayed)),
-                ("refused", count(tally.refused)),
-                ("events", count(tally.events)),
-            ];
-            pairs.extend(extra.iter().map(|(name, value)| (*name, count(*value))));
-            render_pairs(&pairs)
-        })
-        .context("stdout cannot be written")
+    let written = output.document(&document, || {
+        let mut pairs = vec![
+            ("accepted", count(tally.accepted)),
+            ("replayed", count(tally.replayed)),
+            ("refused", count(tally.refused)),
+            ("events", count(tally.events)),
+        ];
+        pairs.extend(extra.iter().map(|(name, value)| (*name, count(*value))));
+        render_pairs(&pairs)
+    });
+    Ok(written?)
 }
 
 #[cfg(test)]

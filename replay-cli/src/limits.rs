@@ -16,10 +16,16 @@ pub(crate) const IMPORT_CHUNK_LINES: usize = 256;
 pub(crate) const IMPORT_CHUNK_BYTES: usize = 1 << 20;
 /// Longest line of an NDJSON file or answer, bytes: above the server's bound on one command, so that the server's words are heard.
 pub(crate) const LINE_BYTES_MAX: usize = 2 << 20;
+/// Most lines of an NDJSON file: of each line that is sent some 30 bytes are kept, to tell equal ones apart.
+pub(crate) const IMPORT_LINES_MAX: u64 = 10_000_000;
+/// Most applications, or dependencies, of a workspace that an import compares with a lock file; a page more may be read.
+pub(crate) const PRESENT_ROWS_MAX: usize = 1_000_000;
 /// Largest `Cargo.lock` that is read, bytes.
 pub(crate) const LOCKFILE_BYTES_MAX: u64 = 64 << 20;
 /// Largest command payload that is read from a file or stdin, bytes.
 pub(crate) const PAYLOAD_BYTES_MAX: u64 = 1 << 20;
+/// Most things to be taken away that a plan names one by one.
+pub(crate) const TAKEN_AWAY_SHOWN_MAX: usize = 10;
 /// Most refused lines that a report names one by one.
 pub(crate) const REFUSALS_SHOWN_MAX: usize = 20;
 /// Rows of one page when a query is asked for all.

@@ -1,56 +1,17 @@
 //! The commands that speak HTTP to a server and nothing else.
 
-use std::fs::File;
-use std::io::Read;
-
-use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::cli::{CargoLockArgs, Global, HistoryArgs, NdjsonArgs, SendArgs};
+use crate::cli::{Global, HistoryArgs, SendArgs};
 use crate::client::naming::{aggregate_id, workspace_id};
-use crate::client::{CallError, Client};
+use crate::client::{CallError, Client, with_workspace};
 use crate::exit::{Exit, Failure};
-use crate::import::cargo_lock::Inventory;
-use crate::import::{self, ndjson, target};
-use crate::limits;
 use crate::output::cell::count;
 use crate::output::{Output, columns, render_pairs};
+use crate::{input, limits};
 
+pub(crate) mod import;
 pub(crate) mod query;
-
-/// `import cargo-lock`.
-pub(crate) async fn import_cargo_lock(global: &Global, output: Output, args: &CargoLockArgs) -> anyhow::Result<Exit> {
-    let inventory = Inventory::read(&args.file)?;
-    let client = Client::find(global)?;
-    let workspace = target::resolve(&client, &args.workspace).await?;
-    let counts = inventory.counts();
-    eprintln!(
-        "{}: {} applications, {} releases, {} dependencies ({} edges merged by name, {} between versions of one package left out)",
-        args.file.display(),
-        count(counts.applications),
-        count(counts.releases),
-        count(counts.edges),
-        count(inventory.edges_merged),
-        count(inventory.edges_to_itself),
-    );
-    let extra = [
-        ("applications", counts.applications),
-        ("releases", counts.releases),
-        ("edges", counts.edges),
-        ("edges_merged", inventory.edges_merged),
-        ("edges_to_itself", inventory.edges_to_itself),
-    ];
-    let mut lines = inventory.commands(workspace).map(Ok);
-    import::run(&client, output, "import cargo-lock", Some(counts.commands()), &mut lines, &extra).await
-}
-
-/// `import ndjson`.
-pub(crate) async fn import_ndjson(global: &Global, output: Output, args: &NdjsonArgs) -> anyhow::Result<Exit> {
-    let mut commands = ndjson::Commands::open(&args.file)?;
-    let client = Client::find(global)?;
-    let total = commands.total;
-    import::run(&client, output, "import ndjson", Some(total), &mut commands, &[]).await
-}
 
 /// `command send`.
 pub(crate) async fn send(global: &Global, output: Output, args: &SendArgs) -> anyhow::Result<Exit> {
@@ -79,7 +40,7 @@ pub(crate) async fn send(global: &Global, output: Output, args: &SendArgs) -> an
     let answer = client.command(&args.command_type, &body).await.map_err(|error| match error {
         error if error.is_passing() && args.request_id.is_none() => Failure::from(error)
             .remedy(format!("it may have been written; send it again with --request-id {request_id}")),
-        error => error.into(),
+        error => with_workspace(error),
     })?;
     output.document(&answer.document, || {
         let happened = if answer.replayed {
@@ -102,27 +63,17 @@ pub(crate) async fn send(global: &Global, output: Output, args: &SendArgs) -> an
 
 /// A payload from the command line, a file or stdin. Sent as it parses; what it may hold is the server's to say.
 fn payload(text: &str) -> anyhow::Result<Value> {
-    let read = match (text, text.strip_prefix('@')) {
-        ("-", _) => bounded(std::io::stdin().lock()).context("stdin cannot be read"),
-        (_, Some(path)) => File::open(path)
-            .map_err(anyhow::Error::from)
-            .and_then(bounded)
-            .with_context(|| format!("{path} cannot be read")),
-        (text, None) => Ok(text.to_owned()),
+    let most = limits::PAYLOAD_BYTES_MAX;
+    let text = match (text, text.strip_prefix('@')) {
+        ("-", _) => input::read("stdin", std::io::stdin().lock(), most)?,
+        (_, Some(path)) => input::read_file(path.as_ref(), most)?,
+        (text, None) => text.to_owned(),
     };
-    let text = read.map_err(|error| Failure::usage(format!("{error:#}")))?;
     annals_model::command_json::parse_strict(text.as_bytes()).map_err(|error| {
         // What could not be parsed at all has no path.
         let at = if matches!(error.path.as_str(), "." | "?") { String::new() } else { format!("{}: ", error.path) };
         Failure::usage(format!("the payload is no acceptable JSON: {at}{}", error.message)).into()
     })
-}
-
-fn bounded(source: impl Read) -> anyhow::Result<String> {
-    let mut text = String::new();
-    source.take(limits::PAYLOAD_BYTES_MAX + 1).read_to_string(&mut text)?;
-    anyhow::ensure!(text.len() as u64 <= limits::PAYLOAD_BYTES_MAX, "more than {} bytes", limits::PAYLOAD_BYTES_MAX);
-    Ok(text)
 }
 
 /// `history`.
@@ -133,7 +84,7 @@ pub(crate) async fn history(global: &Global, output: Output, args: &HistoryArgs)
         None => None,
     };
     let id = aggregate_id(&client, &args.aggregate_type, workspace, &args.id).await?;
-    let events = events_of(&client, &args.aggregate_type, id, workspace).await.map_err(Failure::from)?;
+    let events = events_of(&client, &args.aggregate_type, id, workspace).await.map_err(with_workspace)?;
     output.records(&events, &history_columns())?;
     Ok(Exit::Ok)
 }

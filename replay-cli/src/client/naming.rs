@@ -9,14 +9,34 @@ use super::Client;
 use crate::exit::{Exit, Failure};
 use crate::limits;
 
+/// An id in the one spelling in which all output has it: lower case, with hyphens. What a UUID may also be written as,
+/// in capitals, without hyphens, in braces, can be somebody's name or slug.
+pub(crate) fn id(text: &str) -> Option<Uuid> {
+    text.parse::<Uuid>().ok().filter(|id| id.hyphenated().to_string() == text)
+}
+
+/// The same where nothing but an id can be meant, for the command line's parser.
+pub(crate) fn only_id(text: &str) -> Result<Uuid, String> {
+    match (id(text), text.parse::<Uuid>()) {
+        (Some(id), _) => Ok(id),
+        (None, Ok(otherwise)) => Err(format!("write the id as {otherwise}")),
+        (None, Err(_)) => Err("it is no id, like 3f2b8c1e-4e1a-4b6e-9d53-1d1c43f1a9b7".to_owned()),
+    }
+}
+
+/// What else a name that nobody has may have meant.
+fn or_id(text: &str) -> String {
+    text.parse::<Uuid>().map_or_else(|_| String::new(), |id| format!("; if you mean an id, write {id}"))
+}
+
 /// The workspace that the user means: an id as it is, a slug looked up among the tenant's workspaces.
 pub(crate) async fn workspace_id(client: &Client, text: &str) -> anyhow::Result<Uuid> {
-    if let Ok(id) = text.parse() {
+    if let Some(id) = id(text) {
         return Ok(id);
     }
     let found = first_id(client, "access.workspaces", &[("slug", text.to_owned())]).await?;
     found.ok_or_else(|| {
-        Failure::new(Exit::Failed, format!("there is no workspace {text:?}"))
+        Failure::new(Exit::Failed, format!("there is no workspace {text:?}{}", or_id(text)))
             .remedy("name one by id or slug; `annals query access.workspaces` lists them")
             .into()
     })
@@ -29,7 +49,7 @@ pub(crate) async fn aggregate_id(
     workspace: Option<Uuid>,
     text: &str,
 ) -> anyhow::Result<Uuid> {
-    if let Ok(id) = text.parse() {
+    if let Some(id) = id(text) {
         return Ok(id);
     }
     let found = match (aggregate_type, workspace) {
@@ -48,9 +68,14 @@ pub(crate) async fn aggregate_id(
                 .remedy("write it as context.aggregate, like portfolio.application")
                 .into());
         }
-        (kind, _) => return Err(Failure::usage(format!("{text:?} is no id; name the {kind} by its uuid")).into()),
+        (kind, _) => {
+            let failure = format!("{text:?} is no id; name the {kind} by its uuid{}", or_id(text));
+            return Err(Failure::usage(failure).into());
+        }
     };
-    found.ok_or_else(|| Failure::new(Exit::Failed, format!("there is no {aggregate_type} {text:?} here")).into())
+    found.ok_or_else(|| {
+        Failure::new(Exit::Failed, format!("there is no {aggregate_type} {text:?} here{}", or_id(text))).into()
+    })
 }
 
 /// What a query finds under a name. Rows follow commands by some milliseconds: who has just made a thing may name it.
@@ -66,5 +91,24 @@ async fn first_id(client: &Client, query: &str, parameters: &[(&str, String)]) -
             return Ok(found);
         }
         tokio::time::sleep(Duration::from_millis(limits::NAME_POLL_MS)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_one_spelling_and_the_others_are_names() {
+        let text = "3f2b8c1e-4e1a-4b6e-9d53-1d1c43f1a9b7";
+        assert_eq!(id(text).map(|id| id.to_string()).as_deref(), Some(text));
+        let (capitals, plain) = (text.to_uppercase(), text.replace('-', ""));
+        for otherwise in [&capitals, &plain, &format!("{{{text}}}"), &format!("urn:uuid:{text}")] {
+            assert_eq!(id(otherwise), None, "{otherwise}");
+            assert_eq!(only_id(otherwise), Err(format!("write the id as {text}")));
+            assert!(or_id(otherwise).ends_with(text));
+        }
+        assert!(only_id("home").is_err());
+        assert_eq!(or_id("home"), "");
     }
 }

@@ -1,22 +1,25 @@
-//! A Cargo.lock as commands: one application per package name, each version a release, each pair of names an edge.
+//! A Cargo.lock as an inventory: one application per package name, each version a release, each pair of names an edge.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use cargo_lock::Lockfile;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
+use self::commands::Commands;
 use super::CommandLine;
-use super::ids::derive;
 use crate::exit::Failure;
-use crate::limits;
+use crate::{input, limits};
 
-/// A lock file does not say what a dependency is for; all of them are needed to build.
-const EDGE_KIND: &str = "build";
+pub(crate) mod commands;
+pub(crate) mod plan;
+pub(crate) mod present;
+
+/// What a lock file of Cargo has at its top, in any of its versions. Others' lock files are much like it.
+const TOP: [&str; 5] = ["version", "package", "root", "metadata", "patch"];
+/// What it says of a package.
+const OF_A_PACKAGE: [&str; 6] = ["name", "version", "source", "checksum", "dependencies", "replace"];
 
 /// What a lock file holds, by package name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,45 +40,41 @@ struct Package {
 
 impl Inventory {
     /// Reads a lock file from disk.
-    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let unreadable = |error: std::io::Error| Failure::usage(format!("{} cannot be read: {error}", path.display()));
-        let mut text = String::new();
-        let file = File::open(path).map_err(unreadable)?;
-        file.take(limits::LOCKFILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
-        if text.len() as u64 > limits::LOCKFILE_BYTES_MAX {
-            return Err(Failure::usage(format!(
-                "{} is larger than {} MiB",
-                path.display(),
-                limits::LOCKFILE_BYTES_MAX >> 20
-            ))
-            .into());
-        }
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let text = input::read_file(path, limits::LOCKFILE_BYTES_MAX)?;
         Self::parse(&text)
             .with_context(|| format!("{} is no Cargo.lock", path.display()))
-            .map_err(|error| Failure::usage(format!("{error:#}")).into())
+            .map_err(|error| Failure::usage(format!("{error:#}")))
     }
 
     /// Reads a lock file's text.
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
+        is_of_cargo(&text.parse()?)?;
         let lock: Lockfile = text.parse()?;
         let mut inventory = Self::default();
-        for package in &lock.packages {
-            let name = package.name.as_str();
-            let application = inventory.applications.entry(name.to_owned()).or_default();
-            application.versions.insert(package.version.clone());
-            if application.source.is_none() {
-                application.source = package.source.as_ref().map(|source| source.url().to_string());
-            }
-            for dependency in &package.dependencies {
-                let to = dependency.name.as_str();
-                if to == name {
-                    inventory.edges_to_itself += 1;
-                } else if !inventory.edges.insert((name.to_owned(), to.to_owned())) {
-                    inventory.edges_merged += 1;
-                }
+        // The oldest files keep the project itself apart from the packages that it is made of.
+        for package in lock.root.iter().chain(&lock.packages) {
+            inventory.add(package);
+        }
+        ensure!(!inventory.applications.is_empty(), "it names no package");
+        Ok(inventory)
+    }
+
+    fn add(&mut self, package: &cargo_lock::Package) {
+        let name = package.name.as_str();
+        let application = self.applications.entry(name.to_owned()).or_default();
+        application.versions.insert(package.version.clone());
+        if application.source.is_none() {
+            application.source = package.source.as_ref().map(|source| source.url().to_string());
+        }
+        for dependency in &package.dependencies {
+            let to = dependency.name.as_str();
+            if to == name {
+                self.edges_to_itself += 1;
+            } else if !self.edges.insert((name.to_owned(), to.to_owned())) {
+                self.edges_merged += 1;
             }
         }
-        Ok(inventory)
     }
 
     /// Number of applications, releases and edges.
@@ -92,24 +91,47 @@ impl Inventory {
         self.edges.iter().filter(|(_, to)| to == name).map(|(from, _)| from.as_str()).collect()
     }
 
-    /// The commands, applications before releases before edges, with the same ids each time.
+    /// The commands of a workspace that has nothing of it yet, applications before releases before edges, with the same
+    /// ids each time.
     pub(crate) fn commands(&self, workspace: Uuid) -> impl Iterator<Item = CommandLine> + Send + '_ {
-        let space = workspace.to_string();
-        let ids = Ids { space };
+        let commands = Commands::of(workspace);
         let registers = self.applications.iter().map({
-            let ids = ids.clone();
-            move |(name, package)| ids.register(name, package)
+            let commands = commands.clone();
+            move |(name, package)| commands.register(name, package.source.as_deref(), commands.application(name))
         });
         let releases = self.applications.iter().flat_map({
-            let ids = ids.clone();
+            let commands = commands.clone();
             move |(name, package)| {
-                let ids = ids.clone();
-                package.versions.iter().map(move |version| ids.release(name, &version.to_string()))
+                let commands = commands.clone();
+                package
+                    .versions
+                    .iter()
+                    .map(move |version| commands.release(name, &version.to_string(), commands.application(name)))
             }
         });
-        let edges = self.edges.iter().map(move |(from, to)| ids.declare(from, to));
+        let edges = self.edges.iter().map(move |(from, to)| {
+            let ends = (commands.application(from), commands.application(to));
+            commands.declare((from, to), ends, commands.dependency(from, to))
+        });
         registers.chain(releases).chain(edges)
     }
+}
+
+/// Refuses what only looks like a lock file of Cargo: another tool's, a manifest, any other TOML.
+fn is_of_cargo(file: &toml::Table) -> anyhow::Result<()> {
+    let unknown =
+        |table: &toml::Table, known: &[&str]| table.keys().find(|key| !known.contains(&key.as_str())).cloned();
+    if let Some(key) = unknown(file, &TOP) {
+        anyhow::bail!("{key:?} is nothing that Cargo writes there");
+    }
+    let root = file.get("root").and_then(toml::Value::as_table);
+    let packages = file.get("package").and_then(toml::Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    for package in packages.iter().filter_map(toml::Value::as_table).chain(root) {
+        if let Some(key) = unknown(package, &OF_A_PACKAGE) {
+            anyhow::bail!("{key:?} is nothing that Cargo says of a package");
+        }
+    }
+    Ok(())
 }
 
 /// How much a lock file holds.
@@ -124,69 +146,15 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Commands that import it.
+    /// Commands that import it into an empty workspace.
     pub(crate) fn commands(self) -> u64 {
         self.applications + self.releases + self.edges
     }
 }
 
-/// Id of the application that a package of this name becomes.
+/// Id of the application that a package of this name becomes when it first comes.
 pub(crate) fn application_id(workspace: Uuid, name: &str) -> Uuid {
-    derive(&[&workspace.to_string(), "application", name])
-}
-
-#[derive(Clone)]
-struct Ids {
-    space: String,
-}
-
-impl Ids {
-    fn application(&self, name: &str) -> Uuid {
-        derive(&[&self.space, "application", name])
-    }
-
-    fn register(&self, name: &str, package: &Package) -> CommandLine {
-        let mut payload = json!({"name": name});
-        if let Some(source) = &package.source {
-            payload["source"] = source.as_str().into();
-        }
-        let request = derive(&[&self.space, "request", "register", name]);
-        self.line("portfolio.application.register", name.to_owned(), request, self.application(name), &payload)
-    }
-
-    fn release(&self, name: &str, version: &str) -> CommandLine {
-        let request = derive(&[&self.space, "request", "release", name, version]);
-        let label = format!("{name} {version}");
-        self.line(
-            "portfolio.application.release_version",
-            label,
-            request,
-            self.application(name),
-            &json!({"number": version}),
-        )
-    }
-
-    fn declare(&self, from: &str, to: &str) -> CommandLine {
-        let request = derive(&[&self.space, "request", "declare", from, to, EDGE_KIND]);
-        let id = derive(&[&self.space, "dependency", from, to, EDGE_KIND]);
-        let payload = json!({
-            "from_application_id": self.application(from),
-            "to_application_id": self.application(to),
-            "kind": EDGE_KIND,
-        });
-        self.line("portfolio.dependency.declare", format!("{from} → {to}"), request, id, &payload)
-    }
-
-    fn line(&self, command_type: &str, label: String, request: Uuid, id: Uuid, payload: &Value) -> CommandLine {
-        let line = json!({
-            "type": command_type,
-            "client_request_id": request,
-            "workspace_id": self.space,
-            "aggregate_id": id,
-            "payload": payload,
-        });
-        CommandLine { label, line: line.to_string() }
-    }
+    Commands::of(workspace).application(name)
 }
 
 #[cfg(test)]

@@ -9,13 +9,14 @@ use serde_json::json;
 use super::*;
 
 fn line(name: &str) -> CommandLine {
-    CommandLine { label: name.to_owned(), line: json!({"type": "t", "client_request_id": name}).to_string() }
+    let line = json!({"type": "t", "client_request_id": name}).to_string();
+    CommandLine { label: name.to_owned(), line, change: "done" }
 }
 
 #[test]
 fn a_request_is_bounded_in_lines_and_bytes() {
-    let big = CommandLine { label: "big".into(), line: "x".repeat(limits::IMPORT_CHUNK_BYTES) };
-    let mut lines = vec![line("a"), big, line("b")].into_iter().map(Ok);
+    let big = CommandLine { label: "big".into(), line: "x".repeat(limits::IMPORT_CHUNK_BYTES), change: "" };
+    let mut lines = vec![line("a"), big, line("b")].into_iter().map(|line| Ok(line.into()));
     let mut held = None;
     let mut chunk =
         || next_chunk(&mut lines, &mut held).unwrap().into_iter().map(|line| line.label).collect::<Vec<_>>();
@@ -23,7 +24,7 @@ fn a_request_is_bounded_in_lines_and_bytes() {
     assert_eq!(chunk(), ["big"]);
     assert_eq!(chunk(), ["b"]);
     assert!(chunk().is_empty());
-    let mut many = (0..limits::IMPORT_CHUNK_LINES + 1).map(|n| Ok(line(&n.to_string())));
+    let mut many = (0..limits::IMPORT_CHUNK_LINES + 1).map(|n| Ok(line(&n.to_string()).into()));
     assert_eq!(next_chunk(&mut many, &mut None).unwrap().len(), limits::IMPORT_CHUNK_LINES);
 }
 
@@ -68,15 +69,21 @@ async fn lines_that_were_put_off_are_sent_again_and_counted_once() {
     let names = ["a", "busy", "b", "bad", "c"];
     let mut order = Vec::new();
     let mut tally = Tally::default();
-    let mut lines = names.iter().map(|name| Ok(line(name)));
+    let refused = || Line::Refused {
+        label: "unsent".to_owned(),
+        problem: Box::new(Problem::read(400, None, json!({"status": 400, "title": "Not UTF-8"}))),
+    };
+    let lines = names.iter().map(|name| Ok(line(name).into()));
+    let mut lines = lines.chain([Ok(refused()), Ok(refused())]);
     send_all(&client, &mut lines, &mut tally, &mut |line, _| order.push(line.label.clone())).await.unwrap();
-    assert_eq!(order, names);
-    assert_eq!((tally.accepted, tally.replayed, tally.refused, tally.events), (4, 0, 1, 4));
+    assert_eq!(order, [&names[..], &["unsent", "unsent"]].concat());
+    assert_eq!((tally.accepted, tally.replayed, tally.refused, tally.events), (4, 0, 3, 4));
+    assert_eq!(tally.changes["done"], 4);
     assert_eq!(tally.refusals[0].0, "bad");
     assert_eq!(tally.consistency_token.as_deref(), Some("c"));
 
     let mut again = Tally::default();
-    let mut lines = names.iter().map(|name| Ok(line(name)));
+    let mut lines = names.iter().map(|name| Ok(line(name).into()));
     send_all(&client, &mut lines, &mut again, &mut |_, _| {}).await.unwrap();
     assert_eq!((again.accepted, again.replayed, again.refused, again.events), (0, 4, 1, 0));
 }
@@ -88,7 +95,8 @@ async fn a_server_that_is_not_there_is_an_error_of_the_environment() {
     drop(listener);
     let client = Client::new(&format!("http://{address}"), "token").unwrap();
     let mut tally = Tally::default();
-    let error = send_all(&client, &mut [Ok(line("a"))].into_iter(), &mut tally, &mut |_, _| {}).await.unwrap_err();
+    let error =
+        send_all(&client, &mut [Ok(line("a").into())].into_iter(), &mut tally, &mut |_, _| {}).await.unwrap_err();
     let ImportError::Call { answered: 0, cause } = error else { panic!("{error}") };
     assert!(cause.is_passing());
     assert_eq!(Failure::from(cause).exit, Exit::Usage);

@@ -1,10 +1,11 @@
 //! `query`: a named query, page by page if wanted; without a name, the queries there are.
 
+use annals_projectors::process::say;
 use serde_json::{Value, json};
 
 use crate::cli::{Global, QueryArgs};
 use crate::client::naming::workspace_id;
-use crate::client::{CallError, Client};
+use crate::client::{CallError, Client, with_workspace};
 use crate::exit::{Exit, Failure};
 use crate::limits;
 use crate::output::{Column, Format, Output, columns};
@@ -20,7 +21,7 @@ pub(crate) async fn run(global: &Global, output: Output, args: &QueryArgs) -> an
     let limit = if args.all { limits::PAGE_ROWS } else { args.limit.unwrap_or(limits::PAGE_ROWS_DEFAULT) };
     parameters.push(("limit".to_owned(), limit.to_string()));
     let mut ask = Ask { client: &client, name, parameters, token: args.consistency_token.as_deref() };
-    let mut page = ask.page(args.cursor.as_deref()).await.map_err(Failure::from)?;
+    let mut page = ask.page(args.cursor.as_deref()).await.map_err(with_workspace)?;
     let mut rows = take_rows(&mut page);
     while let (true, Some(next)) = (args.all, next_cursor(&page)) {
         // The token was waited for; what follows is of the same read model or newer.
@@ -35,11 +36,11 @@ fn write(output: Output, name: &str, mut page: Value, rows: Vec<Value>) -> anyho
     match output.format() {
         Format::Table => {
             match rows.is_empty() {
-                true => eprintln!("no rows"),
+                true => say!("no rows"),
                 false => output.records(&rows, &columns_of(&rows, &known_order(name)))?,
             }
             if let Some(next) = next_cursor(&page) {
-                eprintln!("more rows: add --all, or --cursor {next}");
+                say!("more rows: add --all, or --cursor {next}");
             }
         }
         Format::Json => {
@@ -120,14 +121,14 @@ fn parameters(pairs: &[String]) -> Result<Vec<(String, String)>, Failure> {
         .collect()
 }
 
-fn take_rows(page: &mut Value) -> Vec<Value> {
+pub(crate) fn take_rows(page: &mut Value) -> Vec<Value> {
     match page.get_mut("rows").map(Value::take) {
         Some(Value::Array(rows)) => rows,
         _ => Vec::new(),
     }
 }
 
-fn next_cursor(page: &Value) -> Option<String> {
+pub(crate) fn next_cursor(page: &Value) -> Option<String> {
     page.get("next_cursor").and_then(Value::as_str).map(str::to_owned)
 }
 

@@ -1,5 +1,5 @@
 //! The command line as its users meet it: real processes, real files, exit codes.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "what fails in a test's own tools fails the test")]
+#![expect(clippy::unwrap_used, reason = "what fails in a test's own tools fails the test")]
 
 mod distributed;
 mod importing;

@@ -28,6 +28,81 @@ fn a_wrong_command_line_exits_2_and_writes_nothing() {
 }
 
 #[test]
+fn what_is_wrong_with_the_command_line_is_said_by_the_name_of_its_option() {
+    let directory = tempfile::tempdir().unwrap();
+    for (arguments, option) in [
+        (&["query", "--url", ""][..], "--url"),
+        (&["query", "--url", "127.0.0.1:80"], "--url"),
+        (&["query", "--token", " \n"], "--token"),
+        (&["query", "--token", "a b"], "--token"),
+        (&["token", "mint", "--actor", "robot:x"], "--actor"),
+        (
+            &["token", "mint", "--tenant", "3F2B8C1E4E1A4B6E9D531D1C43F1A9B7"],
+            "write the id as 3f2b8c1e-4e1a-4b6e-9d53-1d1c43f1a9b7",
+        ),
+    ] {
+        let ran = run(directory.path(), arguments).exits(2);
+        assert!(ran.stderr().contains(option), "{arguments:?}: {}", ran.stderr());
+    }
+    let empty = |name: &str| crate::server::annals(directory.path(), &["query"]).env(name, "").output().unwrap();
+    for (name, option) in [("ANNALS_URL", "--url"), ("ANNALS_TOKEN", "--token"), ("ANNALS_CONFIG", "--config")] {
+        let ran = empty(name);
+        let words = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(ran.status.code(), Some(2), "{name}: {words}");
+        assert!(words.contains(option), "{name}: {words}");
+    }
+}
+
+#[test]
+fn what_is_printed_is_accepted() {
+    let server = Server::start();
+    let send = ["command", "send", "access.workspace.create", "--payload", r#"{"name": "Home", "slug": "home"}"#];
+    server.run(&send).exits(0);
+    let history = server.run(&["history", "access.workspace", "home", "-o", "json"]).exits(0).json();
+    let actor = history.as_array().unwrap()[0].as_object().unwrap();
+    let actor = actor.iter().find(|(name, _)| name.starts_with("actor")).unwrap().1.as_str().unwrap();
+    assert!(actor.starts_with("user:"), "{actor}");
+    let minted = server.run(&["token", "mint", "--actor", actor]).exits(0).stdout();
+    // With the line's end that it was printed with.
+    server.run(&["query", "access.workspaces", "--token", &minted, "--url", &format!("{}/ ", server.url())]).exits(0);
+}
+
+#[test]
+fn a_forgotten_workspace_is_said_by_the_name_of_its_option() {
+    let server = Server::start();
+    let id = "3f2b8c1e-4e1a-4b6e-9d53-1d1c43f1a9b7";
+    let register = ["command", "send", "portfolio.application.register", "--payload", r#"{"name": "a"}"#];
+    let lines = [&register[..], &["query", "portfolio.applications"], &["history", "portfolio.application", id]];
+    for arguments in lines {
+        let ran = server.run(arguments).exits(2);
+        assert!(ran.stderr().contains("--workspace (-w)"), "{arguments:?}: {}", ran.stderr());
+    }
+}
+
+#[test]
+fn a_name_that_looks_like_an_id_is_a_name_and_ids_have_one_spelling() {
+    let server = Server::start();
+    let send = [
+        "command",
+        "send",
+        "access.workspace.create",
+        "--payload",
+        r#"{"name": "Home", "slug": "home"}"#,
+        "-o",
+        "json",
+    ];
+    let id = server.run(&send).exits(0).json()["aggregate"]["id"].as_str().unwrap().to_owned();
+    let plain = id.replace('-', "");
+    // An application whose name is another thing's id, in another spelling.
+    let payload = format!(r#"{{"name": "{plain}"}}"#);
+    server.run(&["command", "send", "portfolio.application.register", "-w", "home", "--payload", &payload]).exits(0);
+    let history = ["history", "portfolio.application", &plain, "-w", &id, "-o", "json"];
+    assert_eq!(server.run(&history).exits(0).json().as_array().unwrap().len(), 1);
+    let ran = server.run(&["query", "portfolio.applications", "-w", &plain]).exits(1);
+    assert!(ran.stderr().contains(&format!("if you mean an id, write {id}")), "{}", ran.stderr());
+}
+
+#[test]
 fn help_and_completions_need_no_directory() {
     let nowhere = std::path::Path::new("/nowhere");
     assert!(run(nowhere, &["--help"]).exits(0).stdout().contains("Exit codes"));

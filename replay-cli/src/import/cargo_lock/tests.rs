@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::*;
 
 const LOCK: &str = r#"
@@ -88,8 +90,87 @@ fn this_repositorys_own_lock_file_is_read_whole() {
     assert!(!inventory.dependents("serde").is_empty());
 }
 
+/// The oldest form: the project apart, every dependency in full, checksums in a table of their own.
+const OLDEST: &str = r#"
+[root]
+name = "project"
+version = "0.1.0"
+dependencies = [
+ "left 1.0.0 (registry+https://github.com/rust-lang/crates.io-index)",
+ "right 0.3.0 (registry+https://github.com/rust-lang/crates.io-index)",
+]
+
+[[package]]
+name = "left"
+version = "1.0.0"
+source = "registry+https://github.com/rust-lang/crates.io-index"
+dependencies = [
+ "right 0.3.0 (registry+https://github.com/rust-lang/crates.io-index)",
+]
+
+[[package]]
+name = "right"
+version = "0.3.0"
+source = "registry+https://github.com/rust-lang/crates.io-index"
+
+[metadata]
+"checksum left 1.0.0 (registry+https://github.com/rust-lang/crates.io-index)" = "0000000000000000000000000000000000000000000000000000000000000000"
+"#;
+
+/// Applications, releases and edges of a lock file, counted without its parser: line by line.
+fn counted_by_hand(text: &str) -> Counts {
+    let (mut names, mut releases, mut edges) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut name = "";
+    for line in text.lines().map(str::trim).take_while(|line| *line != "[metadata]" && *line != "[[patch.unused]]") {
+        let quoted = line.split('"').nth(1).unwrap_or_default();
+        if line.starts_with("name = ") {
+            name = quoted;
+            names.insert(name);
+        } else if line.starts_with("version = \"") {
+            releases.insert((name, quoted));
+        } else if line.starts_with('"') {
+            let to = quoted.split(' ').next().unwrap_or_default();
+            if to != name {
+                edges.insert((name, to));
+            }
+        }
+    }
+    let length = |length: usize| length as u64;
+    Counts { applications: length(names.len()), releases: length(releases.len()), edges: length(edges.len()) }
+}
+
 #[test]
-fn a_file_that_is_no_lock_file_is_refused() {
-    assert!(Inventory::parse("hello").is_err());
-    assert!(Inventory::parse("[[package]]\nname = \"a\"\n").is_err());
+fn the_project_of_an_oldest_lock_file_is_counted_like_any_other() {
+    let inventory = Inventory::parse(OLDEST).unwrap();
+    assert_eq!(inventory.counts(), Counts { applications: 3, releases: 3, edges: 3 });
+    assert_eq!(inventory.counts(), counted_by_hand(OLDEST));
+    assert_eq!(inventory.dependents("right"), ["left", "project"]);
+    let own = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"));
+    assert_eq!(Inventory::parse(own).unwrap().counts(), counted_by_hand(own));
+}
+
+#[test]
+fn a_file_that_is_no_lock_file_of_cargo_is_refused() {
+    let poetry = "[[package]]\nname = \"a\"\nversion = \"1.0.0\"\ndescription = \"\"\n";
+    let other_tool = "version = 1\nrequires-python = \">=3\"\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\n";
+    let manifest = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+    let workspace = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
+    let plain_manifest = "[package]\nname = \"a\"\nversion = \"1.0.0\"\n";
+    for text in [
+        "",
+        "\n# a comment\n",
+        "hello",
+        "version = 4\n",
+        "[[package]]\nname = \"a\"\n",
+        "a = 1\n",
+        poetry,
+        other_tool,
+        manifest,
+        workspace,
+        plain_manifest,
+        "package = []",
+        "[metadata]\na = \"b\"\n",
+    ] {
+        assert!(Inventory::parse(text).is_err(), "{text}");
+    }
 }
