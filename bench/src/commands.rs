@@ -27,15 +27,21 @@ pub(crate) fn tenant(seed: u64) -> TenantId {
 
 /// One workspace per partition of the portfolio, so that all of them have the same to do.
 pub(crate) fn workspaces(seed: u64, partitions: u16) -> Vec<WorkspaceId> {
+    workspaces_each(seed, partitions, 1)
+}
+
+/// So many workspaces per partition; the first `partitions` of them lie in one each.
+pub(crate) fn workspaces_each(seed: u64, partitions: u16, each: usize) -> Vec<WorkspaceId> {
     let of = |number| WorkspaceId(id(seed, number));
-    (0..partitions)
-        .map(|partition| {
+    (0..each)
+        .flat_map(|nth| (0..partitions).map(move |partition| (nth, partition)))
+        .map(|(nth, partition)| {
             let lies_there = |workspace: &WorkspaceId| {
                 let scope = Scope { tenant: tenant(seed), workspace: *workspace };
                 scope.slot().partition(partitions).0 == partition
             };
             // Workspaces count down from the other end of the numbers, applications up.
-            let found = (1..).map(|number| of(u64::MAX - number)).find(lies_there);
+            let found = (1..).map(|number| of(u64::MAX - number)).filter(lies_there).nth(nth);
             found.unwrap_or_else(|| unreachable!("ids without end for {PORTFOLIO}"))
         })
         .collect()
@@ -81,15 +87,25 @@ impl Commands {
     }
 }
 
-impl Requests for Commands {
-    fn next(&mut self, out: &mut Vec<u8>) {
+impl Commands {
+    /// Puts the next command as a line of a batch behind those that are in `out`.
+    pub(crate) fn next_line(&mut self, out: &mut Vec<u8>) {
+        self.body.clear();
+        // Writing into memory cannot fail.
+        let _ = write!(self.body, r#"{{"type":"portfolio.application.{}","#, STEPS[self.step]);
+        self.put_fields();
+        self.body.push(b'\n');
+        out.extend_from_slice(&self.body);
+    }
+
+    /// Puts the next command's fields behind what the body begins with, and goes on to the one after it.
+    fn put_fields(&mut self) {
         let Self { workspace, seed, number, step, .. } = *self;
         let application = id(seed, number);
-        self.body.clear();
         // Writing into memory cannot fail.
         let _ = write!(
             self.body,
-            r#"{{"client_request_id":"bench-{number}-{step}","workspace_id":"{workspace}","aggregate_id":"{application}","payload":"#
+            r#""client_request_id":"bench-{number}-{step}","workspace_id":"{workspace}","aggregate_id":"{application}","payload":"#
         );
         let _ = match step {
             0 => write!(
@@ -99,12 +115,22 @@ impl Requests for Commands {
             3 => write!(self.body, r#"{{"force":false}}}}"#),
             _ => write!(self.body, r#"{{"number":"{step}.{}.0"}}}}"#, number % 100),
         };
-        let _ = write!(out, "{}{}\r\n\r\n", self.heads[step], self.body.len());
-        out.extend_from_slice(&self.body);
         self.step = (step + 1) % STEPS.len();
         if self.step == 0 {
             self.number += 1;
         }
+    }
+}
+
+impl Requests for Commands {
+    fn next(&mut self, out: &mut Vec<u8>) {
+        let step = self.step;
+        self.body.clear();
+        self.body.push(b'{');
+        self.put_fields();
+        // Writing into memory cannot fail.
+        let _ = write!(out, "{}{}\r\n\r\n", self.heads[step], self.body.len());
+        out.extend_from_slice(&self.body);
     }
 }
 
@@ -161,6 +187,23 @@ mod tests {
             assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");
             assert!(serde_json::from_str::<serde_json::Value>(body).unwrap()["payload"].is_object());
         }
+    }
+
+    #[test]
+    fn lines_are_json_that_names_the_command_and_spread_workspaces_differ() {
+        let mut commands = Commands::new(1, 3, WorkspaceId(id(1, 1)), "token");
+        let mut lines = Vec::new();
+        for _ in 0..8 {
+            commands.next_line(&mut lines);
+        }
+        let lines = String::from_utf8(lines).unwrap();
+        let parsed: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(parsed.len(), 8);
+        assert_eq!(parsed[0]["type"], "portfolio.application.register");
+        assert_eq!(parsed[3]["payload"]["force"], false);
+        let eight: std::collections::BTreeSet<_> = workspaces_each(1, 4, 2).into_iter().collect();
+        assert_eq!(eight.len(), 8);
+        assert_eq!(workspaces_each(1, 4, 2)[..4], workspaces(1, 4));
     }
 
     #[test]

@@ -36,6 +36,30 @@ pub(crate) const EVENTS_PER_APPEND: u64 = 200;
 pub(crate) const EVENTS_PER_ROW: u64 = 4;
 /// Commands and queries of one turn that looks when a command shows.
 pub(crate) const VISIBLE_SAMPLES: usize = 400;
+/// Commands of one turn of lines at full speed.
+pub(crate) const LIVE_COMMANDS: u64 = 200_000;
+/// Connections that they come on.
+pub(crate) const LIVE_CONNECTIONS: usize = 8;
+/// Into how many workspaces.
+pub(crate) const LIVE_WORKSPACES: &[usize] = &[1, 8];
+/// Most turns of it.
+pub(crate) const LIVE_ROUNDS_MAX: u8 = 3;
+/// Lines that are sent at once.
+pub(crate) const LINES_PER_CHUNK: u64 = 64;
+/// Longest that a read model may take until it is current, seconds.
+pub(crate) const CURRENT_S_MAX: u64 = 60;
+/// Pause between two looks whether it is, milliseconds.
+pub(crate) const CURRENT_LOOK_MS: u64 = 5;
+/// Events that come while a store is stopped.
+pub(crate) const CATCH_UP_EVENTS: u64 = 100_000;
+/// Rows that its table has before.
+pub(crate) const CATCH_UP_ROWS: &[u64] = &[10_000, 1_000_000];
+/// Most turns of catching up.
+pub(crate) const CATCH_UP_ROUNDS_MAX: u8 = 3;
+/// Lines of an import that is repeated.
+pub(crate) const REPLAY_LINES: u64 = 10_000;
+/// Most turns of it.
+pub(crate) const REPLAY_ROUNDS_MAX: u8 = 3;
 /// Records of our own log that the bare producer repeats.
 pub(crate) const SAMPLE_RECORDS_MAX: usize = 2_048;
 /// Messages taken from librdkafka's queue at once, as the engine does.

@@ -8,15 +8,19 @@
 
 mod bare_kafka;
 mod bare_server;
+mod catch_up;
 mod client;
 mod commands;
 mod embedded;
 mod history;
 mod kafka;
 mod limits;
+mod lines;
+mod live;
 mod machine;
 mod node;
 mod rebuild;
+mod replay;
 mod report;
 mod rounds;
 mod upserts;
@@ -46,6 +50,12 @@ enum Subject {
     KafkaFold,
     /// From a command's answer until a query shows it, beside the same query alone.
     Visible,
+    /// Lines of commands at full speed with read models in the process: how far behind are they at the end?
+    Live,
+    /// A backlog behind a store that was stopped, over tables of different sizes.
+    CatchUp,
+    /// An import on Kafka that is repeated, beside new lines.
+    Replay,
 }
 
 /// Measures the engine beside its floors. Ends with 0 if every goal is met, 1 if something could not be
@@ -76,6 +86,9 @@ struct Args {
     /// Events of a log that is folded or rebuilt from.
     #[arg(long, default_value_t = limits::EVENTS, value_parser = clap::value_parser!(u64).range(10_000..))]
     events: u64,
+    /// Only tables of so many rows, of what is measured with several.
+    #[arg(long, value_name = "N")]
+    rows: Option<u64>,
     /// Where logs and read models are written while it runs: a directory of the disk that is meant.
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -89,6 +102,7 @@ struct Plan {
     turn: Duration,
     in_flight: Option<usize>,
     events: u64,
+    rows: Option<u64>,
     directory: PathBuf,
 }
 
@@ -112,6 +126,7 @@ fn main() -> anyhow::Result<ExitCode> {
         turn: Duration::try_from_secs_f64(args.seconds).context("--seconds")?,
         in_flight: args.in_flight,
         events: args.events,
+        rows: args.rows,
         directory: args.directory.map_or_else(beside_the_binary, Ok)?,
     };
     let mut failed = Vec::new();
@@ -129,6 +144,9 @@ fn main() -> anyhow::Result<ExitCode> {
             Subject::KafkaHttp => kafka::measure_commands(&plan),
             Subject::KafkaFold => kafka::measure_fold(&plan),
             Subject::Visible => visible::measure(&plan),
+            Subject::Live => live::measure(&plan),
+            Subject::CatchUp => catch_up::measure(&plan),
+            Subject::Replay => replay::measure(&plan),
         };
         match rows {
             Ok(rows) => rows.into_iter().for_each(|row| report.add(row)),

@@ -12,6 +12,7 @@ use annals_engine::log::kafka::{KafkaLog, KafkaOptions};
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::log::{EventLog, Owner};
 use annals_engine::runner::ReadModels;
+use annals_engine::sink::Checkpoints;
 use annals_model::ids::{Actor, UserId, WorkspaceId};
 use annals_projectors::queries::{CursorKey, Queries};
 use annals_projectors::sinks::{PostgresStore, SqliteStore, Store};
@@ -88,19 +89,33 @@ impl Node {
         let started = runtime.block_on(start(shape.clone(), directory.to_owned(), seed))?;
         let Started { address, token, log, running } = started;
         let workspaces = workspaces(seed, limits::PARTITIONS);
-        let mut connection = Connection::open(address)?;
-        for (number, workspace) in workspaces.iter().enumerate() {
+        let node = Self { address, token, log, workspaces, running, runtime };
+        node.make_workspaces(&node.workspaces)?;
+        Ok(node)
+    }
+
+    /// Makes workspaces that are not there yet; one that is stays as it is.
+    pub(crate) fn make_workspaces(&self, workspaces: &[WorkspaceId]) -> anyhow::Result<()> {
+        let mut connection = Connection::open(self.address)?;
+        for workspace in workspaces {
             let body = json!({
-                "client_request_id": format!("workspace-{number}"),
+                "client_request_id": format!("workspace-{workspace}"),
                 "aggregate_id": workspace,
-                "payload": { "name": format!("Workspace {number}"), "slug": format!("workspace-{number}") },
+                "payload": { "name": format!("Workspace {workspace}"), "slug": format!("w-{workspace}") },
             });
             let mut request = Vec::new();
-            post("/v1/commands/access.workspace.create", &token, body.to_string().as_bytes(), &mut request);
+            post("/v1/commands/access.workspace.create", &self.token, body.to_string().as_bytes(), &mut request);
             let answer = connection.ask(&request)?;
-            ensure!(answer.status == 201, "{}", answer.body);
+            ensure!((200..300).contains(&answer.status), "{}", answer.body);
         }
-        Ok(Self { address, token, log, workspaces, running, runtime })
+        Ok(())
+    }
+
+    /// How far the live generation of a read model has come, if it is kept current here.
+    pub(crate) fn checkpoints(&self, read_model: &str) -> Option<Checkpoints> {
+        let live = self.running.read_models.live(read_model)?;
+        let checkpoints = live.progress.borrow().checkpoints.clone();
+        Some(checkpoints)
     }
 
     /// Where something runs that needs the node's runtime.
