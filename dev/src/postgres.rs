@@ -4,6 +4,7 @@
 
 mod processes;
 mod programs;
+mod sessions;
 
 use std::fs::File;
 use std::os::unix::fs::chown;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use self::programs::{Account, Programs};
+pub use self::sessions::{SessionProbe, Sessions};
 use crate::guardian::Guardian;
 
 /// Longest that the server may take to start, also after it was killed.
@@ -123,6 +125,11 @@ impl Server {
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", ADMINISTRATOR, "-d", database]);
         command.arg("-h").arg(&self.directory).arg("-p").arg(self.port.to_string()).arg("-c").arg(statements);
         run(&mut command)
+    }
+
+    /// Looks at the sessions of a role, also while the server is stopped.
+    pub fn session_probe(&self, role: &str) -> SessionProbe {
+        SessionProbe { pid_file: self.data().join("postmaster.pid"), port: self.port, role: role.to_owned() }
     }
 
     /// Stops the server and every session of it where they are (SIGSTOP).

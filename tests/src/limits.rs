@@ -10,8 +10,20 @@ pub const RETRY_PAUSE_MS_MAX: u64 = 120;
 pub const STEP_PAUSE_MS: u64 = 4;
 /// How long a client goes on trying once all faults are over, milliseconds.
 pub const SETTLE_MS_MAX: u64 = 60_000;
-/// How long read models may take to reach the log's end once all faults are over, milliseconds.
-pub const CATCH_UP_MS_MAX: u64 = 60_000;
+/// How long read models may take to reach the log's end once the last fault has passed, milliseconds, and sessions of the
+/// database to end whose clients have gone.
+pub const CATCH_UP_MS_MAX: u64 = 30_000;
+/// Pause between two looks at the sessions of the database, milliseconds.
+pub const SESSIONS_LOOK_MS: u64 = 100;
+/// How long a load is measured before a fault, and during it, milliseconds: shorter than a session timeout, so that a dead
+/// owner's partitions have no other owner yet.
+pub const ISOLATION_LOAD_MS: u64 = 2_500;
+/// Clients of each kind of load.
+pub const ISOLATION_CLIENTS: usize = 6;
+/// Requests that wait for what has fallen out: more than a node serves at the same time, fewer than files may be open.
+pub const ISOLATION_WAITING: usize = 700;
+/// Events of one append of a history that is made in bulk.
+pub const MADE_APPEND_EVENTS: u64 = 4_000;
 /// How long a process may take until it is ready, milliseconds.
 pub const READY_MS_MAX: u64 = 60_000;
 /// How long a process may take to end after SIGTERM, milliseconds.

@@ -25,11 +25,13 @@ pub enum SeededBug {
     OneClaimInsteadOfTwo,
     /// A claim fences nobody: who is in the group is believed to be alone.
     MembershipInsteadOfFence,
+    /// A runner whose sink or log failed does not try again.
+    RunnerGivesUp,
 }
 
 impl SeededBug {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AnswerBeforeCommit,
         Self::NoLedger,
         Self::CheckpointOutsideTransaction,
@@ -39,6 +41,7 @@ impl SeededBug {
         Self::ClaimEpochUnchecked,
         Self::OneClaimInsteadOfTwo,
         Self::MembershipInsteadOfFence,
+        Self::RunnerGivesUp,
     ];
 
     /// What the environment calls it.
@@ -53,6 +56,7 @@ impl SeededBug {
             Self::ClaimEpochUnchecked => "claim-epoch-unchecked",
             Self::OneClaimInsteadOfTwo => "one-claim-instead-of-two",
             Self::MembershipInsteadOfFence => "membership-instead-of-fence",
+            Self::RunnerGivesUp => "runner-gives-up",
         }
     }
 }

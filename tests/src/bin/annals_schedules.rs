@@ -11,6 +11,7 @@ use annals_tests::cluster::check::Violation;
 use annals_tests::cluster::drills;
 use annals_tests::cluster::faults::{Schedule, Shape};
 use annals_tests::cluster::programs;
+use annals_tests::cluster::sessions::sessions_max;
 use annals_tests::cluster::world::World;
 use annals_tests::limits;
 use anyhow::{Context as _, bail, ensure};
@@ -28,8 +29,13 @@ struct Arguments {
     #[arg(long)]
     seed: Option<u64>,
     /// Schedules on one log before an empty one is begun
-    #[arg(long, default_value_t = 20)]
-    per_log: u64,
+    /// [default: 20, and all of them where --rows are there before]
+    #[arg(long)]
+    per_log: Option<u64>,
+    /// Begins with so many rows in the live read model of the database, which then stands still for up to a minute in
+    /// every fourth schedule
+    #[arg(long, default_value_t = 0)]
+    rows: u64,
     /// Clients that work at the same time
     #[arg(long, default_value_t = 8)]
     clients: u64,
@@ -65,6 +71,9 @@ struct Arguments {
     keep: bool,
 }
 
+/// Schedules on one log, unless told otherwise.
+const PER_LOG_DEFAULT: u64 = 20;
+
 /// What all schedules came to.
 #[derive(Debug, Default)]
 struct Totals {
@@ -74,6 +83,10 @@ struct Totals {
     violations: u64,
     claims: u64,
     claims_of_log: u64,
+    /// The longest that read models took to become current, milliseconds.
+    current_ms: u64,
+    /// Most sessions of the database.
+    sessions: usize,
     broken_seeds: Vec<u64>,
 }
 
@@ -143,15 +156,15 @@ async fn rehearse(world: &mut World, only: Option<SeededBug>) -> anyhow::Result<
 async fn schedules(world: &mut World, seed: u64, arguments: &Arguments, bug: Option<SeededBug>) -> anyhow::Result<()> {
     let mut totals = Totals::default();
     let mut bed: Option<Bed> = None;
+    let per_log = arguments.per_log.unwrap_or(if arguments.rows > 0 { u64::MAX } else { PER_LOG_DEFAULT });
     for number in 0..arguments.schedules {
-        if number % arguments.per_log.max(1) == 0 {
+        if number % per_log.max(1) == 0 {
             drop(bed.take());
-            tokio::task::block_in_place(|| world.begin_anew(bug))?;
             totals.claims_of_log = 0;
         }
         let bed = match &mut bed {
             Some(bed) => bed,
-            None => bed.insert(Bed::new(world).await?),
+            None => bed.insert(begin(world, bug, arguments.rows).await?),
         };
         let seed = seed.wrapping_add(number);
         one(world, bed, seed, arguments, &mut totals).await.with_context(|| format!("schedule {seed}"))?;
@@ -160,6 +173,12 @@ async fn schedules(world: &mut World, seed: u64, arguments: &Arguments, bug: Opt
     for (kind, count) in &totals.faults {
         println!("  {count:>5} × {kind}");
     }
+    println!(
+        "read models current at most {} ms after the last fault; at most {} sessions of the database, the pools allow {}",
+        totals.current_ms,
+        totals.sessions,
+        sessions_max(world.shape())
+    );
     println!("{} violations", totals.violations);
     if totals.violations > 0 {
         bail!(
@@ -170,6 +189,19 @@ async fn schedules(world: &mut World, seed: u64, arguments: &Arguments, bug: Opt
     Ok(())
 }
 
+async fn begin(world: &mut World, bug: Option<SeededBug>, rows: u64) -> anyhow::Result<Bed> {
+    let started = Instant::now();
+    let bed = Bed::begin_with(world, bug, rows).await?;
+    if rows > 0 {
+        println!(
+            "{} rows were there before anybody worked ({:.1} s)",
+            bed.rows_before(),
+            started.elapsed().as_secs_f64()
+        );
+    }
+    Ok(bed)
+}
+
 async fn one(
     world: &mut World,
     bed: &mut Bed,
@@ -178,23 +210,31 @@ async fn one(
     totals: &mut Totals,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
-    let schedule = Schedule::new(seed, world.shape());
+    let schedule = match arguments.rows {
+        0 => Schedule::new(seed, world.shape()),
+        _ => Schedule::with_outages(seed, world.shape()),
+    };
     let report = bed.run(world, seed, &schedule, arguments.clients).await?;
     let faults: Vec<_> = schedule.faults.iter().map(ToString::to_string).collect();
     println!(
-        "{:>4}  seed {seed}  {:>5} acknowledged  {:>2} claims  {} violations  {:.1} s (healing {} ms, judging {} ms)  {}",
+        "{:>4}  seed {seed}  {:>5} acknowledged  {:>2} claims  {} violations  {:.1} s (healing {} ms, current after {} ms, judging {} ms)  \
+         {:>3} sessions  {}",
         totals.schedules + 1,
         report.acknowledged,
         report.claims - totals.claims_of_log,
         report.violations.len(),
         started.elapsed().as_secs_f64(),
         report.healing_ms,
+        report.current_ms,
         report.judging_ms,
+        report.sessions,
         faults.join("; ")
     );
     show(&report.violations);
     schedule.count(&mut totals.faults);
     totals.schedules += 1;
+    totals.current_ms = totals.current_ms.max(report.current_ms);
+    totals.sessions = totals.sessions.max(report.sessions);
     totals.acknowledged += report.acknowledged;
     totals.claims += report.claims - totals.claims_of_log;
     totals.claims_of_log = report.claims;

@@ -8,24 +8,28 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use annals_api::consistency::ConsistencyTokens;
+use annals_dev::postgres::SessionProbe;
 use annals_engine::log::{EventLog, Owner};
+use annals_engine::seeded::SeededBug;
 use annals_engine::sink::GenerationStore as _;
 use annals_model::ids::{Actor, AggregateId, Partition, Scope, TenantId, WorkspaceId};
 use annals_model::position::ContextPartition;
-use annals_projectors::deployment::{Access, Deployment, Place as DeploymentPlace};
+use annals_projectors::deployment::Access;
 use annals_projectors::queries::CursorKey;
 use annals_projectors::sinks::Store;
 use annals_schemas::contexts::PORTFOLIO;
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::check::Violation;
+use super::check::{Rule, Violation};
 use super::clients::{Client, Phase, Seen, Surroundings};
-use super::faults::Schedule;
+use super::faults::{Schedule, Shape};
 use super::history::{History, Outcome};
+use super::made::{self, Made};
+use super::sessions::{Count, sessions_max};
 use super::workload::{Command, Place, Workload};
 use super::world::{CURSOR_SECRET, PARTITIONS, World};
 use crate::limits;
@@ -47,6 +51,10 @@ pub struct Bed {
     runs: u64,
     brokers: String,
     prefix: String,
+    /// What was there before.
+    made: Made,
+    sessions: SessionProbe,
+    shape: Shape,
 }
 
 /// What a run came to.
@@ -64,14 +72,29 @@ pub struct Report {
     pub healing_ms: u64,
     /// See above.
     pub judging_ms: u64,
+    /// From the last fault until every read model was current and no session was left behind, milliseconds.
+    pub current_ms: u64,
+    /// Most sessions of the database at once.
+    pub sessions: usize,
 }
 
 impl Bed {
+    /// Begins a log and a database in which so many rows are there before anybody works, and starts all processes.
+    pub async fn begin_with(world: &mut World, bug: Option<SeededBug>, rows: u64) -> anyhow::Result<Self> {
+        tokio::task::block_in_place(|| world.renew(bug))?;
+        let made = match rows {
+            0 => Made::default(),
+            rows => made::make(world, TenantId(Uuid::from_u128(1)), rows).await?,
+        };
+        tokio::task::block_in_place(|| world.start_all())?;
+        let mut bed = Self::new(world).await?;
+        bed.made = made;
+        Ok(bed)
+    }
+
     /// Everything on the world's newest log: call it behind [`World::begin_anew`].
     pub async fn new(world: &World) -> anyhow::Result<Self> {
-        let place =
-            DeploymentPlace { data: world.points().with_file_name("observer"), config: Some(world.config_path()) };
-        let deployment = Deployment::resolve(&place, std::iter::empty(), Vec::new())?;
+        let deployment = world.deployment()?;
         let log = deployment.open_log(Access::Read).await?.shared();
         let store = deployment.open_store(log.id()).await?;
         let key = world.signing_key()?;
@@ -101,6 +124,9 @@ impl Bed {
             runs: 0,
             brokers: world.brokers(),
             prefix: world.prefix(),
+            made: Made::default(),
+            sessions: world.session_probe(),
+            shape: world.shape(),
         };
         bed.open_workspaces().await?;
         Ok(bed)
@@ -185,14 +211,20 @@ impl Bed {
         self.during(seed, clients, || world_suffers(world, schedule)).await
     }
 
-    /// Lets clients work while `happens` happens; it returns when everything is up again.
+    /// Rows of the live read model that were there before anybody worked.
+    pub fn rows_before(&self) -> u64 {
+        self.made.rows
+    }
+
+    /// Lets clients work while `happens` happens; it returns when everything is up again, and when the last fault passed.
     pub async fn during(
         &mut self,
         seed: u64,
         clients: u64,
-        happens: impl FnOnce() -> anyhow::Result<()>,
+        happens: impl FnOnce() -> anyhow::Result<Instant>,
     ) -> anyhow::Result<Report> {
         self.runs += 1;
+        let sessions = Count::start(self.sessions.clone());
         self.phase.send_replace(Phase::Work);
         let before = self.around.acknowledged.load(Ordering::Relaxed);
         let mut working = JoinSet::new();
@@ -205,17 +237,30 @@ impl Bed {
         let happened = tokio::task::block_in_place(happens);
         let began = Instant::now();
         self.phase.send_replace(Phase::Settle);
+        let by = happened.as_ref().map_or(began, |passed| *passed) + Duration::from_millis(limits::CATCH_UP_MS_MAX);
+        // What clients finish meanwhile comes on top: read models are to reach what was there when the faults were over.
+        let (seen, late) = tokio::join!(working.join_all(), self.late_at(by));
         let mut report = Report::default();
-        while let Some(seen) = working.join_next().await {
-            let latencies = self.take(seen.context("a client panicked")?);
-            report.latencies_us.extend(latencies);
+        for seen in seen {
+            report.latencies_us.extend(self.take(seen));
         }
-        happened?;
+        let passed = happened?;
         report.acknowledged = self.around.acknowledged.load(Ordering::Relaxed) - before;
         report.healing_ms = millis(began);
+        let (current_at, late) = late?;
+        report.current_ms = u64::try_from((current_at - passed).as_millis()).unwrap_or(u64::MAX);
         let began = Instant::now();
-        (report.violations, report.claims) = self.judge().await?;
+        // Who is late already is not waited for once more.
+        let catch_up_ms = if late.is_empty() { limits::CATCH_UP_MS_MAX } else { 0 };
+        (report.violations, report.claims) = self.judge_within(catch_up_ms).await?;
+        report.violations.extend(late);
         report.judging_ms = millis(began);
+        report.sessions = sessions.most();
+        let most = sessions_max(self.shape);
+        if report.sessions > most {
+            let what = format!("{} sessions at once, the pools allow {most}", report.sessions);
+            report.violations.push(Violation { rule: Rule::SessionsAreFew, what });
+        }
         Ok(report)
     }
 
@@ -236,9 +281,10 @@ impl Bed {
     }
 }
 
-fn world_suffers(world: &mut World, schedule: &Schedule) -> anyhow::Result<()> {
-    world.suffer(schedule)?;
-    world.heal()
+fn world_suffers(world: &mut World, schedule: &Schedule) -> anyhow::Result<Instant> {
+    let passed = world.suffer(schedule)?;
+    world.heal()?;
+    Ok(passed)
 }
 
 fn millis(since: Instant) -> u64 {

@@ -35,6 +35,7 @@ pub fn breaks(bug: SeededBug) -> &'static [Rule] {
         SeededBug::RetryUnknownWithoutReading => &[Rule::AcceptedOnce],
         SeededBug::ClaimEpochUnchecked => &[Rule::RowsAreTheFold, Rule::ReadModelsCatchUp, Rule::OrdinalsAreContiguous],
         SeededBug::OneClaimInsteadOfTwo | SeededBug::MembershipInsteadOfFence => &[Rule::NoZombieWrites],
+        SeededBug::RunnerGivesUp => &[Rule::ReadModelsCatchUp],
     }
 }
 
@@ -50,7 +51,8 @@ pub fn broken_anyway(bug: SeededBug) -> &'static [Rule] {
         | SeededBug::StableOffsetInsteadOfBarrier
         | SeededBug::RetryUnknownWithoutReading
         | SeededBug::OneClaimInsteadOfTwo
-        | SeededBug::MembershipInsteadOfFence => &[],
+        | SeededBug::MembershipInsteadOfFence
+        | SeededBug::RunnerGivesUp => &[],
     }
 }
 
@@ -68,6 +70,7 @@ pub async fn drill(bug: SeededBug, world: &mut World, bed: &mut Bed, round: usiz
         SeededBug::OneClaimInsteadOfTwo | SeededBug::MembershipInsteadOfFence => {
             drill.an_owner_wakes_up_behind_its_heir().await
         }
+        SeededBug::RunnerGivesUp => drill.an_administrator_ends_every_session().await,
     }
 }
 
@@ -224,6 +227,14 @@ impl Drill<'_> {
         self.bed.claim(&place).await?;
         forged::put(self.bed, &place).await?;
         self.life_goes_on(&place).await
+    }
+
+    /// Whoever lost a session opens another one.
+    async fn an_administrator_ends_every_session(&mut self) -> anyhow::Result<()> {
+        let place = self.bed.places()[0].clone();
+        self.accepted(&place, "before").await?;
+        tokio::task::block_in_place(|| self.world.end_sessions())?;
+        self.accepted(&place, "after").await
     }
 
     /// What it had decided before it stood still is written by nobody, or by the heir.

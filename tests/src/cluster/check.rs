@@ -55,6 +55,10 @@ pub enum Rule {
     RowsAreTheFold,
     /// Every read model comes to the log's end once the faults are over.
     ReadModelsCatchUp,
+    /// No more sessions of the database are open than the processes' pools allow.
+    SessionsAreFew,
+    /// No session of the database goes on for a client that has gone.
+    NoSessionIsLeftBehind,
 }
 
 /// A promise that was broken.

@@ -48,7 +48,7 @@ pub enum Phase {
 }
 
 /// One client, over all runs of a log: it remembers what it sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Client {
     http: Wire,
     random: StdRng,
@@ -188,6 +188,16 @@ impl Client {
     pub async fn send_once_to(&mut self, node: &str, command: &Command) -> Option<Outcome> {
         let asked = Asked::new(command, None);
         self.attempt_through(node, command, &asked).await
+    }
+
+    /// One question to this node, which is to be answered with what was asked for; else how it was.
+    pub async fn ask_once(&self, node: &str, tenant: TenantId, path: &str) -> Result<(), String> {
+        match self.http.get(node, &self.around.tokens[&tenant], path, None).await {
+            wire::Got::Found(_) => Ok(()),
+            wire::Got::Missing => Err("404".into()),
+            wire::Got::Later => Err("nothing, or to ask again".into()),
+            wire::Got::Odd(what) => Err(what),
+        }
     }
 
     /// One try through some node; the outcome if it is final.

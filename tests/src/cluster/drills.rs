@@ -212,7 +212,7 @@ pub async fn roll(bed: &mut Bed, world: &mut World, seed: u64, clients: u64) -> 
             world.node(node).start()?;
             world.wait_until_ready()?;
         }
-        Ok(())
+        Ok(Instant::now())
     };
     bed.during(seed, clients, restart_all).await
 }

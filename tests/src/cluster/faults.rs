@@ -27,7 +27,7 @@ pub enum Kind {
     Kill,
     /// SIGSTOP, and SIGCONT before anybody else has noticed.
     Pause,
-    /// SIGSTOP, and SIGCONT when others have taken over.
+    /// SIGSTOP, and SIGCONT when others have taken over; of the database, up to a minute later.
     LongPause,
     /// SIGTERM, and a start some time later: it leaves, and joins again.
     Leave,
@@ -77,6 +77,10 @@ pub struct Schedule {
 const QUIET_MS: u64 = 300;
 /// When the last fault begins, milliseconds.
 const LAST_BEGINS_MS: u64 = 2_200;
+/// Longest time that the database stands still, milliseconds.
+const OUTAGE_MS_MAX: u64 = 60_000;
+/// Tells the choice of outages from the choice of faults, which has the same seed.
+const OUTAGES: u64 = 0x6f75_7461_6765_7321;
 /// Session timeout of the nodes' group, milliseconds: whoever stands still longer is put out.
 const SESSION_MS: u64 = 6_000;
 
@@ -91,6 +95,28 @@ impl Schedule {
                 faults.push(fault);
             }
         }
+        Self::of(faults)
+    }
+
+    /// The same, where the database stands still for long in every fourth schedule: for seconds mostly, in one of
+    /// twenty for a whole minute.
+    pub fn with_outages(seed: u64, shape: Shape) -> Self {
+        let Self { mut faults, .. } = Self::new(seed, shape);
+        let mut random = StdRng::seed_from_u64(seed ^ OUTAGES);
+        if random.random_ratio(1, 4) {
+            let from_ms = random.random_range(QUIET_MS..LAST_BEGINS_MS);
+            let lasts_ms = match random.random_range(0..10) {
+                0..5 => random.random_range(2_000..12_000),
+                5..8 => random.random_range(12_000..40_000),
+                _ => OUTAGE_MS_MAX,
+            };
+            faults.retain(|fault| fault.part != Part::Postgres);
+            faults.push(Fault { part: Part::Postgres, kind: Kind::LongPause, from_ms, until_ms: from_ms + lasts_ms });
+        }
+        Self::of(faults)
+    }
+
+    fn of(mut faults: Vec<Fault>) -> Self {
         faults.sort_by_key(|fault| fault.from_ms);
         let last = faults.iter().map(|fault| fault.until_ms).max().unwrap_or_default();
         Self { faults, work_ms: last + QUIET_MS }
@@ -163,5 +189,22 @@ mod tests {
             schedule.count(&mut counted);
         }
         assert_eq!(counted.len(), 4 + 3 + 2 + 2, "{counted:?}");
+    }
+
+    #[test]
+    fn outages_of_the_database_are_long_and_some_last_a_whole_minute_but_not_all() {
+        let schedules: Vec<_> = (0..400).map(|seed| Schedule::with_outages(seed, SHAPE)).collect();
+        let outages = schedules.iter().flat_map(|schedule| &schedule.faults);
+        let lengths: Vec<u64> = outages
+            .filter(|fault| (fault.part, fault.kind) == (Part::Postgres, Kind::LongPause))
+            .map(|fault| fault.until_ms - fault.from_ms)
+            .collect();
+        assert!((60..=140).contains(&lengths.len()), "{}", lengths.len());
+        let whole = lengths.iter().filter(|length| **length == OUTAGE_MS_MAX).count();
+        assert!((8..=40).contains(&whole), "{whole}");
+        assert!(schedules.iter().all(|schedule| {
+            schedule.faults.iter().filter(|fault| fault.part == Part::Postgres).count() <= 1
+                && schedule.faults.iter().all(|fault| fault.until_ms < schedule.work_ms)
+        }));
     }
 }

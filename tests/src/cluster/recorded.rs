@@ -1,5 +1,6 @@
 //! What the log holds, as its raw records say, with nothing taken on trust from the readers that are under test.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use annals_engine::log::{EventLog, RawBatch};
@@ -36,6 +37,23 @@ pub struct LogRecord {
     pub commit_size: u16,
 }
 
+/// Where a history ends that was there before anybody worked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The first position behind it.
+    pub offset: Offset,
+    /// Ordinal of its last record.
+    pub ordinal: u64,
+    /// Its newest claim.
+    pub claim: ClaimEpoch,
+}
+
+impl Default for Mark {
+    fn default() -> Self {
+        Self { offset: Offset::START, ordinal: 0, claim: ClaimEpoch::ZERO }
+    }
+}
+
 /// One partition.
 #[derive(Clone, Debug)]
 pub struct LogPartition {
@@ -43,6 +61,8 @@ pub struct LogPartition {
     pub context: u8,
     /// The partition's.
     pub partition: u16,
+    /// Ordinal of the last record before them.
+    pub ordinal_before: u64,
     /// Its records, in order.
     pub records: Vec<LogRecord>,
     /// How many claims lie between them.
@@ -61,11 +81,21 @@ pub struct LogContent {
 impl LogContent {
     /// Reads every partition up to where it ends now.
     pub async fn read(log: &dyn EventLog, contexts: &[ContextId]) -> anyhow::Result<Self> {
+        Self::read_behind(log, contexts, &BTreeMap::new()).await
+    }
+
+    /// The same behind a history that was there before.
+    pub async fn read_behind(
+        log: &dyn EventLog,
+        contexts: &[ContextId],
+        marks: &BTreeMap<(u8, u16), Mark>,
+    ) -> anyhow::Result<Self> {
         let mut partitions = Vec::new();
         for &context in contexts {
             for number in 0..log.partitions(context) {
                 let at = ContextPartition { context, partition: Partition(number) };
-                partitions.push(read(log, at).await.with_context(|| format!("{at} cannot be read"))?);
+                let mark = marks.get(&(context.number, number)).copied().unwrap_or_default();
+                partitions.push(read(log, at, mark).await.with_context(|| format!("{at} cannot be read"))?);
             }
         }
         Ok(Self { partitions })
@@ -77,12 +107,13 @@ impl LogContent {
     }
 }
 
-async fn read(log: &dyn EventLog, at: ContextPartition) -> anyhow::Result<LogPartition> {
+async fn read(log: &dyn EventLog, at: ContextPartition, mark: Mark) -> anyhow::Result<LogPartition> {
     let end = log.end(at).await?;
-    let mut reader = log.reader(at, Offset::START).await?;
+    let mut reader = log.reader(at, mark.offset).await?;
     let (context, partition) = (at.context.number, at.partition.0);
-    let mut found = LogPartition { context, partition, records: vec![], claims: 0, owner: String::new() };
-    let (mut newest_claim, mut batch) = (ClaimEpoch::ZERO, RawBatch::default());
+    let (ordinal_before, owner) = (mark.ordinal, String::new());
+    let mut found = LogPartition { context, partition, ordinal_before, records: vec![], claims: 0, owner };
+    let (mut newest_claim, mut batch) = (mark.claim, RawBatch::default());
     while reader.position() < end {
         reader.next(&mut batch).await?;
         ensure!(!batch.is_empty() || reader.position() >= end, "it ends at {}, not {end}", reader.position());

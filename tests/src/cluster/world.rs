@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use annals_dev::kafka::Cluster;
-use annals_dev::postgres::Server;
+use annals_dev::postgres::{Server, SessionProbe};
 use annals_engine::seeded::{BUG_VARIABLE, POINTS_VARIABLE, SeededBug};
+use annals_projectors::deployment::{Deployment, Place};
 use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -45,6 +46,8 @@ pub struct World {
     /// Brokers that were killed.
     brokers_down: Vec<usize>,
     postgres_down: bool,
+    /// The role of all processes, and their database.
+    role: String,
     bug: Option<SeededBug>,
     shape: Shape,
     logs: u32,
@@ -82,6 +85,7 @@ impl World {
             postgres,
             brokers_down: Vec::new(),
             postgres_down: false,
+            role: String::new(),
             bug: None,
             shape,
             logs: 0,
@@ -115,6 +119,12 @@ impl World {
 
     /// Stops whatever runs, and starts all nodes and projectors on a log and a database that hold nothing.
     pub fn begin_anew(&mut self, bug: Option<SeededBug>) -> anyhow::Result<()> {
+        self.renew(bug)?;
+        self.start_all()
+    }
+
+    /// Stops whatever runs, and prepares a log and a database that hold nothing.
+    pub fn renew(&mut self, bug: Option<SeededBug>) -> anyhow::Result<()> {
         for process in self.nodes.iter_mut().chain(&mut self.projectors).filter(|process| process.is_started()) {
             process.kill()?;
         }
@@ -133,7 +143,13 @@ impl World {
             url = database.url,
             keys = self.directory.path().display(),
         );
+        self.role = database.name;
         fs::write(self.config_path(), config)?;
+        Ok(())
+    }
+
+    /// Starts all nodes and projectors behind [`Self::renew`].
+    pub fn start_all(&mut self) -> anyhow::Result<()> {
         let environment = self.environment();
         for process in self.nodes.iter_mut().chain(&mut self.projectors) {
             process.set_environment(environment.clone());
@@ -165,6 +181,24 @@ impl World {
     /// The configuration of all processes.
     pub fn config_path(&self) -> PathBuf {
         self.directory.path().join("annals.toml")
+    }
+
+    /// The deployment, as somebody sees it who is none of its processes.
+    pub fn deployment(&self) -> anyhow::Result<Deployment> {
+        let place = Place { data: self.directory.path().join("observer"), config: Some(self.config_path()) };
+        Ok(Deployment::resolve(&place, std::iter::empty(), Vec::new())?)
+    }
+
+    /// Looks at the sessions of all processes in the database.
+    pub fn session_probe(&self) -> SessionProbe {
+        self.postgres.session_probe(&self.role)
+    }
+
+    /// Ends every session of the processes, as an administrator does.
+    pub fn end_sessions(&self) -> anyhow::Result<()> {
+        let role = &self.role;
+        let end = format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{role}'");
+        self.postgres.sql(role, &end).map(drop)
     }
 
     /// The key of all nodes' tokens.

@@ -17,6 +17,7 @@ use crate::limits;
 use crate::log::checked::CheckedReader;
 use crate::log::{EventLog, ReadError};
 use crate::panics::panic_text;
+use crate::seeded::{SeededBug, is_on};
 use crate::sink::{Checkpoints, CommitError, Sink, SinkError};
 use crate::telemetry::RunnerMeters;
 
@@ -376,6 +377,9 @@ impl Tries {
         self.made += 1;
         if !error.is_transient() || self.made >= limits::RUNNER_ATTEMPTS_MAX {
             return Err(error.into());
+        }
+        if is_on(SeededBug::RunnerGivesUp) {
+            std::future::pending::<()>().await;
         }
         let (attempts, cause) = (self.made, error.to_string());
         meters.retries.increment(1);

@@ -34,14 +34,60 @@ impl Bed {
         let findings = report.findings.iter().map(ToString::to_string).chain(report.meta.clone());
         found.extend(findings.map(|what| Violation { rule: Rule::LogIsSound, what }));
         found.extend(self.judge_rows(&content, catch_up_ms).await?);
+        found.extend(self.left_behind(Instant::now() + Duration::from_millis(catch_up_ms)).await);
         Ok((found, content.claims()))
+    }
+
+    /// Waits until every read model shows what the log holds now, and no session is left behind: when that was, and what
+    /// was not so by then.
+    pub(super) async fn late_at(&self, by: Instant) -> anyhow::Result<(Instant, Vec<Violation>)> {
+        let content = self.content(limits::CATCH_UP_MS_MAX).await?;
+        let mut late = Vec::new();
+        for name in READ_MODELS {
+            if let Some(what) = self.missing_at(name, &content, by).await? {
+                late.push(Violation { rule: Rule::ReadModelsCatchUp, what: format!("too late: {what}") });
+            }
+        }
+        late.extend(self.left_behind(by).await);
+        Ok((Instant::now(), late))
+    }
+
+    /// Waits until the database works for nobody who has gone; what is wrong if it still does by then.
+    async fn left_behind(&self, by: Instant) -> Option<Violation> {
+        loop {
+            let left = tokio::task::block_in_place(|| self.sessions.look()).left_behind;
+            if left == 0 {
+                return None;
+            }
+            if Instant::now() > by {
+                let what = format!("{left} sessions of the database go on for clients that have gone");
+                return Some(Violation { rule: Rule::NoSessionIsLeftBehind, what });
+            }
+            tokio::time::sleep(Duration::from_millis(limits::SESSIONS_LOOK_MS)).await;
+        }
+    }
+
+    /// Waits until a read model shows all of this; what it does not show by then.
+    async fn missing_at(
+        &self,
+        name: &'static str,
+        content: &LogContent,
+        by: Instant,
+    ) -> anyhow::Result<Option<String>> {
+        loop {
+            let missing = self.missing(name, content).await?;
+            if missing.is_none() || Instant::now() > by {
+                return Ok(missing);
+            }
+            tokio::time::sleep(Duration::from_millis(limits::POLL_MS * 4)).await;
+        }
     }
 
     /// What the log holds. A broker that is just back may not answer at once, and that is no broken promise.
     async fn content(&self, patience_ms: u64) -> anyhow::Result<LogContent> {
         let deadline = Instant::now() + Duration::from_millis(patience_ms);
         loop {
-            match LogContent::read(&*self.log, contexts::ALL).await {
+            match LogContent::read_behind(&*self.log, contexts::ALL, &self.made.marks).await {
                 Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(limits::POLL_MS)).await,
                 read => return read,
             }
@@ -51,15 +97,8 @@ impl Bed {
     async fn judge_rows(&self, content: &LogContent, catch_up_ms: u64) -> anyhow::Result<Vec<Violation>> {
         let mut found = Vec::new();
         for name in READ_MODELS {
-            let deadline = Instant::now() + Duration::from_millis(catch_up_ms);
-            let missing = loop {
-                let missing = self.missing(name, content).await?;
-                if missing.is_none() || Instant::now() > deadline {
-                    break missing;
-                }
-                tokio::time::sleep(Duration::from_millis(limits::POLL_MS * 4)).await;
-            };
-            if let Some(what) = missing {
+            let by = Instant::now() + Duration::from_millis(catch_up_ms);
+            if let Some(what) = self.missing_at(name, content, by).await? {
                 found.push(Violation { rule: Rule::ReadModelsCatchUp, what });
             }
             if let Some(generation) = self.live().await?.get(name)

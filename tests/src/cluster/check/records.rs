@@ -22,7 +22,7 @@ pub(super) fn check(log: &LogContent, found: &mut Vec<Violation>) -> Index {
 
 fn check_partition(partition: &LogPartition, index: &mut Index, found: &mut Vec<Violation>) {
     let place = |record: &LogRecord| format!("{}/{} at {}", partition.context, partition.partition, record.offset);
-    let mut ordinal = 0;
+    let mut ordinal = partition.ordinal_before;
     let mut sequences: HashMap<AggregateId, u64> = HashMap::new();
     let mut open: Option<(Commit, u16, u16)> = None;
     for record in &partition.records {

@@ -96,7 +96,14 @@ fn sound() -> (History, LogContent) {
     (
         history,
         LogContent {
-            partitions: vec![LogPartition { context: 7, partition: 0, records, claims: 1, owner: String::new() }],
+            partitions: vec![LogPartition {
+                context: 7,
+                partition: 0,
+                ordinal_before: 0,
+                records,
+                claims: 1,
+                owner: String::new(),
+            }],
         },
     )
 }

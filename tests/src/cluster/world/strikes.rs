@@ -13,8 +13,8 @@ use crate::limits;
 const PANICKED: i32 = 101;
 
 impl World {
-    /// Lets a schedule happen; returns when its time is over and its last fault has passed.
-    pub fn suffer(&mut self, schedule: &Schedule) -> anyhow::Result<()> {
+    /// Lets a schedule happen; returns when its time is over and its last fault has passed, and when that was.
+    pub fn suffer(&mut self, schedule: &Schedule) -> anyhow::Result<Instant> {
         let mut steps: Vec<(u64, bool, &Fault)> = Vec::new();
         for fault in &schedule.faults {
             steps.extend([(fault.from_ms, true, fault), (fault.until_ms, false, fault)]);
@@ -27,7 +27,9 @@ impl World {
             let struck = if begins { self.strike(fault) } else { self.pass(fault) };
             struck.with_context(|| format!("{} {fault}", if begins { "beginning" } else { "ending" }))?;
         }
-        self.watch_until(began + Duration::from_millis(schedule.work_ms))
+        let passed = Instant::now();
+        self.watch_until(began + Duration::from_millis(schedule.work_ms))?;
+        Ok(passed)
     }
 
     /// Ends every fault, and waits until everything is up again.
