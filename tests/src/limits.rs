@@ -22,6 +22,8 @@ pub const ISOLATION_LOAD_MS: u64 = 2_500;
 pub const ISOLATION_CLIENTS: usize = 6;
 /// Requests that wait for what has fallen out: more than a node serves at the same time, fewer than files may be open.
 pub const ISOLATION_WAITING: usize = 700;
+/// Clients that go on writing while a large read model's database stands still: what they write is the backlog then.
+pub const WRITERS: u64 = 16;
 /// Events of one append of a history that is made in bulk.
 pub const MADE_APPEND_EVENTS: u64 = 4_000;
 /// How long a process may take until it is ready, milliseconds.

@@ -53,6 +53,8 @@ pub struct Bed {
     prefix: String,
     /// What was there before.
     made: Made,
+    /// Clients beside the others that ask no read model.
+    writers: u64,
     sessions: SessionProbe,
     shape: Shape,
 }
@@ -88,7 +90,9 @@ impl Bed {
         };
         tokio::task::block_in_place(|| world.start_all())?;
         let mut bed = Self::new(world).await?;
-        bed.made = made;
+        if rows > 0 {
+            (bed.made, bed.writers) = (made, limits::WRITERS);
+        }
         Ok(bed)
     }
 
@@ -125,6 +129,7 @@ impl Bed {
             brokers: world.brokers(),
             prefix: world.prefix(),
             made: Made::default(),
+            writers: 0,
             sessions: world.session_probe(),
             shape: world.shape(),
         };
@@ -228,9 +233,10 @@ impl Bed {
         self.phase.send_replace(Phase::Work);
         let before = self.around.acknowledged.load(Ordering::Relaxed);
         let mut working = JoinSet::new();
-        for number in 0..clients {
+        for number in 0..clients + self.writers {
             let label = format!("r{}", self.runs);
             let workload = Workload::new(seed, number, &label, Arc::clone(&self.places));
+            let workload = if number < clients { workload } else { workload.without_read_models() };
             working.spawn(self.client(seed ^ number).work(workload));
         }
         // The faults have this thread; the clients have the others.

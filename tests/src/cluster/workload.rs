@@ -76,6 +76,8 @@ pub struct Workload {
     sent: u64,
     /// Applications that it registered itself.
     own: Vec<(Place, AggregateId)>,
+    /// It asks read models as well.
+    reads_back: bool,
 }
 
 /// An aggregate that everybody knows without having been told.
@@ -87,7 +89,13 @@ impl Workload {
     /// The work of client `client` in the run with this seed; `label` makes its ids no other run's.
     pub fn new(seed: u64, client: u64, label: &str, places: Arc<[Place]>) -> Self {
         let random = StdRng::seed_from_u64(seed ^ client.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        Self { random, places, label: format!("{label}-{client}"), sent: 0, own: Vec::new() }
+        Self { random, places, label: format!("{label}-{client}"), sent: 0, own: Vec::new(), reads_back: true }
+    }
+
+    /// The same without questions to read models: whoever waits for one sends nothing meanwhile.
+    #[must_use]
+    pub fn without_read_models(self) -> Self {
+        Self { reads_back: false, ..self }
     }
 
     fn command(&mut self, name: &'static str, place: &Place, aggregate: AggregateId, payload: Value) -> Step {
@@ -223,6 +231,7 @@ impl Iterator for Workload {
             66..74 => Step::Again(self.random.random()),
             74..78 => Step::AgainOtherwise(self.random.random()),
             78..90 => self.read(),
+            _ if !self.reads_back => self.change(),
             _ => Step::ReadBack(self.random.random()),
         })
     }
