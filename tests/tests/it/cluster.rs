@@ -5,7 +5,6 @@ use annals_tests::cluster::bed::Bed;
 use annals_tests::cluster::bugs;
 use annals_tests::cluster::drills::{percentiles, require_none, roll, zombies};
 use annals_tests::cluster::faults::{Schedule, Shape};
-use annals_tests::cluster::isolation::Isolation;
 use annals_tests::cluster::world::World;
 use tokio::sync::Mutex;
 
@@ -54,18 +53,6 @@ async fn a_rolling_restart_is_nothing_that_a_client_with_retries_would_notice() 
         println!("{} acknowledged, p50 {p50} ms, p99 {p99} ms, slowest {slowest} ms", report.acknowledged);
         assert!(report.acknowledged > 0, "nothing was acknowledged");
         require_none(&report.violations)
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn who_does_not_need_a_part_that_fell_out_is_served_as_before() {
-    with_world(SHAPE, async |world| {
-        let mut isolation = Isolation::begin(world).await?;
-        isolation.the_database_stands_still().await?;
-        isolation.an_owner_is_dead().await?;
-        isolation.a_broker_is_dead().await?;
-        isolation.end().await
     })
     .await;
 }
