@@ -13,7 +13,7 @@ use annals_model::limits::SERVICE_NAME_BYTES_MAX;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -128,6 +128,9 @@ pub enum TokenError {
     /// The server serves one tenant alone, and it is another's.
     #[error("this server serves one tenant alone, and the token is another's; ask that tenant's server")]
     OtherTenant,
+    /// Its header demands an extension that this server does not have (`crit`).
+    #[error("the token demands an extension (`crit`), and this server has none; make one with `annals token mint`")]
+    Critical,
     /// A claim is missing or says what it may not.
     #[error("claim `{0}` of the token is missing or wrong; make a new one with `annals token mint`")]
     Claim(&'static str),
@@ -236,9 +239,16 @@ impl SigningKey {
         if token.len() > limits::BEARER_BYTES_MAX {
             return Err(TokenError::Invalid);
         }
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.verify, &self.validation)
-            .map_err(|error| refusal(error.kind()))?
-            .claims;
+        let TokenData { header, claims, .. } = jsonwebtoken::decode::<Claims>(token, &self.verify, &self.validation)
+            .map_err(|error| refusal(error.kind()))?;
+        // RFC 7515: what must be understood and is not. Nothing is understood here.
+        if header.crit.is_some() {
+            return Err(TokenError::Critical);
+        }
+        // No token of ours lasts longer, and one that lasts for ever can never be taken back.
+        if claims.exp > now_s().saturating_add(limits::TOKEN_TTL_S_MAX + limits::TOKEN_LEEWAY_S) {
+            return Err(TokenError::Claim("exp"));
+        }
         if claims.roles.len() > limits::TOKEN_ROLES_MAX {
             return Err(TokenError::Claim("roles"));
         }
@@ -252,7 +262,10 @@ impl SigningKey {
         let actor = match claims.sub.strip_prefix(SERVICE_PREFIX) {
             Some(name) if is_service_name(name) => Actor::Service(name.into()),
             Some(_) => return Err(TokenError::Claim("sub")),
-            None => Actor::User(UserId(Uuid::parse_str(&claims.sub).map_err(|_| TokenError::Claim("sub"))?)),
+            None => match Uuid::parse_str(&claims.sub) {
+                Ok(id) if !id.is_nil() => Actor::User(UserId(id)),
+                Ok(_) | Err(_) => return Err(TokenError::Claim("sub")),
+            },
         };
         let until_s = claims.exp.saturating_add(limits::TOKEN_LEEWAY_S);
         Ok((Caller { tenant: TenantId(tenant), actor, roles: claims.roles.into_iter().collect() }, until_s))

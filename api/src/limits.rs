@@ -2,6 +2,8 @@
 
 /// Largest body of one command, bytes.
 pub const BODY_BYTES_MAX: usize = 256 << 10;
+/// Smallest answer that is compressed for a client that asks for it, bytes.
+pub const COMPRESSED_BYTES_MIN: u64 = 1_024;
 /// Longest line of a batch, bytes without its line end.
 pub const BATCH_LINE_BYTES_MAX: usize = 256 << 10;
 /// Longest request head, bytes.
@@ -62,6 +64,10 @@ pub const TRACE_ID_BYTES_MAX: usize = 128;
 pub const CONSISTENCY_TOKEN_BYTES_MAX: usize = 16 << 10;
 /// Longest command type, bytes.
 pub const COMMAND_TYPE_BYTES_MAX: usize = 256;
+/// Longest `detail` of a problem, bytes: what a client sent and finds echoed there is cut in its middle.
+pub const PROBLEM_DETAIL_BYTES_MAX: usize = 4_096;
+/// Longest `field` of a problem, bytes.
+pub const PROBLEM_FIELD_BYTES_MAX: usize = 256;
 /// Longest `adr_id`, bytes.
 pub const ADR_ID_BYTES_MAX: usize = 256;
 /// Longest wait for a connection to another node, milliseconds.

@@ -10,8 +10,8 @@ use annals_engine::engine::{EngineHandle, PartitionState};
 use annals_model::position::ContextPartition;
 use axum::body::Body;
 use axum::http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
@@ -29,8 +29,9 @@ mod lane;
 
 pub(crate) use self::lane::{Lanes, Line};
 
-/// What belongs to one connection, and not to the request.
-const OF_THE_CONNECTION: [HeaderName; 10] = [
+/// What belongs to one connection, and not to the request. Packed is what the client gets, not what nodes tell each other.
+const OF_THE_CONNECTION: [HeaderName; 11] = [
+    ACCEPT_ENCODING,
     CONNECTION,
     CONTENT_LENGTH,
     EXPECT,

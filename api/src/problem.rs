@@ -139,13 +139,14 @@ impl Problem {
         // Whatever is answered 503 may be sent again: say when.
         let retry_after =
             (code.status() == StatusCode::SERVICE_UNAVAILABLE).then(|| Duration::from_millis(limits::RETRY_AFTER_MS));
-        Self { code, detail: detail.into(), field: None, members: Map::new(), retry_after }
+        let detail = cut(detail.into(), limits::PROBLEM_DETAIL_BYTES_MAX);
+        Self { code, detail, field: None, members: Map::new(), retry_after }
     }
 
     /// Of a field, header or parameter, by name.
     pub fn at(code: Code, field: impl Into<String>, detail: impl Into<String>) -> Self {
         let mut problem = Self::new(code, detail);
-        problem.field = Some(field.into());
+        problem.field = Some(cut(field.into(), limits::PROBLEM_FIELD_BYTES_MAX));
         problem
     }
 
@@ -192,6 +193,18 @@ impl Problem {
         json.extend(self.members.clone());
         json
     }
+}
+
+/// A text of at most `bytes_max` bytes: what is too long loses its middle. Its beginning says what is wrong, and its end
+/// what to do; in between stands what the client sent itself, and it may have sent anything.
+fn cut(mut text: String, bytes_max: usize) -> String {
+    const GAP: &str = " … ";
+    if text.len() > bytes_max {
+        let half = (bytes_max - GAP.len()) / 2;
+        let (head, tail) = (text.floor_char_boundary(half), text.ceil_char_boundary(text.len() - half));
+        text.replace_range(head..tail, GAP);
+    }
+    text
 }
 
 impl IntoResponse for Problem {

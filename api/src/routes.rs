@@ -20,6 +20,7 @@ use crate::trace;
 mod aggregate;
 mod body;
 mod command;
+mod encoding;
 mod events;
 mod health;
 mod parameters;
@@ -45,7 +46,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/startupz", get(health::started));
-    work.merge(health)
+    encoding::layer(work)
+        .merge(health)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_route)
         .with_state(shared)

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Caller, SigningKey, TokenError};
+use crate::command::single;
 use crate::consistency::ConsistencyTokens;
 use crate::gate::{Gate, WorkspaceState};
 use crate::limits;
@@ -178,8 +179,9 @@ impl FromRequestParts<Arc<Shared>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Problem> {
-        let header = parts.headers.get(AUTHORIZATION).ok_or(TokenError::Missing)?;
-        let (scheme, token) = header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(TokenError::Missing)?;
+        // Two of them: a proxy in front may have looked at the other one.
+        let header = single(&parts.headers, AUTHORIZATION.as_str())?.ok_or(TokenError::Missing)?;
+        let (scheme, token) = header.split_once(' ').ok_or(TokenError::Missing)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(TokenError::Missing.into());
         }

@@ -87,9 +87,19 @@ fn every_registered_claim_is_required_and_checked() {
         wrong[claim] = "nonsense".into();
         assert!(key.verify(&sign(&wrong)).is_err(), "{claim} is wrong");
     }
-    let mut nil = good;
-    nil["tenant"] = Uuid::nil().to_string().into();
-    assert_eq!(key.verify(&sign(&nil)), Err(TokenError::Claim("tenant")));
+    for claim in ["tenant", "sub"] {
+        let mut nil = good.clone();
+        nil[claim] = Uuid::nil().to_string().into();
+        assert_eq!(key.verify(&sign(&nil)), Err(TokenError::Claim(claim)));
+    }
+    for exp in [now_s() + limits::TOKEN_TTL_S_MAX + 3_600, i64::MAX as u64, u64::MAX] {
+        let mut endless = good.clone();
+        endless["exp"] = exp.into();
+        assert_eq!(key.verify(&sign(&endless)), Err(TokenError::Claim("exp")), "until {exp}");
+    }
+    let mut critical = Header::new(Algorithm::EdDSA);
+    critical.crit = Some(vec!["b64".to_owned()]);
+    assert_eq!(key.verify(&jsonwebtoken::encode(&critical, &good, &key.sign).unwrap()), Err(TokenError::Critical));
 }
 
 #[test]

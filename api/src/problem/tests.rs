@@ -50,3 +50,16 @@ fn whatever_may_be_sent_again_says_when() {
         assert_eq!(response.headers().contains_key(RETRY_AFTER), unavailable, "{code:?}");
     }
 }
+
+#[test]
+fn what_a_client_sent_is_echoed_cut_with_both_ends_of_the_message_kept() {
+    let huge = "ß".repeat(120_000);
+    let error = FieldError { path: "payload".to_owned(), message: format!("unknown field `{huge}`, expected `name`") };
+    let json = Problem::from(error).to_json();
+    let (detail, field) = (json["detail"].as_str().unwrap(), json["field"].as_str().unwrap());
+    assert!(detail.len() <= limits::PROBLEM_DETAIL_BYTES_MAX && field.len() <= limits::PROBLEM_FIELD_BYTES_MAX);
+    assert!(detail.starts_with("payload.ß") && detail.ends_with("ß`, expected `name`"), "{detail}");
+    for bytes in [0, 1, limits::PROBLEM_DETAIL_BYTES_MAX] {
+        assert_eq!(Problem::new(Code::Internal, "x".repeat(bytes)).to_json()["detail"], "x".repeat(bytes));
+    }
+}

@@ -136,7 +136,7 @@ async fn state_here(
     if let Ok(token) = HeaderValue::try_from(&token) {
         headers.insert(CONSISTENCY_TOKEN, token);
     }
-    if request_headers.get(IF_NONE_MATCH) == headers.get(ETAG) {
+    if is_known(request_headers, view.version.0) {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
     let body = json!({
@@ -147,4 +147,15 @@ async fn state_here(
         "consistency_token": token,
     });
     Ok((headers, Json(body)).into_response())
+}
+
+/// Whether `If-None-Match` says that the client has this version already: any, or in a list, compared weakly
+/// (RFC 9110, 13.1.2). An opaque tag holds no quotes, so that a comma inside of one cuts it into what equals no version.
+fn is_known(headers: &HeaderMap, version: u64) -> bool {
+    let current = etag(version);
+    let listed =
+        headers.get_all(IF_NONE_MATCH).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    listed
+        .map(|tag| tag.trim_ascii())
+        .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == current.as_bytes())
 }

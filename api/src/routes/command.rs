@@ -25,7 +25,7 @@ use crate::shared::Shared;
 use crate::trace::Meta;
 
 /// What a batch's body may say it is.
-const NDJSON: &[&str] = &["application/x-ndjson", "application/ndjson", "application/jsonl"];
+pub(super) const NDJSON: &[&str] = &["application/x-ndjson", "application/ndjson", "application/jsonl"];
 
 /// `POST /v1/commands/{type}`
 pub(super) async fn single(

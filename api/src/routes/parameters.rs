@@ -3,6 +3,7 @@
 use annals_model::ids::WorkspaceId;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
+use percent_encoding::percent_decode_str;
 
 use crate::fields::uuid;
 use crate::problem::{Code, Problem};
@@ -18,6 +19,12 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        // The decoder below puts U+FFFD where it finds no UTF-8: a question that nobody asked.
+        let query = parts.uri.query().unwrap_or_default();
+        if percent_decode_str(query).decode_utf8().is_err() {
+            let detail = "the parameters are not UTF-8 once decoded; percent-encode the bytes of UTF-8";
+            return Err(Problem::at(Code::InvalidParameter, "query", detail));
+        }
         let Query(left) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|error| {
             let detail = format!("the parameters cannot be decoded: {}", error.body_text());
             Problem::at(Code::InvalidParameter, "query", detail)

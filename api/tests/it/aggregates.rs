@@ -15,8 +15,16 @@ async fn an_aggregate_shows_its_state_and_its_version_as_etag() {
     let state = &answer.json()["state"];
     assert_eq!((&state["name"], &state["archived"]), (&json!("Billing"), &json!(false)));
     assert_eq!(answer.json()["workspace_id"], workspace.to_string());
-    let unchanged = server.request(Method::GET, &path).headers(header("if-none-match", "\"1\""));
-    assert_eq!(send(unchanged).await.expect(304).text, "");
+    for known in ["\"1\"", "W/\"1\"", "*", "\"7\", W/\"1\"", "\"a,b\" ,\"1\""] {
+        let unchanged =
+            send(server.request(Method::GET, &path).headers(header("if-none-match", known))).await.expect(304);
+        assert_eq!((unchanged.text.as_str(), unchanged.header("etag")), ("", "\"1\""), "{known}");
+    }
+    let lines = server.request(Method::GET, &path).header("if-none-match", "\"7\"").header("if-none-match", "\"1\"");
+    send(lines).await.expect(304);
+    for other in ["\"2\"", "1", "", "\"11\"", "w/\"1\"", "\"0, 1\""] {
+        send(server.request(Method::GET, &path).headers(header("if-none-match", other))).await.expect(200);
+    }
     server.stop().await;
 }
 

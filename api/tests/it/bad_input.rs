@@ -338,3 +338,32 @@ async fn names_that_look_alike_are_one_name() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn what_cannot_be_decoded_or_is_said_twice_is_refused_before_it_means_anything() {
+    let server = Server::start().await;
+    for query in ["name_prefix=%ff", "%ff=x", "name_prefix=a%C3", "workspace_id=%ED%A0%80"] {
+        let answer = server.get(&format!("/v1/queries/portfolio.applications?{query}")).await.expect(400);
+        assert_eq!(
+            (answer.problem().as_str(), &answer.json()["field"]),
+            ("invalid-parameter", &json!("query")),
+            "{query}"
+        );
+    }
+    let good = format!("Bearer {}", server.token());
+    for (first, second) in [(good.as_str(), "Bearer x"), ("Bearer x", good.as_str()), (&good, &good)] {
+        let request = server.anonymous(Method::GET, "/v1/queries").header("authorization", first);
+        let answer = send(request.header("authorization", second)).await.expect(400);
+        assert_eq!((answer.problem().as_str(), &answer.json()["field"]), ("invalid-header", &json!("authorization")));
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_large_wrong_body_gets_a_small_answer() {
+    let server = Server::start().await;
+    let body = json!({ "client_request_id": new_id(), "x".repeat(240_000): 1, "payload": {} });
+    let answer = server.command("access.workspace.create", &body).await.expect(400);
+    assert!(answer.text.len() < 8_192, "{} bytes", answer.text.len());
+    server.stop().await;
+}

@@ -8,6 +8,7 @@ mod cloud_events;
 mod cluster;
 mod commands;
 mod connections;
+mod encodings;
 mod faults;
 mod held_log;
 mod mutations;
