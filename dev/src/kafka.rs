@@ -231,6 +231,12 @@ impl Cluster {
         checked(self.administrator()?.delete_topics(&[name], &within_start()).await?)
     }
 
+    /// The names of all topics that the brokers have.
+    pub fn topics(&self) -> anyhow::Result<Vec<String>> {
+        let metadata = self.administrator()?.inner().fetch_metadata(None, START)?;
+        Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
+    }
+
     /// Makes a topic as an administrator would; `settings` are names and values.
     pub async fn create_topic(&self, name: &str, partitions: u16, settings: &[(&str, &str)]) -> anyhow::Result<()> {
         let admin = self.administrator()?;

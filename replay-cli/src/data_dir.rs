@@ -42,7 +42,7 @@ pub(crate) async fn read_models(deployment: &Deployment, log: LogId) -> Result<S
 pub(crate) fn log_failure(error: &OpenLogError) -> Failure {
     let exit = if error.is_damage() { Exit::Mismatch } else { Exit::Usage };
     let failure = Failure::new(exit, error.to_string());
-    if error.is_missing() { failure.remedy("`annals up` makes one") } else { failure }
+    if error.is_missing_file() { failure.remedy("`annals up` makes one") } else { failure }
 }
 
 /// Read models that cannot be opened.

@@ -125,6 +125,9 @@ pub const KAFKA_TAKE_MESSAGES_MAX: usize = 512;
 pub const KAFKA_IDLE_READERS_MAX: usize = 8;
 /// Longest wait for a question to the brokers (where a partition ends, what a topic is like), milliseconds.
 pub const KAFKA_QUESTION_MS_MAX: u64 = 5_000;
+/// How long an answer that would mean loss (a topic that is gone, an end that lies before what was read) is asked for
+/// again before it is believed, milliseconds: brokers that were just replaced do not know it at once.
+pub const KAFKA_CONFIRM_MS: u64 = 2_000;
 /// Longest wait for records that must come, milliseconds: an owner that died in a commit holds readers back until its
 /// transaction times out, which the brokers look for every 10 s.
 pub const KAFKA_READ_MS_MAX: u64 = 30_000;

@@ -74,13 +74,18 @@ impl OpenLogError {
         matches!(
             self,
             Self::Sqlite(sqlite::OpenError::Missing { .. })
-                | Self::Kafka(kafka::OpenError::Unreachable(_) | kafka::OpenError::Missing { .. })
+                | Self::Kafka(
+                    kafka::OpenError::Unreachable(_)
+                        | kafka::OpenError::NotThere(_)
+                        | kafka::OpenError::ContextNotThere(_)
+                )
         )
     }
 
-    /// True where there is no such log.
-    pub const fn is_missing(&self) -> bool {
-        matches!(self, Self::Sqlite(sqlite::OpenError::Missing { .. }) | Self::Kafka(kafka::OpenError::Missing { .. }))
+    /// True where there is no such file: a server makes it. Not so on Kafka, where a misspelt prefix would make another
+    /// log beside the right one.
+    pub const fn is_missing_file(&self) -> bool {
+        matches!(self, Self::Sqlite(sqlite::OpenError::Missing { .. }))
     }
 
     /// True where the log itself is damaged.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_engine::log::EventLog;
-use annals_engine::log::kafka::{KafkaLog, KafkaOptions};
+use annals_engine::log::kafka::KafkaLog;
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_model::ids::LogId;
 use annals_schemas::contexts;
@@ -21,7 +21,7 @@ use crate::sinks::{PostgresStore, SqliteStore, Store};
 pub enum Access {
     /// To append: made if it is not there.
     Serve,
-    /// To read, whoever writes it.
+    /// To read, whoever writes it: what is not there is not made.
     Read,
 }
 
@@ -76,8 +76,11 @@ impl Deployment {
                 Ok(OpenLog::Sqlite(opened))
             }
             LogSettings::Kafka(options) => {
-                let options = KafkaOptions { create: access == Access::Serve, ..options.clone() };
-                Ok(OpenLog::Kafka(KafkaLog::connect(options, contexts::ALL).await?))
+                let opened = match access {
+                    Access::Serve => KafkaLog::connect(options.clone(), contexts::ALL).await?,
+                    Access::Read => KafkaLog::open_existing(options.clone(), contexts::ALL).await?,
+                };
+                Ok(OpenLog::Kafka(opened))
             }
         }
     }

@@ -5,6 +5,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use annals_dev::kafka::Cluster;
+use annals_engine::log::kafka::{KafkaLog, KafkaOptions};
 use annals_engine::runner::ReadModels;
 use annals_engine::telemetry::{self, Sampler};
 use nix::sys::signal::Signal;
@@ -98,6 +100,28 @@ async fn a_projector_waits_for_a_log_that_is_not_there_yet_and_stops_as_asked() 
     assert!(!data.join("ready.json").exists());
     let last = said.map_while(Result::ok).last().unwrap();
     assert_eq!(last, "stopped; rows and checkpoints agree");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_projector_waits_for_a_log_on_kafka_and_makes_nothing_of_it() {
+    let cluster = Cluster::start(1).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_owned();
+    let file = format!("[log]\nkind = 'kafka'\nbrokers = '{}'\nprefix = 'later'", cluster.addresses());
+    std::fs::write(data.join("annals.toml"), file).unwrap();
+    let mut projector = Projector::begin(&data, Stdio::piped());
+    let mut said = BufReader::new(projector.stderr()).lines();
+    let waiting = said.next().unwrap().unwrap();
+    assert!(waiting.starts_with("waiting: there is no log with the prefix \"later\""), "{waiting}");
+    let made = || cluster.topics().unwrap().into_iter().filter(|topic| topic.starts_with("later")).collect::<Vec<_>>();
+    assert_eq!(made(), Vec::<String>::new());
+    // Its owner wants another number of partitions than a reader would have made.
+    let options =
+        KafkaOptions { prefix: "later".into(), partitions: Some(3), ..KafkaOptions::new(cluster.addresses()) };
+    KafkaLog::connect(options, annals_schemas::contexts::ALL).await.unwrap();
+    projector.is_ready(&data);
+    projector.signal(Signal::SIGTERM);
+    assert_eq!(projector.ends(), Some(0));
 }
 
 #[test]

@@ -84,10 +84,22 @@ fn a_prefix_that_nobody_serves_is_named_and_no_topic_is_made() {
     let (broker, directory) = (broker(), tempfile::tempdir().unwrap());
     let file = format!("[log]\nkind = 'kafka'\nbrokers = '{}'\nprefix = 'misspelt'", broker.addresses());
     std::fs::write(directory.path().join("annals.toml"), file).unwrap();
-    for _ in 0..2 {
-        let ended = run(directory.path(), &["log", "stats"]).exits(2);
-        assert!(ended.stderr().contains("there is no topic misspelt.meta"), "{}", ended.stderr());
+    for reads in [
+        &["log", "stats"][..],
+        &["log", "verify"],
+        &["status"],
+        &["plan", "portfolio"],
+        &["rebuild", "portfolio", "--yes"],
+        &["verify"],
+        &["promote", "portfolio"],
+        &["rollback", "portfolio"],
+    ] {
+        let said = run(directory.path(), reads).exits(2).stderr();
+        assert!(said.contains("there is no log with the prefix \"misspelt\""), "{reads:?}: {said}");
+        assert!(!said.contains("annals up"), "a server would make another log: {said}");
     }
+    let made: Vec<_> = broker.topics().unwrap().into_iter().filter(|topic| topic.starts_with("misspelt")).collect();
+    assert!(made.is_empty(), "looking made {made:?}");
 }
 
 #[test]

@@ -202,6 +202,35 @@ async fn a_topic_that_was_deleted_is_missed_and_never_made_anew() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_without_the_id_of_their_log_are_never_given_another() {
+    let cluster = shared();
+    let log = connect(&cluster, "nameless").await;
+    let (writer, mut records) = claim(&log).await.unwrap();
+    drop(durable(writer.append(records.batch(&[1])).await));
+    drop(log);
+    cluster.delete_topic("nameless.meta").await.unwrap();
+    let made = || cluster.topics().unwrap().iter().filter(|topic| *topic == "nameless.meta").count();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while made() > 0 {
+        assert!(Instant::now() < deadline, "still there");
+    }
+    let refused = async || {
+        for opened in [
+            KafkaLog::connect(options(&cluster, "nameless"), &[LOG_CONTEXT]).await,
+            KafkaLog::open_existing(options(&cluster, "nameless"), &[LOG_CONTEXT]).await,
+        ] {
+            assert!(matches!(&opened, Err(OpenError::TopicLost(lost)) if lost == "nameless.meta"), "{opened:?}");
+        }
+    };
+    refused().await;
+    assert_eq!(made(), 0, "and nothing was put in its place");
+    // Made by hand, and empty: as good as gone.
+    let compacted = [("cleanup.policy", "compact"), ("max.message.bytes", "8388608")];
+    cluster.create_topic("nameless.meta", 1, &compacted).await.unwrap();
+    refused().await;
+}
+
 #[tokio::test]
 async fn a_log_that_is_only_looked_at_is_never_made() {
     let cluster = shared();

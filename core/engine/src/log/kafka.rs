@@ -54,21 +54,12 @@ pub struct KafkaOptions {
     pub partitions: Option<u16>,
     /// Settings of librdkafka that are passed through: `security.protocol`, `ssl.*`, `sasl.*`.
     pub client: BTreeMap<String, String>,
-    /// Makes what is missing of the log. Who only reads does not: a misspelt prefix would make a log, or another number of
-    /// partitions than its owners want.
-    pub create: bool,
 }
 
 impl KafkaOptions {
-    /// Without TLS, with the prefix `annals`; what is missing is made.
+    /// Without TLS, with the prefix `annals`.
     pub fn new(brokers: impl Into<String>) -> Self {
-        Self {
-            brokers: brokers.into(),
-            prefix: "annals".into(),
-            partitions: None,
-            client: BTreeMap::new(),
-            create: true,
-        }
+        Self { brokers: brokers.into(), prefix: "annals".into(), partitions: None, client: BTreeMap::new() }
     }
 }
 
@@ -90,12 +81,6 @@ pub enum OpenError {
     /// Check the addresses and that the brokers run; try again with backoff.
     #[error("kafka cannot be reached: {0}; check the addresses, that the brokers run and that they let us in")]
     Unreachable(String),
-    /// There is no such log, or a part of it is not there yet: check the prefix, or start a node that serves it.
-    #[error("there is no topic {topic}: check the prefix, or start a server, which makes it")]
-    Missing {
-        /// The first topic that was looked for.
-        topic: String,
-    },
     /// Grant the user what the message names.
     #[error(
         "the brokers refuse {0} to this user; on topics that begin with the prefix it needs DESCRIBE, DESCRIBE_CONFIGS, \
@@ -106,11 +91,15 @@ pub enum OpenError {
     /// Use a build that has TLS, or connect without.
     #[error("TLS is asked for, and this build has none; build it with the cargo feature `kafka-tls`")]
     WithoutTls,
-    /// Check the prefix; a server that starts makes the log.
-    #[error("there is no log with the prefix {0:?}; check brokers and prefix, or start a server, which makes it")]
+    /// Check brokers and prefix; where they are right, nobody has served this log yet. Who only reads may wait for that.
+    // Advises nobody to start a server: with a misspelt prefix it would make another log.
+    #[error(
+        "there is no log with the prefix {0:?} on these brokers; check `log.prefix` and `log.brokers`: if they are right, \
+         no server has served this log yet"
+    )]
     NotThere(String),
-    /// The log is of an older build: a server that starts adds the context.
-    #[error("the log has no topic {0} yet; start a server of this build, which makes it")]
+    /// The log is of an older build: the first server of this build adds the context. Who only reads may wait for that.
+    #[error("the log has no topic {0} yet; the first server of this build makes it")]
     ContextNotThere(String),
     /// Make the topic by hand, or let this user make topics.
     #[error("topic {topic} cannot be made: {cause}; make it by hand, or let this user make topics")]
@@ -157,8 +146,8 @@ pub enum OpenError {
         /// What it had.
         recorded: u16,
     },
-    /// Restore the topic: history was deleted.
-    #[error("topic {0} was here before and is gone; restore it, or use another prefix for a new log")]
+    /// Restore the topic: history was deleted, or what tells whose history the others hold.
+    #[error("topic {0} was here before, and it or what was in it is gone; restore it, or use another prefix for a new log")]
     TopicLost(String),
     /// Restore the topic of `meta`.
     #[error("meta entry {key} cannot be read; restore it")]
@@ -193,6 +182,7 @@ impl KafkaLog {
         let meta_topic = meta_topic(&options);
         let mut seen = topics.look(&meta_topic).await?;
         if seen.partitions == 0 {
+            registry::refuse_if_lost(&options, contexts, &topics, &meta_topic).await?;
             seen = topics.create(&meta_topic, 1, META_TOPIC).await?;
         }
         topics.check(&meta_topic, seen, META_TOPIC).await?;
@@ -202,13 +192,14 @@ impl KafkaLog {
         Ok(Self::of(options, parts, meta, registered))
     }
 
-    /// Opens a log that is there already: for tools that only look. Makes nothing, and refuses what is not there.
+    /// Opens a log that is there already, for everybody who only reads. Makes nothing, and refuses what is not there.
     pub async fn open_existing(options: KafkaOptions, contexts: &[ContextId]) -> Result<Arc<Self>, OpenError> {
         let parts = Parts::connect(&options)?;
         let topics = Topics::connect(&parts.clients, &parts.positions)?;
         let meta_topic = meta_topic(&options);
         let seen = topics.look(&meta_topic).await?;
         if seen.partitions == 0 {
+            registry::refuse_if_lost(&options, contexts, &topics, &meta_topic).await?;
             return Err(OpenError::NotThere(options.prefix));
         }
         topics.check(&meta_topic, seen, META_TOPIC).await?;

@@ -72,7 +72,7 @@ impl KafkaLog {
 
     async fn look_at_topics(&self) -> Result<(), OpenError> {
         let topics = Topics::connect(&self.clients, &self.positions)?;
-        let seen = topics.look(self.meta.topic()).await?;
+        let seen = topics.look_again(self.meta.topic()).await?;
         if seen.partitions == 0 {
             return Err(OpenError::TopicLost(self.meta.topic().to_owned()));
         }
@@ -81,7 +81,7 @@ impl KafkaLog {
         contexts.sort_by_key(|(context, _)| context.number);
         for (context, count) in contexts {
             let topic = events_topic(&self.options.prefix, context);
-            let seen = topics.look(&topic).await?;
+            let seen = topics.look_again(&topic).await?;
             if seen.partitions == 0 {
                 return Err(OpenError::TopicLost(topic));
             }

@@ -44,12 +44,12 @@ pub(super) async fn register(
     let unread = |error: crate::log::ReadError| OpenError::Unreachable(error.to_string());
     for _ in 0..limits::KAFKA_CLAIM_ATTEMPTS_MAX {
         let entries = meta.look(Clone::clone).await.map_err(unread)?;
+        if !entries.contains_key(ID_KEY) {
+            refuse_if_lost(options, contexts, topics, meta.topic()).await?;
+        }
         let missing = settle(options, contexts, topics, &entries).await?;
         if missing.is_empty() {
             return read(contexts, &entries);
-        }
-        if !options.create {
-            return Err(OpenError::Missing { topic: meta.topic().to_owned() });
         }
         // Whoever registers this id after us fences us: the entries are read again behind it, so that of two processes
         // that start a new log together one finds what the other wrote.
@@ -89,12 +89,13 @@ pub(super) async fn registered(
 ) -> Result<Registered, OpenError> {
     let entries = meta.look(Clone::clone).await.map_err(|error| OpenError::Unreachable(error.to_string()))?;
     if !entries.contains_key(ID_KEY) {
+        refuse_if_lost(options, contexts, topics, meta.topic()).await?;
         return Err(OpenError::NotThere(options.prefix.clone()));
     }
     for &context in contexts {
         let topic = events_topic(&options.prefix, context);
         let count = recorded(&entries, context)?.ok_or_else(|| OpenError::ContextNotThere(topic.clone()))?;
-        let seen = topics.look(&topic).await?;
+        let seen = topics.look_again(&topic).await?;
         if seen.partitions == 0 {
             return Err(OpenError::TopicLost(topic));
         }
@@ -102,6 +103,22 @@ pub(super) async fn registered(
         check_count(options, topic, seen, count)?;
     }
     read(contexts, &entries)
+}
+
+/// Refuses a log whose `meta` does not say what it is although there are events: a new id would make every position that
+/// somebody holds one of another log, in silence.
+pub(super) async fn refuse_if_lost(
+    options: &KafkaOptions,
+    contexts: &[ContextId],
+    topics: &Topics<'_>,
+    meta_topic: &str,
+) -> Result<(), OpenError> {
+    for &context in contexts {
+        if topics.holds_records(&events_topic(&options.prefix, context)).await? {
+            return Err(OpenError::TopicLost(meta_topic.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// Makes and checks the topics of events. Returns the entries that are to be written.
@@ -118,12 +135,19 @@ async fn settle(
     for &context in contexts {
         let topic = events_topic(&options.prefix, context);
         let recorded = recorded(entries, context)?;
-        let mut seen = topics.look(&topic).await?;
+        let mut seen = match recorded {
+            Some(_) => topics.look_again(&topic).await?,
+            None => topics.look(&topic).await?,
+        };
         match recorded {
             Some(_) if seen.partitions == 0 => return Err(OpenError::TopicLost(topic)),
             None if seen.partitions == 0 => {
                 let count = options.partitions.unwrap_or(limits::LOG_PARTITIONS_DEFAULT);
                 seen = topics.create(&topic, count, EVENTS_TOPIC).await?;
+            }
+            // Made by hand, maybe; but events are there only after the number of partitions was written.
+            None if topics.holds_records(&topic).await? => {
+                return Err(OpenError::MetaDamaged { key: count_key(context) });
             }
             _ => {}
         }

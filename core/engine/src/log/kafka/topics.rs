@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use annals_model::position::Offset;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::RDKafkaErrorCode;
@@ -26,6 +27,29 @@ impl<'a> Topics<'a> {
 
     pub(super) async fn look(&self, topic: &str) -> Result<Seen, OpenError> {
         self.positions.topic(topic).await
+    }
+
+    /// The same for one that was made before: a broker that has not heard of it yet does not speak for all.
+    pub(super) async fn look_again(&self, topic: &str) -> Result<Seen, OpenError> {
+        let patience = tokio::time::Instant::now() + Duration::from_millis(limits::KAFKA_CONFIRM_MS);
+        loop {
+            let seen = self.look(topic).await?;
+            if seen.partitions > 0 || tokio::time::Instant::now() > patience {
+                return Ok(seen);
+            }
+            tokio::time::sleep(Duration::from_millis(limits::KAFKA_TOPIC_POLL_MS)).await;
+        }
+    }
+
+    /// True if anything was ever written to a topic; one that is not there holds nothing.
+    pub(super) async fn holds_records(&self, topic: &str) -> Result<bool, OpenError> {
+        for partition in 0..self.look(topic).await?.count() {
+            let end = self.positions.end(topic, partition).await;
+            if end.map_err(|error| OpenError::Unreachable(error.to_string()))? > Offset::START {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Makes a topic, unless another process was faster, and returns when it can be used.

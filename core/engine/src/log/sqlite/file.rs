@@ -309,6 +309,9 @@ pub(super) async fn settle_contexts(
         let key = context_key(context.number);
         let stored = get_meta(connection, &key).await.map_err(failed)?;
         let Some(stored) = stored else {
+            if holds_records(connection, *context).await.map_err(failed)? {
+                return Err(failed(damaged(format!("{key} is missing, and the context's events are there"))));
+            }
             if access == Access::ReadOnly {
                 return Err(OpenError::UnknownContext(*context));
             }
@@ -328,6 +331,12 @@ pub(super) async fn settle_contexts(
         counts.push((*context, found));
     }
     Ok(counts)
+}
+
+/// True if anything is kept of a context, whatever `meta` says.
+async fn holds_records(connection: &mut SqliteConnection, context: ContextId) -> Result<bool, Failure> {
+    let query = "SELECT EXISTS (SELECT 1 FROM heads WHERE context = ?1) OR EXISTS (SELECT 1 FROM appends WHERE context = ?1)";
+    Ok(sqlx::query_scalar(query).bind(context.number).fetch_one(connection).await?)
 }
 
 /// `<name> <partitions>`.

@@ -98,6 +98,28 @@ async fn a_newer_format_and_a_lost_id_are_refused() {
 }
 
 #[tokio::test]
+async fn appends_without_what_meta_says_of_them_are_damage() {
+    for lost in ["key = 'log.id'", "key LIKE 'log.context.%'"] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.sqlite");
+        written(&path, 3).await;
+        let mut connection = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+        let delete = sqlx::AssertSqlSafe(format!("DELETE FROM meta WHERE {lost}"));
+        let deleted = sqlx::raw_sql(delete).execute(&mut connection).await.unwrap();
+        assert_eq!(deleted.rows_affected(), 1, "{lost}");
+        connection.close().await.unwrap();
+        for opened in [
+            SqliteLog::open(&path, &[CONTEXT], SqliteOptions::default()).await,
+            SqliteLog::open_read_only(&path, &[CONTEXT]).await,
+        ] {
+            let error = opened.unwrap_err();
+            assert!(matches!(error, OpenError::Damaged { .. }), "{lost}: {error}");
+            assert!(error.to_string().contains("is missing"), "{lost}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_end_that_is_damaged_while_it_is_served_stops_its_own_partition_and_no_other() {
     const OTHER: ContextPartition = ContextPartition { context: CONTEXT, partition: Partition(2) };
     for damage in
