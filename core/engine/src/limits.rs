@@ -121,10 +121,38 @@ pub const RUNNER_STAND_BACK_MS_MAX: u64 = 500;
 pub const RUNNER_RESTART_MS: u64 = 5_000;
 /// Most messages taken from librdkafka's queue at once.
 pub const KAFKA_TAKE_MESSAGES_MAX: usize = 512;
-/// Most clients of finished readers that are kept for the next ones.
+/// Most clients of finished readers that are kept for the next ones, of each purpose.
 pub const KAFKA_IDLE_READERS_MAX: usize = 8;
+/// How long they are kept, milliseconds.
+pub const KAFKA_IDLE_READER_MS: u64 = 30_000;
+/// Memory for what the readers of a process have fetched and not read yet, bytes, as brokers send it: one half for folds
+/// and claims, the other for whoever follows partitions (standing owners, runners). Beyond it each further reader gets
+/// [`KAFKA_READER_BYTES_MIN`].
+pub const KAFKA_READERS_BYTES_MAX: usize = 256 << 20;
+/// The largest share of one fold or claim in it, bytes.
+pub const KAFKA_FOLD_BYTES_MAX: usize = 32 << 20;
+/// The largest share of one follower, bytes.
+pub const KAFKA_TAIL_BYTES_MAX: usize = 2 << 20;
+/// The smallest share of any of them, bytes; an append that is larger comes whole all the same.
+pub const KAFKA_READER_BYTES_MIN: usize = 64 << 10;
+/// Most clients that look up single records (answers to repeated commands, histories) at the same time.
+pub const KAFKA_LOOKUP_CLIENTS_MAX: usize = 8;
+/// Most places of one partition that are looked at, at the same time.
+pub const KAFKA_LOOKUPS_AT_ONCE_MAX: usize = 4;
+/// Offsets between two records that are looked up with one fetch: what lies between them is read and dropped.
+pub const KAFKA_LOOKUP_STEP_OFFSETS: u64 = 4_096;
+/// How long what was fetched last of a partition is kept for the next look, milliseconds.
+pub const KAFKA_LOOKUP_KEPT_MS: u64 = 500;
+/// Of how many partitions it is kept: each a few MiB at most.
+pub const KAFKA_LOOKUPS_KEPT_MAX: usize = 8;
 /// Longest wait for a question to the brokers (where a partition ends, what a topic is like), milliseconds.
 pub const KAFKA_QUESTION_MS_MAX: u64 = 5_000;
+/// Longest wait for one broker's answer to it, milliseconds: then another one is asked.
+pub const KAFKA_TRY_MS_MAX: u64 = 1_500;
+/// Partitions of the topic that proofs of ownership go to.
+pub const KAFKA_PROOFS_PARTITIONS: u16 = 4;
+/// Longest time for which a proof of ownership may be kept, by its topic's `retention.ms`.
+pub const KAFKA_PROOFS_MS_MAX: u64 = 604_800_000;
 /// How long an answer that would mean loss (a topic that is gone, an end that lies before what was read) is asked for
 /// again before it is believed, milliseconds: brokers that were just replaced do not know it at once.
 pub const KAFKA_CONFIRM_MS: u64 = 2_000;

@@ -58,6 +58,13 @@ pub trait EventLog: Send + Sync + fmt::Debug {
     /// A reader that starts at `from` and delivers raw records.
     fn reader(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>>;
 
+    /// A reader for whoever follows the partition: as [`Self::reader`], but `next` never waits. It delivers what can be
+    /// read now, although more may lie before the end that nobody may see yet: an append that its owner left open when
+    /// it died.
+    fn tail(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>> {
+        self.reader(at, from)
+    }
+
     /// A reader for the few records behind `from`: as [`Self::reader`], but it need not fetch ahead.
     fn lookup(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>> {
         self.reader(at, from)
@@ -284,10 +291,13 @@ impl RawBatch {
     pub fn bytes_len(&self) -> usize {
         self.bytes.len()
     }
+    /// Where among the records the one at this offset is, if it is here. Needs records in the log's order.
+    pub fn index(&self, offset: RecordOffset) -> Option<usize> {
+        self.records.binary_search_by_key(&offset, |record| record.0).ok()
+    }
     /// The record at this offset, if it is here. Needs records in the log's order.
     pub fn get(&self, offset: RecordOffset) -> Option<&[u8]> {
-        let index = self.records.binary_search_by_key(&offset, |record| record.0).ok()?;
-        let (_, start, end) = self.records[index];
+        let (_, start, end) = self.records[self.index(offset)?];
         Some(&self.bytes[start..end])
     }
     /// Offset and bytes of each record, in order.
@@ -303,7 +313,7 @@ pub trait LogReader: Send + fmt::Debug {
     fn position(&self) -> Offset;
 
     /// Replaces `batch` by the next records, at most [`crate::limits::READ_BATCH_BYTES_MAX`] unless one append alone
-    /// is larger; empty when the end is reached.
+    /// is larger; empty when the end is reached, and for [`EventLog::tail`] when nothing more can be read now.
     fn next<'a>(&'a mut self, batch: &'a mut RawBatch) -> BoxFuture<'a, Result<(), ReadError>>;
 
     /// Returns when there may be records behind the position; may return early, never late by more than a poll of
@@ -382,7 +392,7 @@ pub(crate) fn missing(at: ContextPartition, offset: RecordOffset) -> ReadError {
     ReadError::Corrupt { at, offset, cause: "the record is not there".to_owned() }
 }
 
-fn is_claim(bytes: &[u8]) -> bool {
+pub(crate) fn is_claim(bytes: &[u8]) -> bool {
     annals_model::envelope::read_frame(bytes)
         .is_ok_and(|(schema, _)| schema == annals_model::engine_record::CLAIM_SCHEMA)
 }

@@ -76,6 +76,7 @@ impl OpenLogError {
             Self::Sqlite(sqlite::OpenError::Missing { .. })
                 | Self::Kafka(
                     kafka::OpenError::Unreachable(_)
+                        | kafka::OpenError::Unsettled(_)
                         | kafka::OpenError::NotThere(_)
                         | kafka::OpenError::ContextNotThere(_)
                 )

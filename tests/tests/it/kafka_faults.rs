@@ -114,6 +114,28 @@ async fn what_another_program_wrote_stops_readers_there_and_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_void_record_before_a_claim_is_not_what_the_next_append_must_follow() {
+    let cluster = shared();
+    let log = connect(&cluster, "void").await;
+    let (writer, mut records) = claim(&log).await.unwrap();
+    drop(durable(writer.append(records.batch(&[2])).await));
+    // What a fence that failed would leave, far behind the claim that makes it void.
+    let mut zombie = records.clone();
+    let (writer, _) = claim(&log).await.unwrap();
+    records = records.claimed(writer.claim_epoch());
+    drop(durable(writer.append(records.batch(&[1; 300])).await));
+    intrude(&cluster, "void", Some(&bytes(&zombie.batch(&[1])))).await;
+    let claimed = log.claim(LOG_PARTITION, Owner { id: "next".into(), address: String::new() }).await.unwrap();
+    records = records.claimed(claimed.writer.claim_epoch());
+    let mut wrong = records.clone();
+    wrong.ordinal.0 += 1;
+    let refused = claimed.writer.append(wrong.batch(&[1])).await;
+    let AppendOutcome::Aborted { writer, .. } = refused else { panic!("a hole in the ordinals ended as {refused:?}") };
+    drop(durable(writer.append(records.batch(&[2])).await));
+    assert_eq!(read(&log).await, Ok(304));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_of_an_unknown_schema_is_found_by_its_place() {
     let cluster = shared();
     let log = connect(&cluster, "schema").await;

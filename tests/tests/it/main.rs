@@ -14,6 +14,7 @@ mod kafka_faults;
 mod kafka_log;
 mod kafka_membership;
 mod kafka_outcomes;
+mod kafka_reading;
 mod log_process;
 mod operations;
 mod zombie;

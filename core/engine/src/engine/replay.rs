@@ -65,7 +65,7 @@ pub(super) async fn follow(
     context: &BoundedContext,
     store: &mut dyn StateStore,
 ) -> Result<Infallible, ReplayError> {
-    let mut reader = CheckedReader::open(log, at, store.position()).await?;
+    let mut reader = CheckedReader::follow(log, at, store.position()).await?;
     loop {
         if let Some(batch) = reader.next().await? {
             fold_batch(at, context, store, &batch)?;

@@ -43,6 +43,11 @@ impl CheckedReader {
         Ok(Self::on(log.reader(at, from.offset).await?, at, from))
     }
 
+    /// The same for whoever follows the partition: [`Self::next`] never waits for what cannot be read yet.
+    pub async fn follow(log: &dyn EventLog, at: ContextPartition, from: Checkpoint) -> Result<Self, ReadError> {
+        Ok(Self::on(log.tail(at, from.offset).await?, at, from))
+    }
+
     /// The same for the few records behind `from`.
     pub async fn look_up(log: &dyn EventLog, at: ContextPartition, from: Checkpoint) -> Result<Self, ReadError> {
         Ok(Self::on(log.lookup(at, from.offset).await?, at, from))

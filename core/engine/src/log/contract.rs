@@ -50,6 +50,7 @@ checks! {
     reads::a_position_beyond_the_end_is_refused,
     reads::the_end_is_reached_by_reading,
     reads::a_waiting_reader_wakes_up,
+    reads::a_tail_delivers_everything_as_it_comes,
     reads::a_checked_reader_delivers_whole_commands_and_resumes_anywhere,
     reads::meta_is_written_read_and_listed,
 }

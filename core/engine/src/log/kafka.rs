@@ -7,14 +7,17 @@
 //! partition ends is asked of another client (`positions`). `native` is the one module with `unsafe` code, `settings`
 //! has every setting and why.
 
+mod budget;
 mod client;
 mod guard;
+mod lookups;
 pub mod membership;
 mod meta;
 mod native;
 mod positions;
 mod producer;
 mod reader;
+mod reader_clients;
 mod registry;
 mod settings;
 mod tail;
@@ -26,20 +29,24 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use annals_model::ids::{ContextId, LogId};
-use annals_model::position::{ContextPartition, Offset, Ordinal};
+use annals_model::position::{ContextPartition, Offset, Ordinal, RecordOffset};
 use tokio::sync::watch;
 
 use self::guard::{Guard, Trouble};
+use self::lookups::{Lookups, Run};
 use self::meta::Meta;
 use self::positions::Positions;
 use self::producer::Destination;
-use self::reader::{PartitionReader, ReaderClients};
+use self::reader::PartitionReader;
+use self::reader_clients::ReaderClients;
+pub use self::reader_clients::ReaderUse;
 use self::registry::{Registered, events_topic};
-use self::settings::{Clients, LOOKUP_BUSY_MS, META_TOPIC, READER_BUSY_MS};
+use self::settings::{Clients, META_TOPIC};
+use self::tail::Certainty;
 use self::topics::Topics;
 use self::witness::Witness;
 use self::writer::{ClaimTurn, Claiming};
-use super::{BoxFuture, ClaimError, Claimed, EventLog, LogReader, MetaEntry, MetaError, Owner, ReadError};
+use super::{BoxFuture, ClaimError, Claimed, EventLog, LogReader, MetaEntry, MetaError, Owner, RawBatch, ReadError};
 use crate::limits;
 use crate::seeded::{SeededBug, is_on};
 
@@ -78,6 +85,11 @@ pub enum OpenError {
     /// Correct the settings that are passed through.
     #[error("a client of kafka cannot be made: {0}")]
     Client(String),
+    /// Some broker answers, but not the one that is needed; try again with backoff, and see whether all of them run.
+    #[error(
+        "kafka answers, but not to everything: {0}; a broker may be down, or only just be back: look whether all run"
+    )]
+    Unsettled(String),
     /// Check the addresses and that the brokers run; try again with backoff.
     #[error("kafka cannot be reached: {0}; check the addresses, that the brokers run and that they let us in")]
     Unreachable(String),
@@ -147,7 +159,9 @@ pub enum OpenError {
         recorded: u16,
     },
     /// Restore the topic: history was deleted, or what tells whose history the others hold.
-    #[error("topic {0} was here before, and it or what was in it is gone; restore it, or use another prefix for a new log")]
+    #[error(
+        "topic {0} was here before, and it or what was in it is gone; restore it, or use another prefix for a new log"
+    )]
     TopicLost(String),
     /// Restore the topic of `meta`.
     #[error("meta entry {key} cannot be read; restore it")]
@@ -161,12 +175,16 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct KafkaLog {
     id: LogId,
+    /// Makes what is missing.
+    serves: bool,
     options: KafkaOptions,
     partitions: HashMap<ContextId, u16>,
     clients: Clients,
     positions: Arc<Positions>,
     readers: Arc<ReaderClients>,
+    tails: Arc<ReaderClients>,
     lookups: Arc<ReaderClients>,
+    answers: Arc<Lookups>,
     meta: Meta,
     /// Claims of one partition in this process come one after another: they would only fence each other.
     claims: HashMap<ContextPartition, ClaimTurn>,
@@ -186,10 +204,11 @@ impl KafkaLog {
             seen = topics.create(&meta_topic, 1, META_TOPIC).await?;
         }
         topics.check(&meta_topic, seen, META_TOPIC).await?;
+        topics.settle_proofs(&proofs_topic(&options)).await?;
         let meta = parts.meta(meta_topic)?;
         let registered = registry::register(&options, contexts, &parts.clients, &topics, &meta).await?;
         drop(topics);
-        Ok(Self::of(options, parts, meta, registered))
+        Ok(Self::of(options, parts, meta, registered, true))
     }
 
     /// Opens a log that is there already, for everybody who only reads. Makes nothing, and refuses what is not there.
@@ -206,10 +225,10 @@ impl KafkaLog {
         let meta = parts.meta(meta_topic)?;
         let registered = registry::registered(&options, contexts, &topics, &meta).await?;
         drop(topics);
-        Ok(Self::of(options, parts, meta, registered))
+        Ok(Self::of(options, parts, meta, registered, false))
     }
 
-    fn of(options: KafkaOptions, parts: Parts, meta: Meta, registered: Registered) -> Arc<Self> {
+    fn of(options: KafkaOptions, parts: Parts, meta: Meta, registered: Registered, serves: bool) -> Arc<Self> {
         let partitions: HashMap<_, _> = registered.partitions.into_iter().collect();
         let all = partitions.iter().flat_map(|(context, count)| (0..*count).map(|number| (*context, number)));
         let claims = all.map(|(context, number)| {
@@ -217,16 +236,19 @@ impl KafkaLog {
             (ContextPartition { context, partition }, ClaimTurn::default())
         });
         let claims = claims.collect();
-        let Parts { clients, positions, readers, lookups } = parts;
+        let Parts { clients, positions, readers, tails, lookups, answers } = parts;
         let trouble = watch::Sender::default();
         Arc::new_cyclic(|log| Self {
             id: registered.id,
+            serves,
             options,
             partitions,
             clients,
-            positions,
             readers,
+            tails,
             lookups,
+            answers: Lookups::new(answers, Arc::clone(&positions)),
+            positions,
             meta,
             claims,
             _guard: Guard::start(log.clone(), trouble.subscribe()),
@@ -240,6 +262,32 @@ impl KafkaLog {
             return Err(ReadError::Unavailable(format!("the log has no partition {at}")));
         }
         Ok(events_topic(&self.options.prefix, at.context))
+    }
+
+    fn witness(&self, at: ContextPartition, topic: String) -> Witness {
+        let (lookups, positions) = (Arc::clone(&self.lookups), Arc::clone(&self.positions));
+        Witness { lookups, positions, at, topic }
+    }
+
+    /// Where the partition's owner proves that it is the owner.
+    fn proofs(&self, at: ContextPartition) -> Destination {
+        let partition = at.partition.0 % limits::KAFKA_PROOFS_PARTITIONS;
+        Destination { topic: proofs_topic(&self.options), partition }
+    }
+
+    /// How much was used to look up single records, for answers and by owners.
+    pub fn lookup_use(&self) -> ReaderUse {
+        let (answers, owners) = (self.answers.clients().used(), self.lookups.used());
+        ReaderUse {
+            clients: answers.clients + owners.clients,
+            fetches: answers.fetches + owners.fetches,
+            bytes_left: answers.bytes_left + owners.bytes_left,
+        }
+    }
+
+    /// How much is used by those who follow partitions.
+    pub fn tail_use(&self) -> ReaderUse {
+        self.tails.used()
     }
 
     async fn open(
@@ -258,7 +306,9 @@ struct Parts {
     clients: Clients,
     positions: Arc<Positions>,
     readers: Arc<ReaderClients>,
+    tails: Arc<ReaderClients>,
     lookups: Arc<ReaderClients>,
+    answers: Arc<ReaderClients>,
 }
 
 impl Parts {
@@ -275,14 +325,20 @@ impl Parts {
         let clients = Clients::new(&options.brokers, &options.client)?;
         let positions = Arc::new(Positions::connect(&clients).map_err(unmade)?);
         let unstarted = |error: std::io::Error| OpenError::Client(error.to_string());
-        let readers = Arc::new(ReaderClients::start(clients.reader(), READER_BUSY_MS).map_err(unstarted)?);
-        let lookups = Arc::new(ReaderClients::start(clients.lookup(), LOOKUP_BUSY_MS).map_err(unstarted)?);
-        Ok(Self { clients, positions, readers, lookups })
+        let readers = Arc::new(ReaderClients::folds(&clients).map_err(unstarted)?);
+        let tails = Arc::new(ReaderClients::tails(&clients).map_err(unstarted)?);
+        let lookups = Arc::new(ReaderClients::lookups(&clients).map_err(unstarted)?);
+        let answers = Arc::new(ReaderClients::bounded_lookups(&clients).map_err(unstarted)?);
+        Ok(Self { clients, positions, readers, tails, lookups, answers })
     }
 
     fn meta(&self, topic: String) -> Result<Meta, OpenError> {
         Meta::connect(&self.clients, topic, Arc::clone(&self.readers), Arc::clone(&self.positions)).map_err(unmade)
     }
+}
+
+fn proofs_topic(options: &KafkaOptions) -> String {
+    format!("{}.proofs", options.prefix)
 }
 
 fn meta_topic(options: &KafkaOptions) -> String {
@@ -316,14 +372,15 @@ impl EventLog for KafkaLog {
             let topic = events_topic(&self.options.prefix, at.context);
             let to = Destination { topic: topic.clone(), partition: at.partition.0 };
             let id = format!("{}.{}.{}", self.options.prefix, at.context.name, at.partition.0);
-            let (lookups, positions) = (Arc::clone(&self.lookups), Arc::clone(&self.positions));
-            let witness = Witness { lookups, positions, at, topic };
+            let proofs = self.proofs(at);
+            let witness = self.witness(at, topic);
             let seeming = match is_on(SeededBug::StableOffsetInsteadOfBarrier) {
-                true => Some(self.positions.stable_end(&to).await?),
+                true => Some(self.positions.stable_end(&to.topic, to.partition).await?),
                 false => None,
             };
             let (clients, trouble) = (self.clients.clone(), self.trouble.subscribe());
-            let claimed = writer::claim(Claiming { clients, at, to, id, owner, witness, trouble }).await;
+            let claimed =
+                writer::claim(Claiming { clients, at, to, proofs, id, owner, witness: witness.clone(), trouble }).await;
             let writer = match claimed {
                 Ok(writer) => writer,
                 Err(error) => {
@@ -333,10 +390,11 @@ impl EventLog for KafkaLog {
                 }
             };
             let barrier = seeming.unwrap_or_else(|| writer.barrier());
-            let tail = tail::last_ordinal_before(self, at, barrier).await.map_err(|error| match error {
-                ReadError::Unavailable(cause) => ClaimError::Unavailable(cause),
-                damaged => ClaimError::Read(damaged),
-            })?;
+            let tail =
+                tail::last_ordinal_before(&witness, barrier, Certainty::Likely).await.map_err(|error| match error {
+                    ReadError::Unavailable(cause) => ClaimError::Unavailable(cause),
+                    damaged => ClaimError::Read(damaged),
+                })?;
             let writer = writer.behind(tail);
             Ok(Claimed { writer: Box::new(writer), barrier })
         })
@@ -344,6 +402,31 @@ impl EventLog for KafkaLog {
 
     fn reader(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>> {
         Box::pin(async move { Ok(Box::new(self.open(&self.readers, at, from).await?) as Box<dyn LogReader>) })
+    }
+
+    fn tail(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>> {
+        Box::pin(async move {
+            let reader = self.open(&self.tails, at, from).await?.following();
+            Ok(Box::new(reader) as Box<dyn LogReader>)
+        })
+    }
+
+    fn read_run(
+        &self,
+        at: ContextPartition,
+        first: RecordOffset,
+        count: usize,
+    ) -> BoxFuture<'_, Result<RawBatch, ReadError>> {
+        Box::pin(async move { self.answers.find(at, self.topic(at)?, vec![Run { first, count }]).await })
+    }
+
+    fn read_each<'a>(
+        &'a self,
+        at: ContextPartition,
+        offsets: &'a [RecordOffset],
+    ) -> BoxFuture<'a, Result<RawBatch, ReadError>> {
+        let runs = offsets.iter().map(|first| Run { first: *first, count: 1 }).collect();
+        Box::pin(async move { self.answers.find(at, self.topic(at)?, runs).await })
     }
 
     fn lookup(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>> {
@@ -355,7 +438,7 @@ impl EventLog for KafkaLog {
     }
 
     fn last_ordinal(&self, at: ContextPartition) -> BoxFuture<'_, Result<Ordinal, ReadError>> {
-        Box::pin(tail::last_ordinal(self, at))
+        Box::pin(async move { tail::last_ordinal(&self.witness(at, self.topic(at)?)).await })
     }
 
     fn meta_get(&self, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, ReadError>> {

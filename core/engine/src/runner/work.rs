@@ -122,7 +122,7 @@ impl<'a> Work<'a> {
     async fn source(&mut self, at: ContextPartition, committed: Checkpoint) -> Result<Source, RunnerFailure> {
         let mut tries = Tries::default();
         loop {
-            match CheckedReader::open(self.log, at, committed).await {
+            match CheckedReader::follow(self.log, at, committed).await {
                 Ok(reader) => {
                     self.running();
                     return Ok(Source::new(at, reader, committed));

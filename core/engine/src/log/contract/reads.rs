@@ -96,6 +96,30 @@ pub(super) async fn a_waiting_reader_wakes_up(log: Arc<dyn EventLog>) {
     assert_eq!(seen, 50);
 }
 
+pub(super) async fn a_tail_delivers_everything_as_it_comes(log: Arc<dyn EventLog>) {
+    let at = at(1, 0);
+    let mut owner = TestOwner::claim(&*log, at, "one").await;
+    (owner, ..) = owner.append(&[2, 1]).await;
+    let from = read_all(&*log, at, Offset::START).await[1].0.at();
+    let mut tail = log.tail(at, from).await.unwrap_or_else(|error| panic!("tail: {error}"));
+    let mut seen = Vec::new();
+    for _ in 0..10 {
+        let end = log.end(at).await.unwrap_or_else(|error| panic!("end: {error}"));
+        let mut batch = RawBatch::default();
+        while tail.position() < end {
+            tail.next(&mut batch).await.unwrap_or_else(|error| panic!("read: {error}"));
+            seen.extend(batch.iter().map(|(offset, bytes)| (offset, bytes.to_vec())));
+            if batch.is_empty() {
+                tail.wait().await.unwrap_or_else(|error| panic!("wait: {error}"));
+            }
+        }
+        (owner, ..) = owner.append(&[1]).await;
+    }
+    let read = read_all(&*log, at, from).await;
+    assert_eq!(seen, read[..read.len() - 1], "the last one was not waited for");
+    assert!(log.tail(at, Offset(u64::MAX / 4)).await.is_err(), "a tail beyond the end");
+}
+
 pub(super) async fn a_checked_reader_delivers_whole_commands_and_resumes_anywhere(log: Arc<dyn EventLog>) {
     let at = at(1, 1);
     let mut records = TestRecords::new(at, log.partitions(at.context));

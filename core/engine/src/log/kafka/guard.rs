@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use super::registry::{check_count, events_topic};
 use super::settings::{EVENTS_TOPIC, META_TOPIC};
 use super::topics::Topics;
-use super::{KafkaLog, OpenError};
+use super::{KafkaLog, OpenError, proofs_topic};
 use crate::limits;
 
 /// Why nothing may be appended now.
@@ -58,7 +58,7 @@ impl KafkaLog {
                 }
             }
             // Says nothing about them.
-            Err(OpenError::Unreachable(_) | OpenError::Client(_)) => {}
+            Err(OpenError::Unreachable(_) | OpenError::Unsettled(_) | OpenError::Client(_)) => {}
             Err(error) => {
                 let told: Arc<str> = error.to_string().into();
                 let is_news = self.trouble.send_replace(Some(Arc::clone(&told))).is_none_or(|before| before != told);
@@ -77,6 +77,9 @@ impl KafkaLog {
             return Err(OpenError::TopicLost(self.meta.topic().to_owned()));
         }
         topics.check(self.meta.topic(), seen, META_TOPIC).await?;
+        if self.serves {
+            topics.settle_proofs(&proofs_topic(&self.options)).await?;
+        }
         let mut contexts: Vec<(ContextId, u16)> = self.partitions.iter().map(|(at, count)| (*at, *count)).collect();
         contexts.sort_by_key(|(context, _)| context.number);
         for (context, count) in contexts {

@@ -14,7 +14,8 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::client::log;
 use super::positions::Positions;
-use super::reader::{PartitionReader, ReaderClients, Take};
+use super::reader::{PartitionReader, Take};
+use super::reader_clients::ReaderClients;
 use super::settings::Clients;
 use crate::limits;
 use crate::log::ReadError;

@@ -71,9 +71,18 @@ impl Producer {
         &self,
         records: impl Iterator<Item = Outgoing<'a>>,
     ) -> Result<Vec<RecordOffset>, Failure> {
+        self.transact_to(&self.to, records)
+    }
+
+    /// The same to another topic: the brokers refuse a fenced producer's transaction wherever it goes.
+    pub(super) fn transact_to<'a>(
+        &self,
+        to: &Destination,
+        records: impl Iterator<Item = Outgoing<'a>>,
+    ) -> Result<Vec<RecordOffset>, Failure> {
         let watch = &**self.producer.client().context();
         let _in_flight = watch.begin();
-        let count = self.produce_all(records)?;
+        let count = self.produce_all(to, records)?;
         if is_held(Point::Produced) {
             self.wait_for_the_brokers();
             reached(Point::Produced);
@@ -83,11 +92,11 @@ impl Producer {
     }
 
     /// Begins a transaction and hands librdkafka all of it; how many records it has.
-    pub(super) fn produce_all<'a>(&self, records: impl Iterator<Item = Outgoing<'a>>) -> Result<usize, Failure> {
+    fn produce_all<'a>(&self, to: &Destination, records: impl Iterator<Item = Outgoing<'a>>) -> Result<usize, Failure> {
         self.producer.begin_transaction().map_err(|error| self.failure(&error))?;
         let mut count = 0;
         for record in records {
-            self.produce(record)?;
+            self.produce(to, record)?;
             count += 1;
         }
         Ok(count)
@@ -113,7 +122,12 @@ impl Producer {
     }
 
     /// For mistakes on purpose: where the records lie before they are committed.
-    pub(super) fn flush(&self, count: usize) -> Result<Vec<RecordOffset>, Failure> {
+    pub(super) fn produce_only<'a>(
+        &self,
+        to: &Destination,
+        records: impl Iterator<Item = Outgoing<'a>>,
+    ) -> Result<Vec<RecordOffset>, Failure> {
+        let count = self.produce_all(to, records)?;
         self.wait_for_the_brokers();
         self.positions(count)
     }
@@ -136,9 +150,9 @@ impl Producer {
         disturbed.then(|| "a connection was lost during a commit".to_owned())
     }
 
-    fn produce(&self, record: Outgoing<'_>) -> Result<(), Failure> {
+    fn produce(&self, to: &Destination, record: Outgoing<'_>) -> Result<(), Failure> {
         let mut base: BaseRecord<'_, [u8], [u8]> =
-            BaseRecord::to(&self.to.topic).partition(i32::from(self.to.partition)).timestamp(record.timestamp_ms);
+            BaseRecord::to(&to.topic).partition(i32::from(to.partition)).timestamp(record.timestamp_ms);
         if !record.key.is_empty() {
             base = base.key(record.key);
         }

@@ -1,87 +1,17 @@
 //! Reading one partition: fetched in the background into a queue of its own, taken from there in batches.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use annals_model::position::{ContextPartition, Offset, RecordOffset};
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
-use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::client::Quiet;
-use super::native::{Delivered, Fetch, Reading};
+use super::native::Delivered;
 use super::positions::Positions;
+use super::reader_clients::{Fetching, ReaderClients};
 use super::writer::FENCE_CHECK_KEY;
 use crate::limits;
 use crate::log::{BoxFuture, LogReader, RawBatch, ReadError};
-
-/// Clients for readers: one each at a time, kept for the next one, because connecting takes milliseconds.
-#[derive(Debug)]
-pub(super) struct ReaderClients {
-    config: ClientConfig,
-    /// How long a client's last fetch may go on after its reader has gone.
-    busy: Duration,
-    /// The longest idle one first.
-    idle: Arc<Idle>,
-    /// To the thread that waits until librdkafka has let go of a partition.
-    done: mpsc::Sender<Fetch>,
-}
-
-type Idle = Mutex<VecDeque<IdleClient>>;
-
-struct IdleClient {
-    reading: Reading,
-    since: Instant,
-}
-
-impl std::fmt::Debug for IdleClient {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("IdleClient")
-    }
-}
-
-impl ReaderClients {
-    pub(super) fn start(config: ClientConfig, busy_ms: u64) -> Result<Self, std::io::Error> {
-        let idle = Arc::new(Idle::default());
-        let (done, stopping) = mpsc::channel::<Fetch>();
-        let kept = Arc::clone(&idle);
-        std::thread::Builder::new().name("kafka readers".into()).spawn(move || {
-            for fetch in stopping {
-                let Some(reading) = fetch.stop() else { continue };
-                let client = IdleClient { reading, since: Instant::now() };
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                if kept.len() < limits::KAFKA_IDLE_READERS_MAX {
-                    kept.push_back(client);
-                }
-            }
-        })?;
-        Ok(Self { config, busy: Duration::from_millis(busy_ms), idle, done })
-    }
-
-    /// One whose last fetch is over, or is over sooner than a new one is connected.
-    async fn lend(&self) -> Result<Reading, String> {
-        let left = |idle: &IdleClient| self.busy.saturating_sub(idle.since.elapsed());
-        let worth_waiting = |idle: &IdleClient| left(idle) < Duration::from_millis(limits::KAFKA_CONNECT_MS);
-        let kept = {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.front().is_some_and(worth_waiting) { idle.pop_front() } else { None }
-        };
-        match kept {
-            Some(idle) => {
-                tokio::time::sleep(left(&idle)).await;
-                Ok(idle.reading)
-            }
-            None => BaseConsumer::from_config_and_context(&self.config, Quiet::default())
-                .map(Reading::new)
-                .map_err(|error| error.to_string()),
-        }
-    }
-
-    async fn fetch(&self, topic: &str, partition: u16, from: Offset) -> Result<Fetch, String> {
-        Fetch::start(self.lend().await?, topic, partition, from.0)
-    }
-}
 
 /// Reads one partition of one topic.
 #[derive(Debug)]
@@ -93,15 +23,18 @@ pub(super) struct PartitionReader {
     /// Where the partition ended when it was opened, until it was read up to there.
     opened_at: Offset,
     /// Always there, until it is dropped.
-    fetch: Option<Fetch>,
+    fetching: Option<Fetching>,
+    /// The fetch told of an error, and may have passed records over with it: another one must take its place.
+    failed: bool,
+    /// Never waits for what cannot be read yet.
+    follows: bool,
     clients: Arc<ReaderClients>,
 }
 
 impl Drop for PartitionReader {
     fn drop(&mut self) {
-        if let Some(fetch) = self.fetch.take() {
-            // Without that thread the log is gone; then the fetch ends here.
-            let _ = self.clients.done.send(fetch);
+        if let Some(fetching) = self.fetching.take() {
+            self.clients.end(fetching);
         }
     }
 }
@@ -115,20 +48,25 @@ impl PartitionReader {
         topic: String,
         from: Offset,
     ) -> Result<Self, ReadError> {
-        let end = positions.end(&topic, at.partition.0).await?;
-        if from > end {
-            return Err(ReadError::BeyondEnd { at, position: from, end });
-        }
-        let fetch = clients.fetch(&topic, at.partition.0, from).await.map_err(ReadError::Unavailable)?;
+        let end = positions.end_behind(at, &topic, from).await?;
+        let fetching = clients.fetch(&topic, at.partition.0, from).await.map_err(ReadError::Unavailable)?;
         Ok(Self {
             positions,
             at,
             topic,
             position: from,
             opened_at: end,
-            fetch: Some(fetch),
+            fetching: Some(fetching),
+            failed: false,
+            follows: false,
             clients: Arc::clone(clients),
         })
+    }
+
+    /// The same for whoever follows the partition.
+    pub(super) const fn following(mut self) -> Self {
+        self.follows = true;
+        self
     }
 
     /// Everything before this was taken (or is a hole).
@@ -139,8 +77,15 @@ impl PartitionReader {
     /// Takes records up to where the partition ends now, until `take` has enough. True if it got any; false where the
     /// end is reached.
     pub(super) async fn read(&mut self, take: &mut (dyn Take + Send)) -> Result<bool, ReadError> {
+        if self.failed {
+            self.fetch_anew().await?;
+        }
         if self.drain(take)? {
             return Ok(true);
+        }
+        if self.follows {
+            // What else there is wakes whoever waits.
+            return Ok(false);
         }
         // Nothing is here, but there may be something that was not fetched yet: only a look at the end tells. The one at
         // the opening serves until it is reached.
@@ -158,7 +103,7 @@ impl PartitionReader {
                 (asked, end) = (true, self.end().await?);
                 continue;
             }
-            let Some(filled) = self.fetch.as_ref().map(Fetch::filled) else { return Ok(false) };
+            let Some(filled) = self.fetching.as_ref().map(|fetching| fetching.fetch.filled()) else { return Ok(false) };
             let soon = patience.min(tokio::time::Instant::now() + Duration::from_millis(limits::KAFKA_STALL_MS));
             if tokio::time::timeout_at(soon, filled.notified()).await.is_ok() {
                 continue;
@@ -177,40 +122,53 @@ impl PartitionReader {
     }
 
     /// What lies behind the position, asked for once more: librdkafka was seen to ask for nothing any more after the
-    /// partition's leader had changed, and to say nothing of it.
+    /// partition's leader had changed, and to say nothing of it. And behind an error it goes on as if it were a record.
     async fn fetch_anew(&mut self) -> Result<(), ReadError> {
-        tracing::info!(at = %self.at, position = %self.position, "nothing comes, fetching anew");
+        tracing::debug!(at = %self.at, position = %self.position, failed = self.failed, "fetching anew");
         let fetching = self.clients.fetch(&self.topic, self.at.partition.0, self.position).await;
-        let fetch = fetching.map_err(ReadError::Unavailable)?;
-        if let Some(stalled) = self.fetch.replace(fetch) {
-            // As when the reader is dropped.
-            let _ = self.clients.done.send(stalled);
+        let fresh = fetching.map_err(ReadError::Unavailable)?;
+        self.failed = false;
+        if let Some(stale) = self.fetching.replace(fresh) {
+            self.clients.end(stale);
         }
         Ok(())
     }
 
     /// Where the partition ends now.
     async fn end(&mut self) -> Result<Offset, ReadError> {
-        let end = self.positions.end(&self.topic, self.at.partition.0).await?;
-        if end < self.position {
-            return Err(ReadError::BeyondEnd { at: self.at, position: self.position, end });
-        }
-        Ok(end)
+        self.positions.end_behind(self.at, &self.topic, self.position).await
     }
 
     /// Returns when there may be more, or when it is time to look at the end: see [`Self::fetch_anew`].
-    pub(super) async fn wait(&mut self) {
-        let Some(fetch) = &mut self.fetch else { return };
+    pub(super) async fn wait(&mut self) -> Result<(), ReadError> {
+        if self.failed {
+            self.fetch_anew().await?;
+        }
         let look = tokio::time::Instant::now() + Duration::from_millis(limits::KAFKA_STALL_MS);
+        if self.comes_before(look).await || !self.follows {
+            return Ok(());
+        }
+        // A follower has nobody else who looks whether the partition still ends behind it, and whether there is what
+        // should have come. What an open transaction holds back should not.
+        self.end().await?;
+        if self.positions.stable_end(&self.topic, self.at.partition.0).await? > self.position {
+            self.fetch_anew().await?;
+        }
+        Ok(())
+    }
+
+    /// False if nothing came.
+    async fn comes_before(&mut self, look: tokio::time::Instant) -> bool {
+        let Some(Fetching { fetch, .. }) = &mut self.fetching else { return false };
         loop {
             fetch.serve();
             match fetch.peek() {
                 Some(Delivered::End { offset }) => self.position = self.position.max(Offset(offset)),
-                Some(_) => return,
+                Some(_) => return true,
                 None => {
                     let filled = fetch.filled();
                     if tokio::time::timeout_at(look, filled.notified()).await.is_err() {
-                        return;
+                        return false;
                     }
                     continue;
                 }
@@ -221,7 +179,7 @@ impl PartitionReader {
 
     /// Moves what is in the queue. True if `take` got anything.
     fn drain(&mut self, take: &mut (dyn Take + Send)) -> Result<bool, ReadError> {
-        let Some(fetch) = &mut self.fetch else { return Ok(false) };
+        let Some(Fetching { fetch, .. }) = &mut self.fetching else { return Ok(false) };
         fetch.serve();
         let mut taken = false;
         loop {
@@ -247,7 +205,7 @@ impl PartitionReader {
                 // What came before it is delivered first; the next call meets it again.
                 Some(Delivered::Failed { .. }) if taken => return Ok(taken),
                 Some(Delivered::Failed { code, text }) => {
-                    fetch.advance();
+                    self.failed = true;
                     return Err(failed(self.at, self.position, code, text));
                 }
             }
@@ -255,6 +213,9 @@ impl PartitionReader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 fn failed(at: ContextPartition, position: Offset, code: RDKafkaErrorCode, text: String) -> ReadError {
     let offset = RecordOffset(position.0);
@@ -302,9 +263,6 @@ impl LogReader for PartitionReader {
     }
 
     fn wait(&mut self) -> BoxFuture<'_, Result<(), ReadError>> {
-        Box::pin(async move {
-            Self::wait(self).await;
-            Ok(())
-        })
+        Box::pin(Self::wait(self))
     }
 }

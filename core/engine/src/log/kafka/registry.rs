@@ -41,7 +41,8 @@ pub(super) async fn register(
     topics: &Topics<'_>,
     meta: &Meta,
 ) -> Result<Registered, OpenError> {
-    let unread = |error: crate::log::ReadError| OpenError::Unreachable(error.to_string());
+    let unread = |error: crate::log::ReadError| OpenError::Unsettled(error.to_string());
+    let mut unsettled = "other processes register the same log all the time".to_owned();
     for _ in 0..limits::KAFKA_CLAIM_ATTEMPTS_MAX {
         let entries = meta.look(Clone::clone).await.map_err(unread)?;
         if !entries.contains_key(ID_KEY) {
@@ -59,7 +60,7 @@ pub(super) async fn register(
         let producer = match connected {
             Ok(producer) => producer,
             Err(Failure::Refused) => continue,
-            Err(Failure::Unknown(cause)) => return Err(OpenError::Unreachable(cause)),
+            Err(Failure::Unknown(cause)) => return Err(OpenError::Unsettled(cause)),
         };
         let entries = meta.look(Clone::clone).await.map_err(unread)?;
         let missing = settle(options, contexts, topics, &entries).await?;
@@ -74,10 +75,10 @@ pub(super) async fn register(
         match written.await? {
             // Read once more: what is read is what counts.
             Ok(_) | Err(Failure::Refused) => {}
-            Err(Failure::Unknown(cause)) => return Err(OpenError::Unreachable(cause)),
+            Err(Failure::Unknown(cause)) => unsettled = cause,
         }
     }
-    Err(OpenError::Unreachable("other processes register the same log all the time".into()))
+    Err(OpenError::Unsettled(unsettled))
 }
 
 /// Reads the registration of a log that is there already: makes nothing, writes nothing.
@@ -87,7 +88,7 @@ pub(super) async fn registered(
     topics: &Topics<'_>,
     meta: &Meta,
 ) -> Result<Registered, OpenError> {
-    let entries = meta.look(Clone::clone).await.map_err(|error| OpenError::Unreachable(error.to_string()))?;
+    let entries = meta.look(Clone::clone).await.map_err(|error| OpenError::Unsettled(error.to_string()))?;
     if !entries.contains_key(ID_KEY) {
         refuse_if_lost(options, contexts, topics, meta.topic()).await?;
         return Err(OpenError::NotThere(options.prefix.clone()));

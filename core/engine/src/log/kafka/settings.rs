@@ -52,9 +52,11 @@ const READER: &[Setting] = &[
     ("enable.auto.offset.store", "false", "the same"),
     ("enable.partition.eof", "true", "tells a reader that only markers are left up to the end"),
     ("check.crcs", "true", "damage is found where it is read"),
-    ("queued.min.messages", "1000000", "a rebuild is never kept waiting by the network"),
-    ("queued.max.messages.kbytes", "262144", "bounds the memory of one reader"),
-    ("fetch.message.max.bytes", "8388608", "the largest append fits in one answer"),
+    (
+        "queued.min.messages",
+        "1000000",
+        "a rebuild is never kept waiting by the network; its share of memory is the bound",
+    ),
     ("fetch.queue.backoff.ms", "10", "a full queue is filled again soon"),
     ("fetch.wait.max.ms", "50", "longest that a new reader waits for an idle connection to be free"),
     ("fetch.error.backoff.ms", "50", "a partition whose leader moved is read again soon"),
@@ -63,8 +65,8 @@ const READER: &[Setting] = &[
 /// Of a reader of few records, instead of what every reader has.
 const LOOKUP: &[Setting] = &[
     ("queued.min.messages", "1", "what lies behind the records asked for is not wanted"),
-    ("queued.max.messages.kbytes", "16384", "the same"),
-    ("fetch.message.max.bytes", "1048576", "the same; a larger append comes whole all the same"),
+    ("queued.max.messages.kbytes", "1024", "the same"),
+    ("fetch.message.max.bytes", "262144", "the same; a larger append comes whole all the same"),
     ("fetch.wait.max.ms", "2", "the next lookup on this connection waits for the answer to the last question"),
 ];
 
@@ -107,8 +109,22 @@ pub(super) const META_TOPIC: &[Setting] = &[
     ("max.message.bytes", "8388608", "as the topics of events"),
 ];
 
+/// What the topic of proofs of ownership must be like. Nobody ever reads it.
+pub(super) const PROOFS_TOPIC: &[Setting] = &[
+    ("cleanup.policy", "delete", "a proof has no value, and compaction would refuse it without a key"),
+    (
+        "retention.ms",
+        "3600000",
+        "a proof means something only while it is made; an owner that is asked makes one a second",
+    ),
+    ("segment.ms", "600000", "what is old can only be deleted when its segment is closed"),
+];
+
 /// The same value as a number, milliseconds: `socket.timeout.ms`.
 pub(super) const SOCKET_TIMEOUT_MS: u64 = 6_000;
+
+/// Most that is asked for at once, bytes: the largest append.
+const FETCH_BYTES_MAX: usize = 8 << 20;
 
 /// How long a connection stays busy after its reader has gone, milliseconds: `fetch.wait.max.ms` of [`READER`].
 pub(super) const READER_BUSY_MS: u64 = 50;
@@ -126,7 +142,7 @@ pub(super) struct Clients {
 impl Clients {
     /// Refuses what is not the caller's to choose, and TLS where this build has none.
     pub(super) fn new(brokers: &str, own: &BTreeMap<String, String>) -> Result<Self, OpenError> {
-        let fixed = [COMMON, PRODUCER, TRANSACTIONAL, READER, POSITIONS, MEMBER].concat();
+        let fixed = [COMMON, PRODUCER, TRANSACTIONAL, READER, LOOKUP, POSITIONS, MEMBER].concat();
         let named = ["bootstrap.servers", "transactional.id", "group.id", "group.instance.id"];
         let ours = |name: &str| named.contains(&name) || fixed.iter().any(|(ours, ..)| *ours == name);
         if let Some(name) = own.keys().find(|name| ours(name)) {
@@ -151,8 +167,14 @@ impl Clients {
         self.config(&[COMMON, PRODUCER, META])
     }
 
-    pub(super) fn reader(&self) -> ClientConfig {
-        self.config(&[COMMON, READER])
+    /// Of a reader with so much memory: librdkafka asks for more while less than the one part is queued, and what it asked
+    /// for comes on top.
+    pub(super) fn reader(&self, bytes: usize) -> ClientConfig {
+        let fetched = (bytes / 2).min(FETCH_BYTES_MAX);
+        let mut config = self.config(&[COMMON, READER]);
+        config.set("queued.max.messages.kbytes", ((bytes - fetched) / 1_024).to_string());
+        config.set("fetch.message.max.bytes", fetched.to_string());
+        config
     }
 
     pub(super) fn lookup(&self) -> ClientConfig {

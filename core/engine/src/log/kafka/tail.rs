@@ -1,29 +1,38 @@
 //! The last record of a partition, looked for from its end.
 
+use std::sync::Arc;
+
 use annals_model::engine_record::Claim;
 use annals_model::envelope::Record;
-use annals_model::position::{ClaimEpoch, ContextPartition, Offset, Ordinal};
+use annals_model::position::{ClaimEpoch, Offset, Ordinal};
 
-use super::KafkaLog;
+use super::reader::PartitionReader;
+use super::witness::Witness;
 use crate::limits;
 use crate::log::{RawBatch, ReadError};
 
-/// Of the whole partition.
-pub(super) async fn last_ordinal(log: &KafkaLog, at: ContextPartition) -> Result<Ordinal, ReadError> {
-    let end = log.positions.end(&log.topic(at)?, at.partition.0).await?;
-    last_ordinal_before(log, at, end).await
+/// How much is read to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Certainty {
+    /// The last few records. What a writer wrote although it was fenced is taken for history where the claim that makes it
+    /// void lies before them: no broker lets such a record in.
+    Likely,
+    /// From a claim before it on, however far back that lies.
+    Certain,
 }
 
-/// Reads back from `end`, twice as far each time that only claims and markers are found.
-pub(super) async fn last_ordinal_before(
-    log: &KafkaLog,
-    at: ContextPartition,
-    end: Offset,
-) -> Result<Ordinal, ReadError> {
+/// Of the whole partition.
+pub(super) async fn last_ordinal(of: &Witness) -> Result<Ordinal, ReadError> {
+    let end = of.positions.end(&of.topic, of.at.partition.0).await?;
+    last_ordinal_before(of, end, Certainty::Likely).await
+}
+
+/// Reads back from `end`, twice as far each time that nothing was found that can be told.
+pub(super) async fn last_ordinal_before(of: &Witness, end: Offset, certainty: Certainty) -> Result<Ordinal, ReadError> {
     let mut back = limits::EXTENT_OFFSETS_MIN;
     loop {
         let from = Offset(end.0.saturating_sub(back));
-        if let Some(ordinal) = last_between(log, at, from, end).await? {
+        if let Some(ordinal) = last_between(of, from, end, certainty).await? {
             return Ok(ordinal);
         }
         if from == Offset::START {
@@ -34,14 +43,17 @@ pub(super) async fn last_ordinal_before(
 }
 
 async fn last_between(
-    log: &KafkaLog,
-    at: ContextPartition,
+    of: &Witness,
     from: Offset,
     end: Offset,
+    certainty: Certainty,
 ) -> Result<Option<Ordinal>, ReadError> {
-    let mut reader = log.open(&log.lookups, at, from).await?;
+    let (at, positions, topic) = (of.at, Arc::clone(&of.positions), of.topic.clone());
+    let mut reader = PartitionReader::open(&of.lookups, positions, at, topic, from).await?;
     let mut batch = RawBatch::default();
     let (mut claim_epoch, mut last) = (ClaimEpoch::ZERO, None);
+    // Before the first claim that is seen, nobody knows what is void.
+    let mut is_certain = certainty == Certainty::Likely || from == Offset::START;
     while reader.position() < end {
         batch.clear();
         reader.read(&mut batch).await?;
@@ -50,11 +62,12 @@ async fn last_between(
                 |error: annals_model::avro::DecodeError| ReadError::Corrupt { at, offset, cause: error.to_string() };
             if Claim::decode(bytes).map_err(corrupt)?.is_some() {
                 claim_epoch = ClaimEpoch(offset.after().0);
+                is_certain = true;
                 continue;
             }
             let envelope = Record::decode(offset, bytes).map_err(corrupt)?.envelope;
             // As every reader does: what a newer claim made void is no history.
-            if envelope.claim_epoch >= claim_epoch {
+            if is_certain && envelope.claim_epoch >= claim_epoch {
                 last = Some(envelope.ordinal);
             }
         }

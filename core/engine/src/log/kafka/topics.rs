@@ -10,7 +10,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::OpenError;
 use super::client::Quiet;
 use super::positions::{Positions, Seen, is_refusal};
-use super::settings::{Clients, Setting};
+use super::settings::{Clients, PROOFS_TOPIC, Setting};
 use crate::limits;
 
 /// What makes and checks topics.
@@ -45,7 +45,7 @@ impl<'a> Topics<'a> {
     pub(super) async fn holds_records(&self, topic: &str) -> Result<bool, OpenError> {
         for partition in 0..self.look(topic).await?.count() {
             let end = self.positions.end(topic, partition).await;
-            if end.map_err(|error| OpenError::Unreachable(error.to_string()))? > Offset::START {
+            if end.map_err(|error| OpenError::Unsettled(error.to_string()))? > Offset::START {
                 return Ok(true);
             }
         }
@@ -69,7 +69,7 @@ impl<'a> Topics<'a> {
         for (name, value, _) in settings {
             new = new.set(name, value);
         }
-        let created = self.admin.create_topics([&new], &options()).await.map_err(unreachable)?;
+        let created = self.admin.create_topics([&new], &options()).await.map_err(unsettled)?;
         for result in created {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -93,22 +93,41 @@ impl<'a> Topics<'a> {
         }
     }
 
+    /// Makes the topic of proofs, or checks it. It holds nothing that anybody needs: one that was deleted is made anew.
+    pub(super) async fn settle_proofs(&self, topic: &str) -> Result<(), OpenError> {
+        let mut seen = self.look(topic).await?;
+        if seen.partitions == 0 {
+            seen = self.create(topic, limits::KAFKA_PROOFS_PARTITIONS, PROOFS_TOPIC).await?;
+        }
+        self.check(topic, seen, PROOFS_TOPIC).await?;
+        match seen.count() {
+            found if found < limits::KAFKA_PROOFS_PARTITIONS => {
+                let (topic, wanted) = (topic.to_owned(), limits::KAFKA_PROOFS_PARTITIONS);
+                Err(OpenError::PartitionCount { topic, found, wanted })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A broker that has not heard of a new topic yet answers without settings: asked again.
     async fn describe(&self, topic: &str) -> Result<ConfigResource, OpenError> {
-        let patience = tokio::time::Instant::now() + Duration::from_millis(limits::KAFKA_TOPIC_MS_MAX);
+        let patience = tokio::time::Instant::now() + Duration::from_millis(limits::KAFKA_QUESTION_MS_MAX);
         loop {
-            let described = self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()).await;
-            let cause = match described.map_err(unreachable)?.into_iter().next() {
-                Some(Ok(found)) if !found.entries.is_empty() => return Ok(found),
-                Some(Ok(_)) | None => "no settings".to_owned(),
-                Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition)) => "not known yet".to_owned(),
-                Some(Err(code)) if is_refusal(code) => {
+            let described = self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &one_try()).await;
+            let first = described.map(|described| described.into_iter().next());
+            let cause = match first.map_err(|error| self.admin.inner().context().explain(&error)) {
+                // Another broker is asked next.
+                Err(cause) => cause,
+                Ok(Some(Ok(found))) if !found.entries.is_empty() => return Ok(found),
+                Ok(Some(Ok(_)) | None) => "no settings".to_owned(),
+                Ok(Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition))) => "not known yet".to_owned(),
+                Ok(Some(Err(code))) if is_refusal(code) => {
                     return Err(OpenError::Unauthorized(format!("describing the settings of topic {topic}")));
                 }
-                Some(Err(code)) => return Err(OpenError::Unreachable(format!("topic {topic}: {code}"))),
+                Ok(Some(Err(code))) => code.to_string(),
             };
             if tokio::time::Instant::now() > patience {
-                return Err(OpenError::Unreachable(format!("topic {topic}: {cause}")));
+                return Err(OpenError::Unsettled(format!("topic {topic} cannot be described: {cause}")));
             }
             tokio::time::sleep(Duration::from_millis(limits::KAFKA_TOPIC_POLL_MS)).await;
         }
@@ -145,6 +164,9 @@ impl<'a> Topics<'a> {
 fn suffices(name: &str, found: &str, wanted: &str) -> bool {
     match (name, found.parse::<u64>(), wanted.parse::<u64>()) {
         ("max.message.bytes", Ok(found), Ok(wanted)) => found >= wanted,
+        // Of proofs, the one kind of topic that may forget: soon enough, whoever made it.
+        ("retention.ms", Ok(found), Ok(_)) => (1..=limits::KAFKA_PROOFS_MS_MAX).contains(&found),
+        ("segment.ms", Ok(found), Ok(_)) => found <= limits::KAFKA_PROOFS_MS_MAX,
         _ => found == wanted,
     }
 }
@@ -154,8 +176,13 @@ fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(patience)).operation_timeout(Some(patience))
 }
 
-fn unreachable(error: rdkafka::error::KafkaError) -> OpenError {
-    OpenError::Unreachable(error.to_string())
+/// Of a question that any broker answers.
+fn one_try() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(Duration::from_millis(limits::KAFKA_TRY_MS_MAX)))
+}
+
+fn unsettled(error: rdkafka::error::KafkaError) -> OpenError {
+    OpenError::Unsettled(error.to_string())
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use annals_model::envelope::Record;
 use annals_model::position::{ClaimEpoch, ContextPartition, Offset, RecordOffset};
 
 use super::positions::Positions;
-use super::reader::{PartitionReader, ReaderClients};
+use super::reader::PartitionReader;
+use super::reader_clients::ReaderClients;
 use crate::limits;
 use crate::log::{RawBatch, ReadError};
 
@@ -54,7 +55,7 @@ impl Witness {
         loop {
             batch.clear();
             if !reader.read(&mut batch).await? {
-                reader.wait().await;
+                reader.wait().await?;
             }
             for (offset, bytes) in batch.iter() {
                 let corrupt = |error: annals_model::avro::DecodeError| ReadError::Corrupt {

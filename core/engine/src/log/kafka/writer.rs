@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use super::guard::Trouble;
 use super::producer::{Destination, Failure, Outgoing, Producer, timed};
 use super::settings::Clients;
+use super::tail::{self, Certainty};
 use super::witness::{Finding, Witness};
 use crate::limits;
 use crate::log::admission::{Admitted, admit, follows};
@@ -21,7 +22,8 @@ use crate::log::claim_record::encode_claim;
 use crate::log::{AppendBatch, AppendOutcome, BoxFuture, ClaimError, LogWriter, Owner, ProofOutcome};
 use crate::seeded::{Point, SeededBug, is_on, reached};
 
-/// Key of records that only prove that a producer is not fenced. They have no value, and no reader delivers them.
+/// Key of records that only prove that a producer is not fenced. They have no value, and go to a topic of their own that
+/// nobody reads. Older builds wrote them among the events: no reader delivers them.
 pub(super) const FENCE_CHECK_KEY: &[u8] = b"$claiming";
 
 const FENCE_CHECK: Outgoing<'_> = Outgoing { key: FENCE_CHECK_KEY, value: None, timestamp_ms: 0 };
@@ -32,6 +34,8 @@ pub(super) struct Claiming {
     pub(super) clients: Clients,
     pub(super) at: ContextPartition,
     pub(super) to: Destination,
+    /// Where to prove that a producer is not fenced.
+    pub(super) proofs: Destination,
     /// Of both producers' ids, which end in `.a` and `.b`.
     pub(super) id: String,
     pub(super) owner: Owner,
@@ -99,12 +103,13 @@ impl Claiming {
             Producer::connect(&config, self.to.clone())
         };
         let producers = [connect('a')?, connect('b')?];
-        producers[0].transact([FENCE_CHECK].into_iter())?;
+        producers[0].transact_to(&self.proofs, [FENCE_CHECK].into_iter())?;
         let claim = encode_claim(&self.owner);
         let record = Outgoing { key: &[], value: Some(&claim), timestamp_ms: 0 };
         let placed = producers[1].transact([record].into_iter())?;
         let claimed = placed.first().ok_or_else(|| Failure::Unknown("a claim without position".into()))?;
-        Ok((Pair { producers, turn: 0, spent: None, is_spent: Arc::default() }, *claimed))
+        let (to, proofs) = (self.to.clone(), self.proofs.clone());
+        Ok((Pair { producers, to, proofs, turn: 0, spent: None, is_spent: Arc::default() }, *claimed))
     }
 
     /// Longer each time, and not the same for two owners.
@@ -124,6 +129,8 @@ fn seeded_id(id: String, suffix: char) -> String {
 #[derive(Debug)]
 struct Pair {
     producers: [Producer; 2],
+    to: Destination,
+    proofs: Destination,
     turn: usize,
     /// Why they must not be used again.
     spent: Option<String>,
@@ -143,7 +150,8 @@ impl Pair {
                     self.commit_what_was_answered();
                 }
                 Job::Prove(reply) => {
-                    let proved = self.transact([FENCE_CHECK].into_iter()).map(|_| ());
+                    let proofs = self.proofs.clone();
+                    let proved = self.transact(&proofs, [FENCE_CHECK].into_iter()).map(|_| ());
                     let _ = reply.send(proved);
                 }
             }
@@ -158,23 +166,31 @@ impl Pair {
             keys.push((record.envelope.aggregate_id.0.into_bytes(), record.envelope.emitted_at.0 / 1_000));
         }
         let records = batch.iter().zip(&keys);
-        self.transact(records.map(|(bytes, (key, timestamp_ms))| Outgoing {
-            key,
-            value: Some(bytes),
-            timestamp_ms: *timestamp_ms,
-        }))
+        let to = self.to.clone();
+        self.transact(
+            &to,
+            records.map(|(bytes, (key, timestamp_ms))| Outgoing {
+                key,
+                value: Some(bytes),
+                timestamp_ms: *timestamp_ms,
+            }),
+        )
     }
 
-    fn transact<'a>(&mut self, records: impl Iterator<Item = Outgoing<'a>>) -> Result<Vec<RecordOffset>, Failure> {
+    fn transact<'a>(
+        &mut self,
+        to: &Destination,
+        records: impl Iterator<Item = Outgoing<'a>>,
+    ) -> Result<Vec<RecordOffset>, Failure> {
         if let Some(cause) = &self.spent {
             return Err(Failure::Unknown(format!("nothing was written, {cause} before")));
         }
         let producer = &self.producers[self.turn];
         if is_on(SeededBug::AnswerBeforeCommit) {
-            return producer.produce_all(records).and_then(|count| producer.flush(count));
+            return producer.produce_only(to, records);
         }
         self.turn = 1 - self.turn;
-        let (outcome, took) = timed(|| producer.transact(records));
+        let (outcome, took) = timed(|| producer.transact_to(to, records));
         self.spent = match &outcome {
             Ok(_) => producer.spent(took),
             Err(_) => Some("a transaction failed".into()),
@@ -252,6 +268,19 @@ impl KafkaWriter {
         }
     }
 
+    /// Checks that the batch follows the partition's last record. What that is was found at the claim by a look at the
+    /// last few records; where the first batch says otherwise, it is found again for certain.
+    async fn admit(&mut self, batch: &AppendBatch) -> Result<Admitted, String> {
+        let admitted = admit(batch, self.claim_epoch)?;
+        let Err(cause) = follows(self.tail, admitted) else { return Ok(admitted) };
+        if self.end > self.barrier() {
+            return Err(cause);
+        }
+        let found = tail::last_ordinal_before(&self.witness, self.barrier(), Certainty::Certain).await;
+        self.tail = found.map_err(|error| error.to_string())?;
+        follows(self.tail, admitted).map(|()| admitted)
+    }
+
     fn admit_next(&mut self, admitted: Admitted, positions: &[RecordOffset]) {
         self.tail = admitted.last;
         self.end = positions.last().map_or(self.end, |last| last.after());
@@ -271,8 +300,7 @@ impl LogWriter for KafkaWriter {
 
     fn append(mut self: Box<Self>, batch: AppendBatch) -> BoxFuture<'static, AppendOutcome> {
         Box::pin(async move {
-            let continues = |admitted| follows(self.tail, admitted).map(|()| admitted);
-            let admitted = match admit(&batch, self.claim_epoch).and_then(continues) {
+            let admitted = match self.admit(&batch).await {
                 Ok(admitted) => admitted,
                 Err(cause) => {
                     tracing::error!(at = %self.at, cause, "append refused");

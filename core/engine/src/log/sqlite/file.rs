@@ -335,7 +335,8 @@ pub(super) async fn settle_contexts(
 
 /// True if anything is kept of a context, whatever `meta` says.
 async fn holds_records(connection: &mut SqliteConnection, context: ContextId) -> Result<bool, Failure> {
-    let query = "SELECT EXISTS (SELECT 1 FROM heads WHERE context = ?1) OR EXISTS (SELECT 1 FROM appends WHERE context = ?1)";
+    let query =
+        "SELECT EXISTS (SELECT 1 FROM heads WHERE context = ?1) OR EXISTS (SELECT 1 FROM appends WHERE context = ?1)";
     Ok(sqlx::query_scalar(query).bind(context.number).fetch_one(connection).await?)
 }
 

@@ -24,6 +24,8 @@ enum Bug {
     Sleeps,
     /// A reader starts one record too late.
     StartsLate,
+    /// A tail does.
+    TailStartsLate,
 }
 
 /// The test log behind a bug.
@@ -58,6 +60,10 @@ impl EventLog for Buggy {
             let reader = BuggyReader { reader: self.inner.reader(at, from).await?, bug: self.bug };
             Ok(Box::new(reader) as Box<dyn LogReader>)
         })
+    }
+    fn tail(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>> {
+        let late = u64::from(self.bug == Bug::TailStartsLate);
+        self.inner.tail(at, Offset(from.0 + late))
     }
     fn end(&self, at: ContextPartition) -> BoxFuture<'_, Result<Offset, ReadError>> {
         self.inner.end(at)
@@ -94,7 +100,7 @@ impl LogReader for BuggyReader {
                 match self.bug {
                     Bug::Reorders => records.swap(3, 4),
                     Bug::Drops => drop(records.pop()),
-                    Bug::ShowsHalf | Bug::Sleeps | Bug::StartsLate => {}
+                    Bug::ShowsHalf | Bug::Sleeps | Bug::StartsLate | Bug::TailStartsLate => {}
                 }
             }
             batch.clear();
@@ -203,4 +209,10 @@ async fn the_contract_catches_a_log_that_does_not_wake_its_readers() {
 async fn the_contract_catches_a_log_that_starts_late() {
     let said = caught_with(Bug::StartsLate).await;
     assert!(said.starts_with("a_reader_starts_exactly_where_it_is_told"), "{said}");
+}
+
+#[tokio::test]
+async fn the_contract_catches_a_log_whose_tails_start_late() {
+    let said = caught_with(Bug::TailStartsLate).await;
+    assert!(said.starts_with("a_tail_delivers_everything_as_it_comes"), "{said}");
 }
