@@ -9,9 +9,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use annals_model::envelope::Fingerprint;
-use annals_model::ids::{AggregateId, EventId, OperationId};
+use annals_model::ids::{EventId, OperationId};
 
-use super::history::History;
+use super::history::{AggregateName, History};
 use super::recorded::LogContent;
 
 /// A promise.
@@ -82,7 +82,7 @@ struct Commit {
     request: Arc<str>,
     body: Fingerprint,
     operation: OperationId,
-    aggregate: AggregateId,
+    aggregate: AggregateName,
     context: u8,
     partition: u16,
     version: u64,
@@ -96,7 +96,7 @@ struct Commit {
 struct Index {
     commits: BTreeMap<Arc<str>, Vec<Commit>>,
     /// Which request made which version.
-    versions: HashMap<AggregateId, BTreeMap<u64, Arc<str>>>,
+    versions: HashMap<AggregateName, BTreeMap<u64, Arc<str>>>,
 }
 
 /// Everything that is wrong; nothing, if every promise was kept.

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use annals_api::consistency::ConsistencyTokens;
-use annals_model::ids::{AggregateId, TenantId, WorkspaceId};
+use annals_model::ids::{AggregateId, Scope, TenantId, WorkspaceId};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::history::{Acknowledged, Attempt, History, Moment, Outcome, Shown, Sight, Span};
+use super::history::{Acknowledged, AggregateName, Attempt, History, Moment, Outcome, Shown, Sight, Span};
 use super::workload::{Command, Step, Workload};
 use crate::limits;
 
@@ -57,7 +57,7 @@ pub struct Client {
     /// Commands that it sent, with the version that they named and how they were answered for good.
     done: Vec<(Command, Option<u64>, Outcome)>,
     /// Version that it saw last of each aggregate.
-    seen: HashMap<AggregateId, u64>,
+    seen: HashMap<AggregateName, u64>,
     /// How long each answered command took, from the first try on.
     latencies_us: Vec<u64>,
     /// How long it tries, whatever the phase is.
@@ -124,7 +124,7 @@ impl Client {
     async fn step(&mut self, step: Step) {
         match step {
             Step::Send(command) => {
-                let expected = self.seen.get(&command.aggregate).copied().filter(|_| command.expects_last_seen);
+                let expected = self.seen.get(&command.aggregate_name()).copied().filter(|_| command.expects_last_seen);
                 self.send(command, expected).await;
             }
             Step::Again(choice) => {
@@ -145,9 +145,9 @@ impl Client {
                 let made = |outcome: &Outcome| matches!(outcome, Outcome::Acknowledged(answer) if answer.version > 0);
                 if let Some((command, _, Outcome::Acknowledged(answer))) = self.earlier(choice, made)
                     && command.name.starts_with("portfolio.application.")
-                    && let Some(workspace) = command.workspace
+                    && command.workspace.is_some()
                 {
-                    self.read_back(command.tenant, workspace, &answer).await;
+                    self.read_back(command.aggregate_name(), &answer).await;
                 }
             }
         }
@@ -168,9 +168,9 @@ impl Client {
                 match &outcome {
                     Outcome::Acknowledged(answer) => {
                         self.around.acknowledged.fetch_add(1, Ordering::Relaxed);
-                        self.saw(answer.aggregate, answer.version);
+                        self.saw(command.aggregate_name(), answer.version);
                     }
-                    Outcome::Refused { seen: Some(version), .. } => self.saw(command.aggregate, *version),
+                    Outcome::Refused { seen: Some(version), .. } => self.saw(command.aggregate_name(), *version),
                     Outcome::Refused { seen: None, .. } | Outcome::NotWritten { .. } | Outcome::Open => {}
                 }
                 self.latencies_us.push(u64::try_from(first.elapsed().as_micros()).unwrap_or(u64::MAX));
@@ -221,7 +221,7 @@ impl Client {
         self.history.attempts.push(Attempt {
             request: command.request.clone(),
             body: asked.fingerprint,
-            aggregate: command.aggregate,
+            aggregate: command.aggregate_name(),
             span,
             outcome: outcome.clone(),
         });
@@ -239,13 +239,15 @@ impl Client {
             Some(body) => body["aggregate"]["version"].as_u64(),
         });
         if let Some((span, version)) = answered.await {
-            self.saw(aggregate, version);
+            let aggregate = AggregateName { about: Scope { tenant, workspace }, of: of.into(), id: aggregate };
+            self.saw(aggregate.clone(), version);
             self.history.sights.push(Sight { aggregate, span, version, by: Shown::Owner });
         }
     }
 
     /// Asks a read model for a write, with the write's token, until it answers.
-    async fn read_back(&mut self, tenant: TenantId, workspace: WorkspaceId, answer: &Acknowledged) {
+    async fn read_back(&mut self, aggregate: AggregateName, answer: &Acknowledged) {
+        let Scope { tenant, workspace } = aggregate.about;
         let token = self.around.consistency.issue(&answer.position);
         let id = answer.aggregate.to_string();
         let path = format!("/v1/queries/portfolio.applications?workspace_id={workspace}&limit=500");
@@ -265,7 +267,7 @@ impl Client {
             if version.is_some() || cursor.is_none() {
                 let by = Shown::ReadModel { covers: answer.version };
                 let version = version.unwrap_or_default();
-                return self.history.sights.push(Sight { aggregate: answer.aggregate, span, version, by });
+                return self.history.sights.push(Sight { aggregate, span, version, by });
             }
         }
     }
@@ -328,7 +330,7 @@ impl Client {
         Moment(u64::try_from(self.around.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
-    fn saw(&mut self, aggregate: AggregateId, version: u64) {
+    fn saw(&mut self, aggregate: AggregateName, version: u64) {
         self.seen.insert(aggregate, version);
     }
 }

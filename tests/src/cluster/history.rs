@@ -1,9 +1,10 @@
 //! What clients asked, when, and what they were told.
 
+use std::fmt;
 use std::sync::Arc;
 
 use annals_model::envelope::Fingerprint;
-use annals_model::ids::{AggregateId, EventId, OperationId};
+use annals_model::ids::{AggregateId, EventId, OperationId, Scope};
 use annals_model::position::PositionVector;
 
 /// Microseconds since the history began, by the one clock of the process that writes it down.
@@ -19,6 +20,23 @@ pub struct Span {
     pub ended: Moment,
 }
 
+/// An aggregate among all: its id may be taken in every workspace, and by every type.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AggregateName {
+    /// Tenant and workspace that its events are about; the nil workspace where they are about none.
+    pub about: Scope,
+    /// Its type, `portfolio.application`.
+    pub of: Arc<str>,
+    /// Its id.
+    pub id: AggregateId,
+}
+
+impl fmt::Display for AggregateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} of workspace {} of tenant {}", self.of, self.id, self.about.workspace, self.about.tenant)
+    }
+}
+
 /// One try to have one command accepted.
 #[derive(Clone, Debug)]
 pub struct Attempt {
@@ -27,7 +45,7 @@ pub struct Attempt {
     /// What was asked under that id.
     pub body: Fingerprint,
     /// Of which aggregate.
-    pub aggregate: AggregateId,
+    pub aggregate: AggregateName,
     /// When.
     pub span: Span,
     /// What came of it.
@@ -86,7 +104,7 @@ impl Acknowledged {
 #[derive(Clone, Debug)]
 pub struct Sight {
     /// The aggregate.
-    pub aggregate: AggregateId,
+    pub aggregate: AggregateName,
     /// When it was asked and answered.
     pub span: Span,
     /// What was shown; 0 where it was said not to exist.

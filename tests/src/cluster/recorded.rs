@@ -6,9 +6,11 @@ use std::sync::Arc;
 use annals_engine::log::{EventLog, RawBatch};
 use annals_model::engine_record::Claim;
 use annals_model::envelope::{Fingerprint, Record};
-use annals_model::ids::{AggregateId, ContextId, EventId, Partition};
+use annals_model::ids::{ContextId, EventId, Partition};
 use annals_model::position::{ClaimEpoch, ContextPartition, Offset};
 use anyhow::{Context as _, ensure};
+
+use super::history::AggregateName;
 
 /// One record that is no claim.
 #[derive(Clone, Debug)]
@@ -26,7 +28,7 @@ pub struct LogRecord {
     /// The request, on the first record of a command.
     pub request: Option<(Arc<str>, Fingerprint)>,
     /// The aggregate.
-    pub aggregate: AggregateId,
+    pub aggregate: AggregateName,
     /// Its number in the aggregate; an engine record repeats the one before.
     pub sequence: u64,
     /// No domain event: a command that was accepted with nothing to do.
@@ -134,7 +136,11 @@ async fn read(log: &dyn EventLog, at: ContextPartition, mark: Mark) -> anyhow::R
                 newest_claim: newest_claim.0,
                 event_id: envelope.event_id,
                 request,
-                aggregate: envelope.aggregate_id,
+                aggregate: AggregateName {
+                    about: envelope.subject(),
+                    of: format!("{}.{}", at.context.name, envelope.aggregate_type).into(),
+                    id: envelope.aggregate_id,
+                },
                 sequence: envelope.sequence.0,
                 is_engine_record: record.is_engine_record(),
                 commit_index: envelope.commit_index.0,

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use annals_model::ids::{AggregateId, TenantId, WorkspaceId};
+use annals_model::ids::{AggregateId, Scope, TenantId, WorkspaceId};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+use super::history::AggregateName;
 
 /// Applications and projects of each workspace that everybody works on.
 const SHARED_MAX: usize = 6;
@@ -80,9 +82,18 @@ pub struct Workload {
     reads_back: bool,
 }
 
-/// An aggregate that everybody knows without having been told.
-pub fn shared_aggregate(place: &Place, kind: &str, number: usize) -> AggregateId {
-    AggregateId(Uuid::new_v5(&place.workspace.0, format!("{kind}-{number}").as_bytes()))
+impl Command {
+    /// Its aggregate among all.
+    pub fn aggregate_name(&self) -> AggregateName {
+        let workspace = self.workspace.unwrap_or(WorkspaceId::NIL);
+        let of = self.name.rsplit_once('.').map_or(self.name, |(of, _)| of);
+        AggregateName { about: Scope { tenant: self.tenant, workspace }, of: of.into(), id: self.aggregate }
+    }
+}
+
+/// An aggregate that everybody knows without having been told: the same id in every workspace, and for every type.
+pub fn shared_aggregate(number: usize) -> AggregateId {
+    AggregateId(Uuid::from_u128(0x5a << 64 | number as u128))
 }
 
 impl Workload {
@@ -118,7 +129,7 @@ impl Workload {
             _ => {
                 let place = self.place();
                 let number = self.random.random_range(0..SHARED_MAX);
-                let id = shared_aggregate(&place, "application", number);
+                let id = shared_aggregate(number);
                 (place, id)
             }
         }
@@ -148,7 +159,7 @@ impl Workload {
             false => {
                 let place = self.place();
                 let number = self.random.random_range(0..SHARED_MAX);
-                let id = shared_aggregate(&place, "application", number);
+                let id = shared_aggregate(number);
                 (place, id)
             }
         };
@@ -158,7 +169,7 @@ impl Workload {
     fn project(&mut self) -> Step {
         let place = self.place();
         let number = self.random.random_range(0..SHARED_MAX);
-        let id = shared_aggregate(&place, "project", number);
+        let id = shared_aggregate(number);
         let (name, payload) = match self.random.random_range(0..8) {
             0..3 => ("portfolio.project.create", json!({ "name": self.name() })),
             3..6 => ("portfolio.project.rename", json!({ "name": self.name() })),
@@ -174,7 +185,7 @@ impl Workload {
         let others: Vec<_> = self.own.iter().filter(|(at, _)| at.workspace == place.workspace).collect();
         let to = match others.choose(&mut self.random) {
             Some((_, to)) => *to,
-            None => shared_aggregate(&place, "application", self.random.random_range(0..SHARED_MAX)),
+            None => shared_aggregate(self.random.random_range(0..SHARED_MAX)),
         };
         let id = AggregateId(Uuid::from_u128(self.random.random()));
         let payload = json!({ "from_application_id": from, "to_application_id": to, "kind": "runtime" });
@@ -210,7 +221,7 @@ impl Workload {
             false => {
                 let place = self.place();
                 let number = self.random.random_range(0..SHARED_MAX);
-                let id = shared_aggregate(&place, "project", number);
+                let id = shared_aggregate(number);
                 ("portfolio.project", (place, id))
             }
         };

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::badges::{Badge, Stamped};
+
 pub(crate) const BANK: ContextId = ContextId { number: 200, name: "bank" };
 
 #[derive(Clone, Debug, Default, Serialize, PartialEq)]
@@ -116,7 +118,7 @@ impl Aggregate for Account {
     }
 }
 
-const fn kind(event_type: &'static str, schema: u32) -> EventKind {
+pub(crate) const fn kind(event_type: &'static str, schema: u32) -> EventKind {
     EventKind { event_type, oldest_version: 1, version: 1, schema: SchemaId(schema), privileged: false }
 }
 
@@ -179,10 +181,11 @@ const fn released(
     ReleasedSchema { id: SchemaId(id), event_type, version: 1, revision: 0, writer_schema: "", payload_json }
 }
 
-static SCHEMAS: [ReleasedSchema; 3] = [
+static SCHEMAS: [ReleasedSchema; 4] = [
     released(1, "account.opened", |bytes| Event::decode_any(SchemaId(1), bytes).map(|event| event.to_json())),
     released(2, "account.deposited", |bytes| Event::decode_any(SchemaId(2), bytes).map(|event| event.to_json())),
     released(3, "account.closed", |bytes| Event::decode_any(SchemaId(3), bytes).map(|event| event.to_json())),
+    released(4, "badge.stamped", |bytes| Stamped::decode_any(SchemaId(4), bytes).map(|event| event.to_json())),
 ];
 
 pub(crate) fn catalogue() -> SchemaCatalogue {
@@ -190,7 +193,7 @@ pub(crate) fn catalogue() -> SchemaCatalogue {
 }
 
 pub(crate) fn contexts() -> Vec<BoundedContext> {
-    vec![BoundedContext::new(BANK).with::<Account>()]
+    vec![BoundedContext::new(BANK).with::<Account>().with::<Badge>()]
 }
 
 pub(crate) fn scope(n: u128) -> Scope {

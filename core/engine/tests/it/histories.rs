@@ -9,23 +9,30 @@ use annals_engine::log::EventLog;
 use annals_engine::log::memory::{Faults, MemoryLog, MemoryOptions};
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::log::verify::verify;
+use annals_model::ids::{Scope, TenantId, WorkspaceId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::accounts::{BANK, account, catalogue, contexts, request_in, scope};
+use crate::accounts::{BANK, account, catalogue, contexts, request_in};
+use crate::badges::badge_request;
 use crate::engine::{deadline, owner};
 use crate::stores::{Memories, StoreBug, watched};
 
 /// Names that accounts compete for.
 pub(crate) const NAMES: &[&str] = &["a", "b", "c"];
 
-/// One command of a history. Requests' ids are few, so that some repeat: the same command, or another one.
+/// Where commands go: two workspaces of one tenant, and one of these again under another tenant.
+const SCOPES: &[(u128, u128)] = &[(7, 1), (7, 2), (8, 1)];
+
+/// One command of a history. Requests' ids are few, so that some repeat: the same command, or another one. Ids of
+/// aggregates are few as well, so that scopes, workspaces, tenants and types have them in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     request_id: u8,
-    workspace: u8,
+    scope: usize,
     id: u8,
     name: &'static str,
     payload: Value,
@@ -48,10 +55,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4i64).prop_map(|parts| ("split", json!({"parts": parts}))),
         3 => Just(("close", json!({}))),
         1 => (0..5u128).prop_map(|other| ("mirror", json!({"other": account(other)}))),
+        2 => Just(("issue", json!({}))),
+        2 => Just(("stamp", json!({}))),
     ];
-    (0..80u8, 1..3u8, 0..5u8, command).prop_map(|(request_id, workspace, id, (name, payload))| Step {
+    (0..80u8, 0..SCOPES.len(), 0..5u8, command).prop_map(|(request_id, scope, id, (name, payload))| Step {
         request_id,
-        workspace,
+        scope,
         id,
         name,
         payload,
@@ -65,9 +74,18 @@ pub(crate) fn lives() -> impl Strategy<Value = Vec<Life>> {
 
 impl Step {
     fn request(&self) -> annals_engine::command::CommandRequest {
-        let id = format!("r{}", self.request_id);
-        request_in(scope(self.workspace.into()), &id, self.id.into(), self.name, self.payload.clone())
+        let request_id = format!("r{}", self.request_id);
+        let scope = scope_of(self.scope);
+        match self.name {
+            "issue" | "stamp" => badge_request(scope, &request_id, self.id.into(), self.name),
+            _ => request_in(scope, &request_id, self.id.into(), self.name, self.payload.clone()),
+        }
     }
+}
+
+fn scope_of(index: usize) -> Scope {
+    let (tenant, workspace) = SCOPES[index];
+    Scope { tenant: TenantId(Uuid::from_u128(tenant)), workspace: WorkspaceId(Uuid::from_u128(workspace)) }
 }
 
 async fn begin(log: &Arc<dyn EventLog>, bug: StoreBug) -> (Engine, Memories) {
@@ -125,7 +143,11 @@ async fn answered_again(log: &Arc<dyn EventLog>, accepted: &[(Step, CommandAnswe
         if again != expected {
             return Err(format!("{step:?} was answered {expected:?}, now {again:?}"));
         }
-        let other = Step { name: "split", payload: json!({"parts": 9}), ..step.clone() };
+        // In the scope of the first, so that it is the same id.
+        let other = match step.name {
+            "issue" | "stamp" => Step { id: step.id + 5, ..step.clone() },
+            _ => Step { name: "split", payload: json!({"parts": 9}), ..step.clone() },
+        };
         let refused = engine.handle().execute(other.request(), deadline()).await;
         if refused != Err(CommandError::FingerprintMismatch { operation: before.operation_id }) {
             return Err(format!("another command under the id of {step:?} was answered {refused:?}"));
@@ -142,7 +164,9 @@ fn paused() -> tokio::runtime::Runtime {
 
 /// A whole history over the test log, which fails by seed.
 async fn history_in_memory(lives: &[Life], seed: u64, per_mille: u64, bug: StoreBug) -> Result<(), String> {
-    let options = MemoryOptions { holes_seed: Some(seed), ..MemoryOptions::default() };
+    // One partition now and then, so that all scopes share it.
+    let partitions = if seed.is_multiple_of(2) { 1 } else { MemoryOptions::default().partitions };
+    let options = MemoryOptions { partitions, holes_seed: Some(seed), ..MemoryOptions::default() };
     let log = MemoryLog::with_options(&[BANK], options);
     let shared: Arc<dyn EventLog> = log.clone();
     let mut accepted = Vec::new();
@@ -174,7 +198,8 @@ proptest! {
             let path = directory.path().join("log.sqlite");
             let mut accepted = Vec::new();
             for life in &lives {
-                let options = SqliteOptions { holes_seed: Some(seed), ..SqliteOptions::default() };
+                let partitions = seed.is_multiple_of(2).then_some(1);
+                let options = SqliteOptions { partitions, holes_seed: Some(seed), ..SqliteOptions::default() };
                 let log = SqliteLog::open(&path, &[BANK], options).await.unwrap();
                 let shared: Arc<dyn EventLog> = log.clone();
                 live_and_compare(&shared, life, &mut accepted, StoreBug::None, || {}).await?;
@@ -187,11 +212,40 @@ proptest! {
     }
 }
 
+#[tokio::test]
+async fn one_id_in_several_workspaces_tenants_and_types_is_several_aggregates_and_the_log_is_sound() {
+    let options = MemoryOptions { partitions: 1, ..MemoryOptions::default() };
+    let log: Arc<dyn EventLog> = MemoryLog::with_options(&[BANK], options);
+    let (engine, _) = begin(&log, StoreBug::None).await;
+    let step = |scope, request_id, name, payload| Step { request_id, scope, id: 1, name, payload };
+    for scope in 0..SCOPES.len() {
+        for (request_id, name, payload) in [
+            (1, "open", json!({"name": "a", "parent": null})),
+            (2, "deposit", json!({"amount": 1})),
+            // Nothing to do: a record of the engine's own, in the scope's count.
+            (3, "deposit", json!({"amount": 0})),
+            (4, "split", json!({"parts": 3})),
+        ] {
+            engine.handle().execute(step(scope, request_id, name, payload).request(), deadline()).await.unwrap();
+        }
+    }
+    // Of a tenant, about one workspace of it: the same id is there once, whatever it is about.
+    let issue = |scope, request_id| step(scope, request_id, "issue", json!({})).request();
+    engine.handle().execute(issue(0, 5), deadline()).await.unwrap();
+    let taken = engine.handle().execute(issue(1, 6), deadline()).await.unwrap_err();
+    assert!(matches!(taken, CommandError::AlreadyExists { .. }), "{taken:?}");
+    engine.handle().execute(issue(2, 5), deadline()).await.unwrap();
+    engine.shutdown().await;
+    let report = verify(&*log, &[BANK], &|_| true, &mut |_| {}).await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+    assert_eq!(report.partitions[0].aggregates, SCOPES.len() as u64 + 2);
+}
+
 #[test]
 fn a_store_that_forgets_what_was_set_free_is_noticed() {
     for bug in [StoreBug::KeepsUniqueKeys, StoreBug::KeepsReferences] {
         let mut runner = proptest::test_runner::TestRunner::deterministic();
-        let noticed = (0..40).any(|seed| {
+        let noticed = (0..160).any(|seed| {
             let lives = lives().new_tree(&mut runner).unwrap().current();
             paused().block_on(history_in_memory(&lives, seed, 0, bug)).is_err()
         });

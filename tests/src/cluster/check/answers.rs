@@ -44,7 +44,8 @@ fn check_answer(attempt: &Attempt, answer: &Acknowledged, index: &Index, found: 
 fn is_of(commit: &Commit, attempt: &Attempt, answer: &Acknowledged) -> bool {
     commit.body == attempt.body
         && commit.operation == answer.operation
-        && commit.aggregate == answer.aggregate
+        && commit.aggregate == attempt.aggregate
+        && commit.aggregate.id == answer.aggregate
         && commit.version == answer.version
         && commit.events == answer.events
         && answer.end() == Some((commit.context, commit.partition, commit.end))

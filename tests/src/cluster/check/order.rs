@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use annals_model::ids::AggregateId;
-
 use super::{Index, Rule, Violation, broken};
-use crate::cluster::history::{History, Moment, Outcome, Shown, Sight, Span};
+use crate::cluster::history::{AggregateName, History, Moment, Outcome, Shown, Sight, Span};
 
 pub(super) fn check(history: &History, index: &Index, found: &mut Vec<Violation>) {
     check_acceptances(history, found);
@@ -18,9 +16,12 @@ pub(super) fn check(history: &History, index: &Index, found: &mut Vec<Violation>
 /// Reads, and versions that refusals named.
 fn sights(history: &History) -> Vec<Sight> {
     let named = history.attempts.iter().filter_map(|attempt| match &attempt.outcome {
-        Outcome::Refused { seen: Some(version), .. } => {
-            Some(Sight { aggregate: attempt.aggregate, span: attempt.span, version: *version, by: Shown::Owner })
-        }
+        Outcome::Refused { seen: Some(version), .. } => Some(Sight {
+            aggregate: attempt.aggregate.clone(),
+            span: attempt.span,
+            version: *version,
+            by: Shown::Owner,
+        }),
         Outcome::Refused { seen: None, .. } | Outcome::Acknowledged(_) | Outcome::NotWritten { .. } | Outcome::Open => {
             None
         }
@@ -77,14 +78,14 @@ fn check_acceptances(history: &History, found: &mut Vec<Violation>) {
 }
 
 fn check_lower(history: &History, sights: &[Sight], found: &mut Vec<Violation>) {
-    let mut told: HashMap<AggregateId, Vec<(Moment, u64)>> = HashMap::new();
+    let mut told: HashMap<&AggregateName, Vec<(Moment, u64)>> = HashMap::new();
     for attempt in &history.attempts {
         if let Outcome::Acknowledged(answer) = &attempt.outcome {
-            told.entry(answer.aggregate).or_default().push((attempt.span.ended, answer.version));
+            told.entry(&attempt.aggregate).or_default().push((attempt.span.ended, answer.version));
         }
     }
     for sight in sights.iter().filter(|sight| sight.by == Shown::Owner) {
-        told.entry(sight.aggregate).or_default().push((sight.span.ended, sight.version));
+        told.entry(&sight.aggregate).or_default().push((sight.span.ended, sight.version));
     }
     let told: HashMap<_, _> = told.into_iter().map(|(aggregate, steps)| (aggregate, Told::of(steps))).collect();
     for Sight { aggregate, span, version, by } in sights {

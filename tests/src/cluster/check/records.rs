@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use annals_model::ids::AggregateId;
-
 use super::{Commit, Index, Rule, Violation, broken};
+use crate::cluster::history::AggregateName;
 use crate::cluster::recorded::{LogContent, LogPartition, LogRecord};
 
 /// Checks every partition and gives the log by what is looked up in it.
@@ -23,7 +22,7 @@ pub(super) fn check(log: &LogContent, found: &mut Vec<Violation>) -> Index {
 fn check_partition(partition: &LogPartition, index: &mut Index, found: &mut Vec<Violation>) {
     let place = |record: &LogRecord| format!("{}/{} at {}", partition.context, partition.partition, record.offset);
     let mut ordinal = partition.ordinal_before;
-    let mut sequences: HashMap<AggregateId, u64> = HashMap::new();
+    let mut sequences: HashMap<&AggregateName, u64> = HashMap::new();
     let mut open: Option<(Commit, u16, u16)> = None;
     for record in &partition.records {
         if record.claim_epoch != record.newest_claim {
@@ -40,7 +39,7 @@ fn check_partition(partition: &LogPartition, index: &mut Index, found: &mut Vec<
             broken(found, Rule::OrdinalsAreContiguous, what);
         }
         ordinal = record.ordinal;
-        let sequence = sequences.entry(record.aggregate).or_default();
+        let sequence = sequences.entry(&record.aggregate).or_default();
         let expected = if record.is_engine_record { *sequence } else { *sequence + 1 };
         if record.sequence != expected {
             let what = format!("{} is {} of {}, {expected} follows", place(record), record.sequence, record.aggregate);
@@ -88,7 +87,7 @@ fn continued(
         request,
         body,
         operation,
-        aggregate: record.aggregate,
+        aggregate: record.aggregate.clone(),
         context: partition.context,
         partition: partition.partition,
         version: record.sequence,
@@ -100,7 +99,7 @@ fn continued(
 
 fn put(index: &mut Index, commit: Commit) {
     let first = commit.version + 1 - (commit.events.len() as u64).min(commit.version);
-    let versions = index.versions.entry(commit.aggregate).or_default();
+    let versions = index.versions.entry(commit.aggregate.clone()).or_default();
     for version in first..=commit.version {
         versions.insert(version, commit.request.clone());
     }

@@ -1,6 +1,8 @@
 //! Is the checker worth anything? Every rule finds a history that breaks it, and none complains of a sound one.
 
-use annals_model::ids::{ClientRequestId, CommitIndex, ContextId, Partition, Scope, TenantId, WorkspaceId};
+use annals_model::ids::{
+    AggregateId, ClientRequestId, CommitIndex, ContextId, Partition, Scope, TenantId, WorkspaceId,
+};
 use annals_model::position::{ContextPartition, Offset, PositionVector};
 use uuid::Uuid;
 
@@ -12,12 +14,14 @@ const CONTEXT: ContextId = ContextId { number: 7, name: "fabricated" };
 const BODY: Fingerprint = Fingerprint([1; 16]);
 const OTHER_BODY: Fingerprint = Fingerprint([2; 16]);
 
-fn aggregate(number: u128) -> AggregateId {
-    AggregateId(Uuid::from_u128(number))
+const SCOPE: Scope = Scope { tenant: TenantId(Uuid::from_u128(1)), workspace: WorkspaceId(Uuid::from_u128(2)) };
+
+fn aggregate(number: u128) -> AggregateName {
+    AggregateName { about: SCOPE, of: "fabricated.thing".into(), id: AggregateId(Uuid::from_u128(number)) }
 }
 
 fn operation(request: &str) -> OperationId {
-    let scope = Scope { tenant: TenantId(Uuid::from_u128(1)), workspace: WorkspaceId(Uuid::from_u128(2)) };
+    let scope = SCOPE;
     OperationId::derive(CONTEXT, scope, &ClientRequestId::new(request).unwrap())
 }
 
@@ -49,7 +53,7 @@ fn answer(request: &str, of: u128, version: u64, offset: u64, events: u16) -> Ac
     Acknowledged {
         replayed: false,
         operation: operation(request),
-        aggregate: aggregate(of),
+        aggregate: aggregate(of).id,
         version,
         events: (0..events).map(event).collect(),
         position: PositionVector::of(at, Offset(offset + u64::from(events))),
@@ -210,6 +214,28 @@ fn ordinals_with_a_hole_or_a_repetition_are_found() {
 fn sequences_with_a_hole_or_a_repetition_are_found() {
     breaks(Rule::SequencesAreContiguous, |_, log| log[3].sequence = 3);
     breaks(Rule::SequencesAreContiguous, |_, log| log[3].sequence = 1);
+}
+
+#[test]
+fn one_id_in_several_workspaces_and_types_is_several_aggregates() {
+    let elsewhere = [
+        AggregateName { about: Scope { workspace: WorkspaceId(Uuid::from_u128(3)), ..SCOPE }, ..aggregate(1) },
+        AggregateName { about: Scope { tenant: TenantId(Uuid::from_u128(3)), ..SCOPE }, ..aggregate(1) },
+        AggregateName { of: "fabricated.other".into(), ..aggregate(1) },
+    ];
+    for name in elsewhere {
+        let found = found(|history, log| {
+            let mut first = records("first", 1, 0, 10, 6, 1);
+            first[0].aggregate = name.clone();
+            log.extend(first);
+            let told = Outcome::Acknowledged(answer("first", 1, 1, 10, 1));
+            let asked = attempt("first", 1, span(100, 110), told);
+            history.attempts.push(Attempt { aggregate: name.clone(), ..asked });
+            let by = Shown::Owner;
+            history.sights.push(Sight { aggregate: name.clone(), span: span(111, 112), version: 1, by });
+        });
+        assert_eq!(found, vec![], "{name}");
+    }
 }
 
 #[test]
