@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_engine::command::{CommandAnswer, CommandError, CommandRequest};
+use annals_engine::command::{CommandError, CommandRequest};
 use annals_model::command_json::parse_strict;
 use annals_model::position::ContextPartition;
 use axum::body::{Body, BodyDataStream};
@@ -17,7 +17,7 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use futures_util::stream::{self, FuturesOrdered, Stream};
 use futures_util::{FutureExt as _, StreamExt as _};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
@@ -26,7 +26,7 @@ use crate::auth::Caller;
 use crate::command::{CommandHeaders, CommandKind, answer, prepare};
 use crate::fields::{Fields, wrong};
 use crate::limits;
-use crate::peers::{Lanes, Line};
+use crate::peers::{Accepted, Lanes, Line};
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
 use crate::trace::Meta;
@@ -34,14 +34,6 @@ use crate::trace::Meta;
 mod lines;
 
 type Outcome = Result<Accepted, Problem>;
-
-/// An accepted command.
-enum Accepted {
-    /// Here.
-    Here(Box<CommandAnswer>),
-    /// At its owner, or refused there: the owner's line.
-    There(Map<String, Value>),
-}
 
 type Pending = Pin<Box<dyn Future<Output = (u64, Outcome)> + Send>>;
 
@@ -72,7 +64,7 @@ pub(crate) fn answer_lines(
     permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + use<> {
     let batch = Batch {
-        lanes: Lanes::new(shared.peers.clone(), headers),
+        lanes: Lanes::new(Arc::clone(&shared), headers),
         shared,
         caller,
         meta,
@@ -154,27 +146,14 @@ impl Batch {
     /// Sends a line to the owner of its partition, behind those of the same partition before it.
     fn take_there(&mut self, at: ContextPartition, line: Vec<u8>, request: CommandRequest, deadline: Instant) {
         let (reply, answer) = oneshot::channel();
-        self.lanes.send(at, Line { text: line.into(), deadline, reply });
-        let (number, shared, operation) = (self.line, Arc::clone(&self.shared), request.operation_id());
+        let operation = request.operation_id();
+        self.lanes.send(at, Line { text: line.into(), request, deadline, reply });
+        let number = self.line;
         let answered = async move {
-            match answer.await {
-                Ok(Ok(Some(answer))) => {
-                    if let Some(id) = request.aggregate_id {
-                        shared.changed(request.scope.tenant, request.context, request.aggregate_type, id);
-                    }
-                    Ok(Accepted::There(answer))
-                }
-                // The partition has come here meanwhile.
-                Ok(Ok(None)) => {
-                    shared.admit(&request, deadline).await?;
-                    shared.execute(request, deadline).await.map(|answer| Accepted::Here(Box::new(answer)))
-                }
-                Ok(Err(problem)) => Err(problem),
-                Err(_) => Err(CommandError::Unanswered.into()),
-            }
+            let answer = answer.await.unwrap_or_else(|_| Err(CommandError::Unanswered.into()));
+            (number, answer.map_err(|problem: Problem| problem.of_operation(operation)))
         };
-        let answered = async move { answered.await.map_err(|problem: Problem| problem.of_operation(operation)) };
-        self.pending.push_back(Box::pin(async move { (number, answered.await) }));
+        self.pending.push_back(Box::pin(answered));
     }
 
     fn parse(&self, line: &[u8]) -> Result<CommandRequest, Problem> {

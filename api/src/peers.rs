@@ -27,7 +27,7 @@ use crate::trace::{FORWARDED, REQUEST_TIMEOUT};
 
 mod lane;
 
-pub(crate) use self::lane::{Lanes, Line};
+pub(crate) use self::lane::{Accepted, Lanes, Line};
 
 /// What belongs to one connection, and not to the request. Packed is what the client gets, not what nodes tell each other.
 const OF_THE_CONNECTION: [HeaderName; 11] = [

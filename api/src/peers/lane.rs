@@ -1,9 +1,12 @@
 //! Lines of a batch that belong to partitions elsewhere: a lane per partition keeps their order, and sends what has come
-//! together while the lines before were under way.
+//! together while the lines before were under way. Where the partition has come here meanwhile, the lane hands them to the
+//! engine itself, one behind the other: whoever waits for the answers does not get them there in order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::task::Poll;
 
+use annals_engine::command::{CommandAnswer, CommandRequest};
 use annals_model::position::ContextPartition;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use bytes::Bytes;
@@ -12,25 +15,37 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Handed, Peers, Relayed, ndjson, no_owner, read_answer};
+use super::{Handed, Relayed, ndjson, no_owner, read_answer};
 use crate::limits;
 use crate::problem::{Code, Problem};
+use crate::shared::Shared;
+
+/// An accepted command.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    /// Here.
+    Here(Box<CommandAnswer>),
+    /// At its owner, or refused there: the owner's line.
+    There(Map<String, Value>),
+}
 
 /// One line, and who waits for its answer.
 #[derive(Debug)]
 pub(crate) struct Line {
     /// As it came, without its line end.
     pub(crate) text: Bytes,
+    /// What it asks.
+    pub(crate) request: CommandRequest,
     /// When its answer is no use any more.
     pub(crate) deadline: Instant,
-    /// Its answer as the owner gave it; nothing if the partition is served here by now.
-    pub(crate) reply: oneshot::Sender<Result<Option<Map<String, Value>>, Problem>>,
+    /// Its answer.
+    pub(crate) reply: oneshot::Sender<Result<Accepted, Problem>>,
 }
 
 /// The lanes of one batch. Dropping it ends them.
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    peers: Peers,
+    shared: Arc<Shared>,
     headers: HeaderMap,
     lanes: HashMap<ContextPartition, Lane>,
     tasks: JoinSet<()>,
@@ -39,7 +54,7 @@ pub(crate) struct Lanes {
 #[derive(Debug)]
 struct Lane {
     lines: mpsc::Sender<(Line, OnItsWay)>,
-    /// Held once more by every line that is not answered.
+    /// Held once more by every line that is neither answered nor queued at the owner.
     on_its_way: OnItsWay,
 }
 
@@ -47,8 +62,8 @@ type OnItsWay = Arc<()>;
 
 impl Lanes {
     /// For a batch that came with these headers.
-    pub(crate) fn new(peers: Peers, headers: &HeaderMap) -> Self {
-        Self { peers, headers: ndjson(headers), lanes: HashMap::new(), tasks: JoinSet::new() }
+    pub(crate) fn new(shared: Arc<Shared>, headers: &HeaderMap) -> Self {
+        Self { shared, headers: ndjson(headers), lanes: HashMap::new(), tasks: JoinSet::new() }
     }
 
     /// True while lines of the partition are on their way: what comes behind them must not overtake them.
@@ -58,10 +73,10 @@ impl Lanes {
 
     /// Sends a line behind those before it. There is room: a batch has fewer lines under way than a lane holds.
     pub(crate) fn send(&mut self, at: ContextPartition, line: Line) {
-        let Self { peers, headers, lanes, tasks } = self;
+        let Self { shared, headers, lanes, tasks } = self;
         let lane = lanes.entry(at).or_insert_with(|| {
             let (lines, queued) = mpsc::channel(limits::BATCH_COMMANDS_MAX);
-            tasks.spawn(run(peers.clone(), headers.clone(), at, queued));
+            tasks.spawn(run(Arc::clone(shared), headers.clone(), at, queued));
             Lane { lines, on_its_way: OnItsWay::default() }
         });
         if let Err(refused) = lane.lines.try_send((line, Arc::clone(&lane.on_its_way))) {
@@ -73,36 +88,75 @@ impl Lanes {
     }
 }
 
-async fn run(peers: Peers, headers: HeaderMap, at: ContextPartition, mut queued: mpsc::Receiver<(Line, OnItsWay)>) {
+async fn run(
+    shared: Arc<Shared>,
+    headers: HeaderMap,
+    at: ContextPartition,
+    mut queued: mpsc::Receiver<(Line, OnItsWay)>,
+) {
     let mut lines = Vec::new();
+    // Lines whose commands are queued here. They end with the lane, which ends with the batch.
+    let mut decided = JoinSet::new();
     while queued.recv_many(&mut lines, limits::BATCH_COMMANDS_MAX).await > 0 {
         while !lines.is_empty() {
-            match relay(&peers, &headers, at, &lines).await {
+            match relay(&shared, &headers, at, &lines).await {
                 Answers::Each(answers) => {
                     for ((line, _on_its_way), answer) in lines.drain(..answers.len()).zip(answers) {
-                        let _ = line.reply.send(Ok(Some(answer)));
+                        if let Some(id) = line.request.aggregate_id {
+                            let CommandRequest { scope, context, aggregate_type, .. } = line.request;
+                            shared.changed(scope.tenant, context, aggregate_type, id);
+                        }
+                        let _ = line.reply.send(Ok(Accepted::There(answer)));
                     }
                 }
-                Answers::All(answer) => {
+                Answers::None(problem) => {
                     for (line, _on_its_way) in lines.drain(..) {
-                        let _ = line.reply.send(answer.clone());
+                        let _ = line.reply.send(Err(problem.clone()));
+                    }
+                }
+                Answers::Here => {
+                    for (line, on_its_way) in lines.drain(..) {
+                        queue_here(&shared, line, on_its_way, &mut decided).await;
                     }
                 }
             }
+            while decided.try_join_next().is_some() {}
         }
     }
+    // No more lines come; those that are here are still to be answered.
+    while decided.join_next().await.is_some() {}
+}
+
+/// Hands a line's command to the engine, and returns once it is in its partition's queue.
+async fn queue_here(shared: &Arc<Shared>, line: Line, on_its_way: OnItsWay, decided: &mut JoinSet<()>) {
+    let Line { request, deadline, reply, .. } = line;
+    if let Err(problem) = shared.admit(&request, deadline).await {
+        let _ = reply.send(Err(problem));
+        return;
+    }
+    let shared = Arc::clone(shared);
+    let mut answer = Box::pin(async move { shared.execute(request, deadline).await });
+    let accepted = |answer: Result<CommandAnswer, Problem>| answer.map(|answer| Accepted::Here(Box::new(answer)));
+    // The first poll puts the command into the queue: behind those before it, before those behind it.
+    match futures_util::poll!(&mut answer) {
+        Poll::Ready(answer) => drop(reply.send(accepted(answer))),
+        Poll::Pending => _ = decided.spawn(async move { drop(reply.send(accepted(answer.await))) }),
+    }
+    drop(on_its_way);
 }
 
 /// What lines that were sent together were answered.
 enum Answers {
     /// Those at the front, one each; the others are sent again.
     Each(Vec<Map<String, Value>>),
-    /// All of them the same.
-    All(Result<Option<Map<String, Value>>, Problem>),
+    /// None of them; all the same.
+    None(Problem),
+    /// The partition is served here by now.
+    Here,
 }
 
 /// Sends all lines to the partition's owner.
-async fn relay(peers: &Peers, headers: &HeaderMap, at: ContextPartition, lines: &[(Line, OnItsWay)]) -> Answers {
+async fn relay(shared: &Shared, headers: &HeaderMap, at: ContextPartition, lines: &[(Line, OnItsWay)]) -> Answers {
     let deadline = lines.iter().map(|(line, _)| line.deadline).min().unwrap_or_else(Instant::now);
     let mut body = Vec::with_capacity(lines.iter().map(|(line, _)| line.text.len() + 1).sum());
     for (line, _) in lines {
@@ -111,10 +165,10 @@ async fn relay(peers: &Peers, headers: &HeaderMap, at: ContextPartition, lines: 
     }
     let uri = Uri::from_static("/v1/commands");
     let request = Handed { method: Method::POST, uri, headers: headers.clone(), body: body.into() };
-    let answer = match peers.relay(at, &request, deadline).await {
+    let answer = match shared.peers.relay(at, &request, deadline).await {
         Ok(Relayed::Answered(answer)) => answer,
-        Ok(Relayed::IsHere) => return Answers::All(Ok(None)),
-        Err(problem) => return Answers::All(Err(problem)),
+        Ok(Relayed::IsHere) => return Answers::Here,
+        Err(problem) => return Answers::None(problem),
     };
     let is_batch = answer.status() == StatusCode::OK;
     // What broke off is as good as not answered: those lines are sent again.
@@ -126,11 +180,12 @@ async fn relay(peers: &Peers, headers: &HeaderMap, at: ContextPartition, lines: 
     });
     let mut answers: Vec<_> = answers.take(lines.len()).collect();
     match answers.pop() {
-        Some(refusal) if !is_batch => return Answers::All(Ok(Some(refusal))),
+        // A refusal of the whole batch is every line's.
+        Some(refusal) if !is_batch => return Answers::Each(vec![refusal; lines.len()]),
         Some(last) => answers.push(last),
-        None if Instant::now() >= deadline => return Answers::All(Err(no_owner(at))),
+        None if Instant::now() >= deadline => return Answers::None(no_owner(at)),
         // The owner lost the partition meanwhile, or broke off: whoever owns it now is asked.
-        None => peers.engine.owners_heard().await,
+        None => shared.engine.owners_heard().await,
     }
     Answers::Each(answers)
 }
