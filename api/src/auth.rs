@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use annals_model::ids::{Actor, TenantId, UserId};
 use annals_model::limits::SERVICE_NAME_BYTES_MAX;
+use annals_projectors::process::file;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use jsonwebtoken::errors::ErrorKind;
@@ -298,31 +298,15 @@ fn is_service_name(name: &str) -> bool {
 
 fn read_private(path: &Path) -> Result<Vec<u8>, KeyError> {
     let io = |source| KeyError::Io { path: path.to_owned(), source };
-    let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if let Some(mode) = file::exposed_mode(path).map_err(io)? {
         return Err(KeyError::Exposed { path: path.to_owned(), mode });
     }
     fs::read(path).map_err(io)
 }
 
-/// Makes a key and links it into place whole: nobody ever reads half a key, and of two processes that make one at the
-/// same time the first wins.
 fn create(path: &Path) -> Result<(), KeyError> {
-    let io = |source| KeyError::Io { path: path.to_owned(), source };
     let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| KeyError::Random)?;
-    let draft = path.with_extension(format!("{}.new", Uuid::new_v4().simple()));
-    let written = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)
-        .and_then(|mut file| file.write_all(pkcs8.as_ref()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::hard_link(&draft, path));
-    let _ = fs::remove_file(&draft);
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        written => written.map_err(io),
-    }
+    file::create_private(path, pkcs8.as_ref()).map_err(|source| KeyError::Io { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

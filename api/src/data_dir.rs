@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use annals_model::ids::{Actor, TenantId, UserId};
 use annals_projectors::process::exit::{Exit, Failure};
-use annals_projectors::process::file::write_private;
+use annals_projectors::process::file;
 use annals_projectors::queries::CursorKey;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -80,7 +80,11 @@ impl DataDir {
         let failed = |error: io::Error| Failure::usage(format!("{} cannot be used: {error}", path.display()));
         if !path.exists() {
             let random = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()];
-            write_private(&path, random.as_flattened()).map_err(failed)?;
+            file::create_private(&path, random.as_flattened()).map_err(failed)?;
+        }
+        if let Some(mode) = file::exposed_mode(&path).map_err(failed)? {
+            let told = format!("{} has mode {mode:o}; others may have read it", path.display());
+            return Err(Failure::usage(told).remedy("delete it, only pages under way end with it; or chmod it to 600"));
         }
         // Read back also what was just made: another process may have been first.
         let bytes = fs::read(&path).map_err(failed)?.try_into().map_err(|_| {
@@ -95,19 +99,16 @@ impl DataDir {
     pub fn identity(&self, signing_key: Option<&Path>) -> Result<Identity, Failure> {
         let path = self.signing_key_path(signing_key).with_file_name("development.json");
         let failed = |error: io::Error| Failure::usage(format!("{} cannot be used: {error}", path.display()));
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                Failure::usage(format!("{} is damaged: {error}", path.display()))
-                    .remedy("restore it, or delete it to begin with a new tenant")
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let identity = Identity { tenant: TenantId(Uuid::new_v4()), user: UserId(Uuid::new_v4()) };
-                let text = serde_json::to_vec_pretty(&identity).map_err(|error| failed(error.into()))?;
-                write_private(&path, &text).map_err(failed)?;
-                Ok(identity)
-            }
-            Err(error) => Err(failed(error)),
+        if !path.exists() {
+            let identity = Identity { tenant: TenantId(Uuid::new_v4()), user: UserId(Uuid::new_v4()) };
+            let text = serde_json::to_vec_pretty(&identity).map_err(|error| failed(error.into()))?;
+            file::create_private(&path, &text).map_err(failed)?;
         }
+        // Read back also what was just made: another process may have been first.
+        serde_json::from_slice(&fs::read(&path).map_err(failed)?).map_err(|error| {
+            Failure::usage(format!("{} is damaged: {error}", path.display()))
+                .remedy("restore it, or delete it to begin with a new tenant")
+        })
     }
 
     /// Takes the right to serve the directory, which one process can have.
@@ -141,6 +142,8 @@ impl DataDir {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -154,6 +157,40 @@ mod tests {
         assert!(failure.message.contains("4711"), "{failure}");
         drop(held);
         dir.lock().unwrap();
+    }
+
+    #[test]
+    fn a_cursor_key_that_others_may_read_is_refused() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(temporary.path()).unwrap();
+        dir.cursor_key(None).unwrap();
+        let path = temporary.path().join("cursor.key");
+        for (mode, is_private) in [(0o600, true), (0o640, false), (0o604, false), (0o400, true)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            match dir.cursor_key(None) {
+                Ok(_) => assert!(is_private, "{mode:o}"),
+                Err(failure) => assert!(!is_private && failure.message.contains(&format!("{mode:o}")), "{failure}"),
+            }
+        }
+    }
+
+    #[test]
+    fn servers_that_begin_at_once_share_their_development_tenant() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(temporary.path()).unwrap();
+        for _ in 0..20 {
+            let start = std::sync::Barrier::new(8);
+            let made = std::thread::scope(|scope| {
+                let begin = || {
+                    start.wait();
+                    dir.identity(None).unwrap()
+                };
+                let begun: Vec<_> = (0..8).map(|_| scope.spawn(begin)).collect();
+                begun.into_iter().map(|begun| begun.join().unwrap()).collect::<Vec<_>>()
+            });
+            assert!(made.iter().all(|identity| *identity == made[0]), "{made:?}");
+            fs::remove_file(temporary.path().join("development.json")).unwrap();
+        }
     }
 
     #[test]

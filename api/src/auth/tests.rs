@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
