@@ -38,6 +38,8 @@ pub struct NodeOptions {
     pub projects: bool,
     /// Versions that read models without a generation begin with, by name; the newest unless named.
     pub first_versions: Vec<(String, u32)>,
+    /// The wall clock is right, although an earlier life of this node held it back.
+    pub accept_clock: bool,
 }
 
 /// A node that takes commands for every partition.
@@ -147,7 +149,11 @@ impl Node {
         let ownership = Ownership::of(&log)?;
         let advertised = ownership.is_shared().then(|| settings.advertise.clone().unwrap_or_else(|| bound.to_string()));
         let owner = Owner { id: Uuid::new_v4().to_string(), address: advertised.clone().unwrap_or_default() };
-        let engine_options = EngineOptions { assignment: ownership.assignment(), ..EngineOptions::new(owner) };
+        let engine_options = EngineOptions {
+            assignment: ownership.assignment(),
+            accept_clock: options.accept_clock,
+            ..EngineOptions::new(owner)
+        };
         let started = until_there(stop, may_pass, || {
             let (contexts, catalogue) = (annals_aggregates::contexts(), annals_schemas::CATALOGUE);
             Engine::start(log.shared(), contexts, catalogue, &engine_options)

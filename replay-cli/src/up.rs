@@ -14,7 +14,12 @@ use crate::output::render_pairs;
 pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
     let deployment = deployment(global, [args.deployment.given(), args.api.given()].concat())?;
     let first_versions = first_versions(&args.first_version)?;
-    let options = NodeOptions { deployment: deployment.clone(), projects: true, first_versions };
+    let options = NodeOptions {
+        deployment: deployment.clone(),
+        projects: true,
+        first_versions,
+        accept_clock: args.api.accept_clock,
+    };
     let ready = |node: &Ready| {
         keep(global, &deployment)?;
         banner(&deployment, node);

@@ -52,7 +52,8 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
             .remedy("give --log kafka and --brokers; `annals up` serves a log in a file")
             .into());
     }
-    let options = NodeOptions { deployment, projects: false, first_versions: Vec::new() };
+    let options =
+        NodeOptions { deployment, projects: false, first_versions: Vec::new(), accept_clock: cli.api.accept_clock };
     let ready = |node: &Ready| {
         let known = node.advertised.as_deref().unwrap_or_default();
         say!("annals-api {} is ready on {}, known to other nodes as {known}", env!("CARGO_PKG_VERSION"), node.url);

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals_model::context::BoundedContext;
 use annals_model::event::SchemaCatalogue;
 use annals_model::ids::{AggregateId, ContextId, OperationId, Scope, Slot, TenantId};
 use annals_model::position::{ClaimEpoch, ContextPartition, PositionVector, Sequence};
-use annals_model::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -23,6 +23,7 @@ use crate::telemetry::{self, CommandOutcome, OwnerMeters};
 
 mod assignment;
 mod batch;
+mod clock;
 mod decide;
 mod history;
 mod owner;
@@ -31,17 +32,16 @@ mod replay;
 mod state;
 
 pub use assignment::{Assigned, Assignment};
+pub use clock::{Clock, Passed, system_now, system_passed};
 pub use owners::PartitionOwner;
 pub use state::{
     AggregateEntry, AggregateKey, Changes, LedgerEntry, MemoryStateStore, Peek, ReferenceKey, StateDigests, StateStore,
     UniqueKey,
 };
 
+use clock::OwnersClock;
 use owner::{Input, Owning, ReadAnswer, ReadQuery, Recorded};
 use owners::Owners;
-
-/// Where decision time comes from.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// How an owner's memory is made, one per partition.
 pub type StateStores = Arc<dyn Fn(ContextPartition) -> Box<dyn StateStore> + Send + Sync>;
@@ -53,6 +53,10 @@ pub struct EngineOptions {
     pub owner: Owner,
     /// The wall clock; tests bring their own.
     pub clock: Clock,
+    /// The time that has passed, by which the wall clock is judged; tests bring their own.
+    pub passed: Passed,
+    /// Somebody says that the wall clock is right, although it was held back before.
+    pub accept_clock: bool,
     /// Memory of the owners.
     pub state_stores: StateStores,
     /// Which partitions to try to own.
@@ -65,6 +69,8 @@ impl EngineOptions {
         Self {
             owner,
             clock: Arc::new(system_now),
+            passed: Arc::new(system_passed),
+            accept_clock: false,
             state_stores: Arc::new(|_| Box::new(MemoryStateStore::default())),
             assignment: Assignment::everything(),
         }
@@ -75,12 +81,6 @@ impl fmt::Debug for EngineOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EngineOptions").field("owner", &self.owner).finish_non_exhaustive()
     }
-}
-
-/// The system's wall clock.
-pub fn system_now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Whether this process serves a partition.
@@ -145,6 +145,9 @@ impl Engine {
         options: &EngineOptions,
     ) -> Result<Self, SchemaError> {
         publish(&*log, &catalogue).await?;
+        let EngineOptions { clock, passed, accept_clock, .. } = options.clone();
+        let clock = OwnersClock::start(&*log, &options.owner.address, clock, passed, accept_clock).await?;
+        let clock = Arc::new(clock);
         let (stop, stopping) = watch::channel(false);
         let mut owners = JoinSet::new();
         let mut mailboxes = BTreeMap::new();
@@ -162,7 +165,7 @@ impl Engine {
                         log: Arc::clone(&log),
                         context: Arc::clone(context),
                         owner: options.owner.clone(),
-                        clock: Arc::clone(&options.clock),
+                        clock: Arc::clone(&clock),
                         store: (options.state_stores)(at),
                         inputs,
                         state: state_sender,
@@ -174,6 +177,7 @@ impl Engine {
                 mailboxes.insert(at, Mailbox { sender, state });
             }
         }
+        owners.spawn(clock.watch(Arc::clone(&log), options.owner.address.clone(), stopping.clone()));
         let handle = EngineHandle {
             shared: Arc::new(Shared { log, contexts, catalogue, mailboxes, addresses, owner: options.owner.clone() }),
         };
@@ -188,15 +192,22 @@ impl Engine {
         self.handle.clone()
     }
 
-    /// Answers what is queued, refuses what comes later, and stops.
+    /// Answers what is queued, refuses what comes later, and stops; at the latest after [`limits::ENGINE_STOP_MS_MAX`],
+    /// whatever the log does: callers are then told that the outcome is open, and learn it from the next owner.
     pub async fn shutdown(self) {
         let Self { mut owners, stopping, .. } = self;
         stopping.send_replace(true);
-        while let Some(ended) = owners.join_next().await {
-            if let Err(failure) = ended {
-                tracing::error!(%failure, "an owner ended by a panic");
+        let patience = Instant::now() + Duration::from_millis(limits::ENGINE_STOP_MS_MAX);
+        loop {
+            match timeout_at(patience, owners.join_next()).await {
+                Ok(Some(Ok(()))) => {}
+                Ok(Some(Err(failure))) => tracing::error!(%failure, "an owner ended by a panic"),
+                Ok(None) => return,
+                Err(_) => break,
             }
         }
+        tracing::warn!(owners = owners.len(), "owners were not waited for: the log does not answer");
+        owners.shutdown().await;
     }
 }
 

@@ -64,6 +64,19 @@ pub const COMMAND_EVENTS_MAX: usize = annals_model::limits::COMMAND_EVENTS_MAX;
 pub const DECIDE_ROUNDS_MAX: usize = 8;
 /// How long an owner may answer without having proved that no newer claim exists, milliseconds.
 pub const OWNERSHIP_PROOF_MS_MAX: u64 = 1_000;
+/// How far the wall clock may jump ahead of the time that has passed and of the newest record, milliseconds; beyond it the
+/// clock is held back.
+pub const CLOCK_AHEAD_MS_MAX: u64 = 300_000;
+/// How often the clocks are compared where no command does it, milliseconds.
+pub const CLOCK_LOOK_MS: u64 = 1_000;
+/// How old the log's note of a clock that is held back may become, milliseconds: a restart goes on from there.
+pub const CLOCK_NOTE_MS: u64 = 10_000;
+/// Longest that an engine's shutdown waits for its owners, milliseconds.
+pub const ENGINE_STOP_MS_MAX: u64 = 1_500;
+/// How long an owner that shuts down goes on with a claim that was begun, milliseconds: somebody may wait for what it tells.
+pub const CLAIM_STOP_MS: u64 = 500;
+/// Longest wait for records before a claim, milliseconds: what a dying owner left half done comes only behind the claim.
+pub const CATCH_UP_MS: u64 = 1_000;
 /// First and longest pause between two tries to claim, milliseconds.
 pub const CLAIM_BACKOFF_MS_MIN: u64 = 50;
 /// See [`CLAIM_BACKOFF_MS_MIN`].

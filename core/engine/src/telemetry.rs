@@ -8,7 +8,7 @@ mod sampler;
 use std::time::Duration;
 
 use annals_model::position::ContextPartition;
-use metrics::{Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use metrics::{Counter, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 pub use self::sampler::Sampler;
 use crate::sink::Generation;
@@ -33,6 +33,10 @@ pub const PARTITION_STOPPED: &str = "annals_partition_stopped";
 pub const LAG_EVENTS: &str = "annals_read_model_lag_events";
 /// Age of the oldest record that a generation has not taken in yet, seconds.
 pub const LAG_SECONDS: &str = "annals_read_model_lag_seconds";
+/// How far the wall clock is ahead of what is taken for the time, seconds, where it is held back; else 0.
+pub const CLOCK_HELD: &str = "annals_clock_held_back_seconds";
+/// How far the newest record that an owner of this process knows is ahead of the wall clock, seconds; 0 where it is not.
+pub const LOG_AHEAD: &str = "annals_log_ahead_of_clock_seconds";
 /// When lag was last measured, as a Unix time, seconds: where that is long ago, the two gauges above say nothing.
 pub const LAG_MEASURED: &str = "annals_read_model_lag_measured_timestamp_seconds";
 /// 1 where a runner of this process stopped, else 0.
@@ -60,6 +64,8 @@ const DESCRIBED: &[(&str, Kind, Unit, &str)] = &[
     (PARTITION_STOPPED, Kind::Gauge, Unit::Count, "1 where the partition is stopped"),
     (LAG_EVENTS, Kind::Gauge, Unit::Count, "records that the generation has not taken in yet"),
     (LAG_SECONDS, Kind::Gauge, Unit::Seconds, "age of the oldest of them"),
+    (CLOCK_HELD, Kind::Gauge, Unit::Seconds, "how far the wall clock is held back"),
+    (LOG_AHEAD, Kind::Gauge, Unit::Seconds, "how far the newest record is ahead of the wall clock"),
     (LAG_MEASURED, Kind::Gauge, Unit::Seconds, "when lag was last measured, Unix time"),
     (RUNNER_STOPPED, Kind::Gauge, Unit::Count, "1 where a runner of this process stopped"),
     (APPLIED, Kind::Counter, Unit::Count, "records whose rows this process committed"),
@@ -119,6 +125,12 @@ pub fn answered(outcome: CommandOutcome) {
         CommandOutcome::Failed => "failed",
     };
     counter!(COMMANDS, "outcome" => outcome).increment(1);
+}
+
+/// The clocks were compared.
+pub(crate) fn clock(held_micros: i64, log_ahead_micros: i64) {
+    gauge!(CLOCK_HELD).set(held_micros as f64 / 1e6);
+    gauge!(LOG_AHEAD).set(log_ahead_micros as f64 / 1e6);
 }
 
 /// A reader dropped records that a newer claim made void.

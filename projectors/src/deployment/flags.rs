@@ -79,6 +79,9 @@ pub struct ApiFlags {
     /// File of the secret that signs cursors, the same for all nodes
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub cursor_key: Option<PathBuf>,
+    /// Say that this machine's clock is right, although it was held back because it had jumped ahead
+    #[arg(long)]
+    pub accept_clock: bool,
 }
 
 impl DeploymentFlags {

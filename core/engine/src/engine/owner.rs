@@ -16,10 +16,11 @@ use tracing::{error, info, warn};
 
 use self::serving::{Ended, Proven};
 use self::standby::Woken;
+use super::PartitionState;
 use super::assignment::Assignment;
-use super::replay::replay;
+use super::clock::OwnersClock;
+use super::replay::{ReplayError, catch_up, replay};
 use super::state::{AggregateKey, LedgerEntry, Peek, StateStore};
-use super::{Clock, PartitionState};
 use crate::command::{AggregateView, CommandError, CommandRequest, ReadFailure};
 use crate::limits;
 use crate::log::{ClaimError, Claimed, EventLog, Owner};
@@ -84,7 +85,7 @@ pub(super) struct Owning {
     pub(super) log: Arc<dyn EventLog>,
     pub(super) context: Arc<BoundedContext>,
     pub(super) owner: Owner,
-    pub(super) clock: Clock,
+    pub(super) clock: Arc<OwnersClock>,
     pub(super) store: Box<dyn StateStore>,
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) state: watch::Sender<PartitionState>,
@@ -99,8 +100,22 @@ enum Unclaimed {
     Revoked,
     /// The process shuts down.
     ShuttingDown,
-    /// It is damaged.
+    /// It is damaged, or this build cannot fold it.
     Stopped,
+}
+
+/// Why one try to claim a partition failed.
+enum TryError {
+    /// Another try may succeed.
+    Transient(String),
+    /// None will.
+    Final(String),
+}
+
+impl From<ReplayError> for TryError {
+    fn from(error: ReplayError) -> Self {
+        if error.is_transient() { Self::Transient(error.to_string()) } else { Self::Final(error.to_string()) }
+    }
 }
 
 impl Owning {
@@ -129,7 +144,13 @@ impl Owning {
                     let quarrel = served < Duration::from_millis(limits::FENCED_PAUSE_MS_MAX);
                     fenced = if quarrel { fenced + 1 } else { 1 };
                 }
-                Ended::Stopped => break,
+                // Whoever is alone has nobody to leave it to.
+                Ended::Stopped if self.assignment.is_everything() => break,
+                Ended::Stopped => match self.refuse_while_assigned().await {
+                    Woken::Revoked => self.store.clear(),
+                    Woken::ShuttingDown => break,
+                    Woken::Assigned => unreachable!("it waits for the end of an assignment"),
+                },
                 Ended::ShutDown => {
                     self.state.send_replace(PartitionState::NotOwner);
                     break;
@@ -139,7 +160,7 @@ impl Owning {
         self.refuse_rest().await;
     }
 
-    /// Claims the partition and folds its log up to the barrier.
+    /// Claims the partition and folds its log up to the barrier, try after try.
     async fn claim(&mut self) -> Result<Proven, Unclaimed> {
         let mut backoff_ms = limits::CLAIM_BACKOFF_MS_MIN;
         self.state.send_replace(PartitionState::Claiming);
@@ -148,23 +169,18 @@ impl Owning {
             if !self.assignment.includes(self.at) {
                 return Err(Unclaimed::Revoked);
             }
-            // Whoever was stopped since the claim was written may be fenced by now: the proof is as old as the question.
-            let asked = Instant::now();
-            let cause = match self.log.claim(self.at, self.owner.clone()).await {
-                Ok(Claimed { writer, barrier }) => {
-                    let started = Instant::now();
-                    match replay(&*self.log, self.at, &self.context, &mut *self.store, barrier).await {
-                        Ok(()) => {
-                            let ordinal = self.store.position().ordinal;
-                            info!(at = %self.at, %ordinal, took_ms = started.elapsed().as_millis(), "claimed");
-                            return Ok(Proven { writer, at: asked });
-                        }
-                        Err(failure) if failure.is_transient() => failure.to_string(),
-                        Err(failure) => return Err(self.stop(failure.to_string())),
-                    }
-                }
-                Err(ClaimError::Unavailable(cause)) => cause,
-                Err(failure) => return Err(self.stop(failure.to_string())),
+            let mut stopping = self.stopping.clone();
+            let given_up = async {
+                stopped(&mut stopping).await;
+                tokio::time::sleep(Duration::from_millis(limits::CLAIM_STOP_MS)).await;
+            };
+            let cause = tokio::select! {
+                tried = self.try_claim() => match tried {
+                    Ok(proven) => return Ok(proven),
+                    Err(TryError::Transient(cause)) => cause,
+                    Err(TryError::Final(cause)) => return Err(self.stop(cause)),
+                },
+                () = given_up => return Err(Unclaimed::ShuttingDown),
             };
             warn!(at = %self.at, %cause, backoff_ms, "claim failed, trying again");
             tokio::select! {
@@ -176,10 +192,48 @@ impl Owning {
         }
     }
 
+    /// Folds what is there, then claims, then folds up to the barrier. A claim fences whoever owns the partition, who may be
+    /// well: whoever cannot fold the log, because it is damaged or because its build is too old, must know that before.
+    async fn try_claim(&mut self) -> Result<Proven, TryError> {
+        let started = Instant::now();
+        catch_up(&*self.log, self.at, &self.context, &mut *self.store).await?;
+        // Whoever was stopped since the claim was written may be fenced by now: the proof is as old as the question.
+        let asked = self.clock.moment();
+        let Claimed { writer, barrier } =
+            self.log.claim(self.at, self.owner.clone()).await.map_err(|error| match error {
+                ClaimError::Unavailable(cause) => TryError::Transient(cause),
+                failure @ (ClaimError::NoSuchPartition(_) | ClaimError::Read(_)) => {
+                    TryError::Final(failure.to_string())
+                }
+            })?;
+        replay(&*self.log, self.at, &self.context, &mut *self.store, barrier).await?;
+        let position = self.store.position();
+        self.clock.saw(position.emitted_at);
+        let took_ms = started.elapsed().as_millis();
+        info!(at = %self.at, ordinal = %position.ordinal, took_ms, "claimed");
+        Ok(Proven { writer, at: asked })
+    }
+
     fn stop(&self, cause: String) -> Unclaimed {
         error!(at = %self.at, %cause, "partition stopped");
         self.state.send_replace(PartitionState::Stopped { cause });
         Unclaimed::Stopped
+    }
+
+    /// Answers everybody that the partition is stopped, until it should be owned elsewhere.
+    async fn refuse_while_assigned(&mut self) -> Woken {
+        let Self { at, inputs, state, assignment, stopping, .. } = self;
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(stopping) => return Woken::ShuttingDown,
+                () = assignment.becomes(*at, false) => return Woken::Revoked,
+                input = inputs.recv() => match input {
+                    Some(input) => input.refuse(&state.borrow(), *at),
+                    None => return Woken::ShuttingDown,
+                },
+            }
+        }
     }
 
     /// Answers everybody that this process cannot serve the partition, until it shuts down.

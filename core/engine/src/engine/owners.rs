@@ -136,6 +136,8 @@ async fn exchange(engine: &EngineHandle, owner: &Owner) -> Result<(), String> {
             known.insert(*at, entry.clone());
         }
     }
+    // Before anything is written: whoever cannot make itself known now still has to know the others.
+    engine.shared.addresses.set(known.clone());
     for (at, mailbox) in &engine.shared.mailboxes {
         let Some(claim_epoch) = serves(&mailbox.state()) else { continue };
         let own = PartitionOwner { owner: owner.id.clone(), address: owner.address.clone(), claim_epoch };
@@ -143,9 +145,9 @@ async fn exchange(engine: &EngineHandle, owner: &Owner) -> Result<(), String> {
             let value = serde_json::to_vec(&own).map_err(|error| error.to_string())?;
             log.meta_put(&key(*at), &value).await.map_err(|error| error.to_string())?;
             known.insert(*at, own);
+            engine.shared.addresses.set(known.clone());
         }
     }
-    engine.shared.addresses.set(known);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::convert::Infallible;
+use std::time::Duration;
 
 use annals_model::aggregate::{ScopeKind, UniqueKeys};
 use annals_model::context::{BoundedContext, ErasedAggregate};
@@ -11,6 +12,7 @@ use annals_model::ids::{Scope, WorkspaceId};
 use annals_model::position::{Checkpoint, ContextPartition, Offset, RecordOffset, Sequence};
 
 use super::state::{AggregateEntry, AggregateKey, Changes, LedgerEntry, Peek, ReferenceKey, StateStore, UniqueKey};
+use crate::limits;
 use crate::log::checked::{CheckedBatch, CheckedReader};
 use crate::log::{EventLog, ReadError};
 
@@ -54,6 +56,26 @@ pub(super) async fn replay(
         tracing::error!(%at, records = reader.voided(), "dropped records of a fenced writer: fencing below this log fails");
     }
     // Claims alone move the position too.
+    store.apply(Changes::default(), reader.checkpoint());
+    Ok(())
+}
+
+/// Folds what there is now.
+pub(super) async fn catch_up(
+    log: &dyn EventLog,
+    at: ContextPartition,
+    context: &BoundedContext,
+    store: &mut dyn StateStore,
+) -> Result<(), ReplayError> {
+    let patience = Duration::from_millis(limits::CATCH_UP_MS);
+    let mut reader = CheckedReader::open(log, at, store.position()).await?;
+    // What does not come belongs to an owner that died in the middle: the claim settles it.
+    while let Ok(next) = tokio::time::timeout(patience, reader.next()).await {
+        match next? {
+            Some(batch) => fold_batch(at, context, store, &batch)?,
+            None => break,
+        }
+    }
     store.apply(Changes::default(), reader.checkpoint());
     Ok(())
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use annals_model::ids::{ContextId, Partition};
 use annals_model::position::{Checkpoint, ContextPartition, Offset, Ordinal};
@@ -29,9 +29,27 @@ pub struct Sampler {
     /// Where partitions end, and the ordinal there: asked for once per end, not once per look and generation.
     ends: HashMap<ContextPartition, (Offset, Ordinal)>,
     /// When the first record behind a checkpoint was written: it is read once per checkpoint, not once per look.
-    oldest: HashMap<Place, (Checkpoint, Timestamp)>,
+    oldest: HashMap<Place, Behind>,
     /// Places whose gauges stand for something: set to 0 when their generation goes.
     shown: Vec<Place>,
+}
+
+/// A checkpoint that is behind the log.
+#[derive(Clone, Copy, Debug)]
+struct Behind {
+    checkpoint: Checkpoint,
+    /// When the first record behind it was written, by its owner's clock.
+    oldest: Timestamp,
+    /// When it was first seen to be behind.
+    since: Instant,
+}
+
+impl Behind {
+    /// The age of the oldest record. Whatever its time says, it is there for as long as it is seen: a record of a clock that
+    /// was ahead would have no age at all.
+    fn age(&self) -> Duration {
+        Lag { events: 0, oldest: Some(self.oldest) }.age(system_now()).max(self.since.elapsed())
+    }
 }
 
 /// One generation in one partition.
@@ -168,35 +186,34 @@ impl Sampler {
             .collect()
     }
 
-    /// Nothing where the log does not say.
-    async fn lag(&mut self, place: &Place, checkpoint: Checkpoint, last: Ordinal) -> Option<Lag> {
+    /// Records behind the checkpoint; nothing where the log does not say.
+    async fn lag(&mut self, place: &Place, checkpoint: Checkpoint, last: Ordinal) -> Option<u64> {
         let events = last.0.saturating_sub(checkpoint.ordinal.0);
-        let known = self.oldest.get(place).filter(|(at, _)| *at == checkpoint).map(|(_, oldest)| *oldest);
-        let oldest = match known {
+        let known = self.oldest.get(place).copied().filter(|known| known.checkpoint == checkpoint);
+        let behind = match known {
             _ if events == 0 => None,
             Some(known) => Some(known),
-            None => bounded(first_behind(&*self.log, place.at, checkpoint)).await.and_then(Result::ok)?,
+            None => {
+                let first = bounded(first_behind(&*self.log, place.at, checkpoint)).await.and_then(Result::ok)?;
+                first.map(|oldest| Behind { checkpoint, oldest, since: Instant::now() })
+            }
         };
-        match oldest {
-            Some(oldest) => _ = self.oldest.insert(place.clone(), (checkpoint, oldest)),
+        match behind {
+            Some(behind) => _ = self.oldest.insert(place.clone(), behind),
             None => _ = self.oldest.remove(place),
         }
-        Some(Lag { events, oldest })
+        Some(events)
     }
 
-    fn show(&self, place: &Place, measured: Option<Lag>) {
+    fn show(&self, place: &Place, events: Option<u64>) {
         let labels = place.labels();
-        if let Some(measured) = measured {
-            gauge!(LAG_EVENTS, labels.clone()).set(measured.events as f64);
+        if let Some(events) = events {
+            gauge!(LAG_EVENTS, labels.clone()).set(events as f64);
         }
-        let oldest = match measured {
-            Some(measured) => measured.oldest,
-            // What was not taken in when somebody could last tell, is not younger now.
-            None => self.oldest.get(place).map(|(_, oldest)| *oldest),
-        };
-        let lag = Lag { events: 0, oldest };
-        if measured.is_some() || oldest.is_some() {
-            gauge!(LAG_SECONDS, labels).set(lag.age(system_now()).as_secs_f64());
+        // What was not taken in when somebody could last tell, is not younger now.
+        let behind = self.oldest.get(place);
+        if events.is_some() || behind.is_some() {
+            gauge!(LAG_SECONDS, labels).set(behind.map_or(0.0, |behind| behind.age().as_secs_f64()));
         }
     }
 }

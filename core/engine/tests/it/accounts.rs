@@ -192,6 +192,16 @@ pub(crate) fn catalogue() -> SchemaCatalogue {
     SchemaCatalogue::new(&SCHEMAS)
 }
 
+/// What a build knew that had no badges yet.
+pub(crate) fn old_catalogue() -> SchemaCatalogue {
+    SchemaCatalogue::new(&SCHEMAS[..3])
+}
+
+/// See [`old_catalogue`].
+pub(crate) fn old_contexts() -> Vec<BoundedContext> {
+    vec![BoundedContext::new(BANK).with::<Account>()]
+}
+
 pub(crate) fn contexts() -> Vec<BoundedContext> {
     vec![BoundedContext::new(BANK).with::<Account>().with::<Badge>()]
 }

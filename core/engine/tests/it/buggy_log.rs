@@ -26,6 +26,12 @@ pub(crate) enum LogBug {
     ForgetsFencing,
     /// No mistake, only slow: a claim returns two seconds late, and a rival has claimed meanwhile.
     ClaimsLate,
+    /// No mistake, only down: a claim never returns.
+    ClaimsNever,
+    /// The same of an append.
+    AppendsNever,
+    /// Nobody can make himself known.
+    OwnersAreNotWritten,
 }
 
 #[derive(Debug)]
@@ -57,6 +63,9 @@ impl BuggyWriter {
 
     async fn append_anyhow(mut self, batch: AppendBatch) -> AppendOutcome {
         let Some(writer) = self.writer.take() else { return self.append_as_zombie(&batch) };
+        if self.bug == LogBug::AppendsNever {
+            std::future::pending::<()>().await;
+        }
         let unknown = || AppendOutcome::Unknown { cause: "injected fault".into() };
         match (writer.append(batch.clone()).await, self.bug) {
             (AppendOutcome::Durable { writer, positions }, _) => {
@@ -81,7 +90,11 @@ impl BuggyWriter {
                             _ => unknown(),
                         }
                     }
-                    LogBug::ForgetsFencing | LogBug::ClaimsLate => unknown(),
+                    LogBug::ForgetsFencing
+                    | LogBug::ClaimsLate
+                    | LogBug::ClaimsNever
+                    | LogBug::AppendsNever
+                    | LogBug::OwnersAreNotWritten => unknown(),
                 }
             }
             (AppendOutcome::Fenced, LogBug::ForgetsFencing) => self.append_as_zombie(&batch),
@@ -158,6 +171,9 @@ impl EventLog for BuggyLog {
     }
     fn claim(&self, at: ContextPartition, owner: Owner) -> BoxFuture<'_, Result<Claimed, ClaimError>> {
         Box::pin(async move {
+            if self.bug == LogBug::ClaimsNever {
+                std::future::pending::<()>().await;
+            }
             let Claimed { writer, barrier } = self.inner.claim(at, owner).await?;
             if self.bug == LogBug::ClaimsLate {
                 tokio::time::sleep(Duration::from_secs(2)).await;
@@ -184,6 +200,9 @@ impl EventLog for BuggyLog {
         self.inner.meta_list(prefix)
     }
     fn meta_put(&self, key: &str, value: &[u8]) -> BoxFuture<'_, Result<(), MetaError>> {
+        if self.bug == LogBug::OwnersAreNotWritten && key.starts_with("owner/") {
+            return Box::pin(async { Err(MetaError("injected fault".into())) });
+        }
         self.inner.meta_put(key, value)
     }
 }

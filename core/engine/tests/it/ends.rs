@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use annals_engine::command::{CommandError, ReadFailure};
 use annals_engine::engine::{Clock, Engine, EngineOptions, PartitionState, system_now};
+use annals_engine::limits;
 use annals_engine::log::EventLog;
 use annals_engine::log::memory::MemoryLog;
 use annals_model::position::ContextPartition;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::accounts::{BANK, address, catalogue, contexts, scope};
+use crate::buggy_log::{BuggyLog, LogBug};
 use crate::engine::{deadline, owner, send, start};
 
 #[tokio::test(start_paused = true)]
@@ -104,4 +108,25 @@ async fn an_owner_that_panicked_is_shown_as_stopped_and_its_partition_refused() 
     engine.shutdown().await;
     let ended = handle.partitions().into_iter().filter(|status| status.state == PartitionState::NotOwner).count();
     assert_eq!(ended, usize::from(log.partitions(BANK)) - 1, "the others ended in good order");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_no_log_that_does_not_answer() {
+    for bug in [LogBug::ClaimsNever, LogBug::AppendsNever] {
+        let log = BuggyLog::around(MemoryLog::new(&[BANK]), bug);
+        let engine = start(&log).await;
+        let handle = engine.handle();
+        let asked = tokio::spawn({
+            let handle = handle.clone();
+            async move { send(&handle, "o", 1, "open", json!({"name": "a"})).await }
+        });
+        // Until nothing moves any more: the claim, or the append, is under way.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let before = Instant::now();
+        tokio::time::timeout(Duration::from_secs(60), engine.shutdown()).await.unwrap();
+        assert!(before.elapsed() <= Duration::from_millis(limits::ENGINE_STOP_MS_MAX), "{bug:?}");
+        let told = asked.await.unwrap().unwrap_err();
+        assert!(matches!(told, CommandError::Unanswered | CommandError::NotOwner(_)), "{bug:?}: {told:?}");
+        assert!(bug == LogBug::ClaimsNever || told == CommandError::Unanswered, "nobody knows what became of it");
+    }
 }

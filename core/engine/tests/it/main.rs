@@ -6,6 +6,7 @@ mod accounts;
 mod badges;
 mod buggy_log;
 mod clients;
+mod clocks;
 mod ends;
 mod engine;
 mod faults;

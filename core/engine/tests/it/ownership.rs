@@ -7,13 +7,18 @@ use std::time::Duration;
 use annals_engine::command::CommandError;
 use annals_engine::engine::{Assigned, Assignment, Engine, EngineHandle, EngineOptions, PartitionState};
 use annals_engine::log::memory::MemoryLog;
+use annals_engine::log::verify::verify;
 use annals_engine::log::{EventLog, Owner};
-use annals_model::ids::Partition;
+use annals_model::context::BoundedContext;
+use annals_model::event::SchemaCatalogue;
+use annals_model::ids::{Partition, Scope};
 use annals_model::position::{ContextPartition, Ordinal};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::accounts::{BANK, address, catalogue, contexts, scope};
+use crate::accounts::{BANK, address, catalogue, contexts, old_catalogue, old_contexts, scope};
+use crate::badges::badge_request;
+use crate::buggy_log::{BuggyLog, LogBug};
 use crate::engine::{deadline, send};
 use crate::stores::{Memories, StoreBug, watched};
 
@@ -26,6 +31,15 @@ struct Node {
 
 impl Node {
     async fn start(log: &Arc<dyn EventLog>, name: &str) -> Self {
+        Self::of_build(log, name, contexts(), catalogue()).await
+    }
+
+    async fn of_build(
+        log: &Arc<dyn EventLog>,
+        name: &str,
+        contexts: Vec<BoundedContext>,
+        catalogue: SchemaCatalogue,
+    ) -> Self {
         let (assigned, following) = watch::channel(Assigned::default());
         let (state_stores, memories) = watched(StoreBug::None);
         let options = EngineOptions {
@@ -33,7 +47,7 @@ impl Node {
             state_stores,
             ..EngineOptions::new(Owner { id: name.to_owned(), address: format!("{name}:1") })
         };
-        let engine = Engine::start(Arc::clone(log), contexts(), catalogue(), &options).await.unwrap();
+        let engine = Engine::start(Arc::clone(log), contexts, catalogue, &options).await.unwrap();
         Self { engine, assigned, memories }
     }
 
@@ -207,4 +221,52 @@ async fn owners_are_known_by_address_and_a_late_entry_of_an_older_owner_is_put_r
     // Nobody owns the others.
     let other = ContextPartition { partition: Partition((at.partition.0 + 1) % log.partitions(BANK)), ..at };
     assert_eq!(one.handle().owner(other), None);
+}
+
+#[tokio::test]
+async fn a_build_that_cannot_fold_the_log_fences_nobody_and_leaves_the_partition_to_those_who_can() {
+    let (_, log) = log();
+    // Tenant-level things lie in the partition of the tenant.
+    let of_tenant = Scope::of_tenant(scope(1).tenant).slot().partition(log.partitions(BANK));
+    let at = ContextPartition { context: BANK, partition: of_tenant };
+    let old = Node::of_build(&log, "old", old_contexts(), old_catalogue()).await;
+    let new = Node::start(&log, "new").await;
+    new.assign([at]);
+    new.serves(at).await;
+    let stamp = |request_id: &str, name| badge_request(scope(1), request_id, 1, name);
+    new.handle().execute(stamp("i", "issue"), deadline()).await.unwrap();
+    // In the middle of an upgrade the partition is given to a node that was not upgraded yet.
+    old.assign([at]);
+    until(|| matches!(old.handle().state(at), Some(PartitionState::Stopped { .. }))).await;
+    new.handle().execute(stamp("s", "stamp"), deadline()).await.unwrap();
+    let claims = verify(&*log, &[BANK], &|_| true, &mut |_| {}).await.unwrap();
+    let claims: u64 = claims.partitions.iter().filter(|found| found.at == at).map(|found| found.claims).sum();
+    assert_eq!(claims, 1, "the owner was fenced by a node that cannot serve");
+    // Once it is put right, the old node is a node like others: it knows who serves.
+    old.assign([]);
+    until(|| old.handle().state(at) == Some(PartitionState::NotOwner)).await;
+    until(|| old.handle().owner(at).is_some_and(|owner| owner.owner == "new")).await;
+    assert!(!old.handle().unreachable().iter().any(|status| status.at == at));
+    // And it can be given the partition again, with the same end.
+    old.assign([at]);
+    until(|| matches!(old.handle().state(at), Some(PartitionState::Stopped { .. }))).await;
+    for node in [old, new] {
+        node.engine.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_make_itself_known_knows_the_others_all_the_same() {
+    let memory = MemoryLog::new(&[BANK]);
+    let log: Arc<dyn EventLog> = memory.clone();
+    let at = partition(&*log);
+    let known = Node::start(&log, "known").await;
+    known.assign([at]);
+    known.serves(at).await;
+    let mute = Node::start(&BuggyLog::around(memory, LogBug::OwnersAreNotWritten), "mute").await;
+    let other = ContextPartition { partition: Partition((at.partition.0 + 1) % log.partitions(BANK)), ..at };
+    mute.assign([other]);
+    mute.serves(other).await;
+    until(|| mute.handle().owner(at).is_some_and(|owner| owner.address == "known:1")).await;
+    assert!(mute.handle().log_trouble().is_none_or(|trouble| trouble.contains("injected fault")));
 }

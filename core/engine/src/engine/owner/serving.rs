@@ -11,6 +11,7 @@ use super::{Input, Owning, Unclaimed, stopped};
 use crate::command::CommandError;
 use crate::engine::PartitionState;
 use crate::engine::batch::{Batch, Settled};
+use crate::engine::clock::Moment;
 use crate::engine::state::Changes;
 use crate::limits;
 use crate::log::{AppendOutcome, Claimed, LogWriter, ProofOutcome};
@@ -19,7 +20,7 @@ use crate::seeded::{SeededBug, is_on};
 /// A writer, and when the log last proved that it is the newest claim.
 pub(super) struct Proven {
     pub(super) writer: Box<dyn LogWriter>,
-    pub(super) at: Instant,
+    pub(super) at: Moment,
 }
 
 /// Why a partition is served no longer.
@@ -103,7 +104,7 @@ impl Owning {
 
     /// A mistake on purpose.
     async fn decide_again(&mut self, batch: Batch) -> After {
-        let asked = Instant::now();
+        let asked = self.clock.moment();
         match self.log.claim(self.at, self.owner.clone()).await {
             Ok(Claimed { writer, .. }) => {
                 // Without its ordinals the log would refuse the append: it learns where the log ends, not what is in it.
@@ -205,11 +206,11 @@ impl Owning {
     }
 
     /// Makes a batch durable, or proves ownership if it has nothing to append, and only then answers.
-    async fn settle(&mut self, writer: Box<dyn LogWriter>, proven_at: Instant, mut batch: Batch) -> After {
-        let started = Instant::now();
+    async fn settle(&mut self, writer: Box<dyn LogWriter>, proven_at: Moment, mut batch: Batch) -> After {
+        let started = self.clock.moment();
         if batch.append.is_empty() {
             let fresh_enough = Duration::from_millis(limits::OWNERSHIP_PROOF_MS_MAX);
-            if started.duration_since(proven_at) <= fresh_enough {
+            if started.is_within(&proven_at, fresh_enough) {
                 return self.answered(Proven { writer, at: proven_at }, batch, Settled::Nothing);
             }
             return match writer.prove().await {
@@ -253,11 +254,12 @@ impl Owning {
 
     fn answered(&mut self, proven: Proven, batch: Batch, settled: Settled) -> After {
         batch.answer(&mut *self.store, settled, self.at);
+        self.clock.saw(self.store.position().emitted_at);
         After::Serving(proven)
     }
 
     /// Decision time: never before what the partition or the batch already holds.
     fn now(&self, batch: &Batch) -> Timestamp {
-        (self.clock)().max(batch.emitted_at())
+        self.clock.now().max(batch.emitted_at())
     }
 }

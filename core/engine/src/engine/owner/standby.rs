@@ -13,6 +13,8 @@ use crate::limits;
 pub(super) enum Woken {
     /// The partition should be owned here.
     Assigned,
+    /// It should be owned elsewhere.
+    Revoked,
     /// The process shuts down.
     ShuttingDown,
 }
@@ -34,7 +36,7 @@ impl Owning {
             loop {
                 let Err(failure) = follow(&**log, *at, context, &mut **store).await;
                 if !failure.is_transient() {
-                    // It stops the partition if it is ever claimed here.
+                    // It is never claimed here as it is: the try to do so meets this before the claim.
                     warn!(%at, %failure, "the log is not folded ahead");
                     std::future::pending::<()>().await;
                 }

@@ -16,6 +16,7 @@ use super::producer::{Destination, Failure, Outgoing, Producer, timed};
 use super::settings::Clients;
 use super::tail::{self, Certainty};
 use super::witness::{Finding, Witness};
+use crate::engine::system_now;
 use crate::limits;
 use crate::log::admission::{Admitted, admit, follows};
 use crate::log::claim_record::encode_claim;
@@ -159,11 +160,14 @@ impl Pair {
     }
 
     fn append(&mut self, batch: &AppendBatch) -> Result<Vec<RecordOffset>, Failure> {
+        // Brokers refuse a record whose time is far ahead of theirs. Behind a clock that was ahead, the times of events are;
+        // those of the topic's records are for nobody but the brokers.
+        let now = system_now().0;
         let mut keys = Vec::with_capacity(batch.len());
         for bytes in batch.iter() {
             let record = Record::decode(RecordOffset(0), bytes);
             let record = record.map_err(|error| Failure::Unknown(format!("nothing was written: {error}")))?;
-            keys.push((record.envelope.aggregate_id.0.into_bytes(), record.envelope.emitted_at.0 / 1_000));
+            keys.push((record.envelope.aggregate_id.0.into_bytes(), record.envelope.emitted_at.0.min(now) / 1_000));
         }
         let records = batch.iter().zip(&keys);
         let to = self.to.clone();
