@@ -47,7 +47,7 @@ pub const FOLLOW_RETRY_MS: u64 = 500;
 /// Pause after the system refused to accept a connection (out of file descriptors), milliseconds.
 pub const ACCEPT_RETRY_MS: u64 = 50;
 /// How long open requests may go on after shutdown was asked for, milliseconds.
-pub const DRAIN_MS: u64 = 10_000;
+pub const DRAIN_MS: u64 = 1_500;
 /// Longest bearer token, bytes.
 pub const BEARER_BYTES_MAX: usize = 4_096;
 /// Longest life of a development token, seconds.

@@ -1,5 +1,8 @@
 //! Every bound of this crate, with its unit in its name.
 
+/// Longest that a process takes to stop once it was asked to, milliseconds, whatever does not answer.
+pub const STOP_MS_MAX: u64 = 3_000;
+
 /// Rows of a page unless the request says otherwise.
 pub const QUERY_PAGE_ROWS_DEFAULT: u32 = 50;
 /// Most rows of a page.
