@@ -65,7 +65,7 @@ pub async fn run(options: NodeOptions, ready: impl FnOnce(&Ready) -> Result<(), 
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| Failure::usage(format!("{address} cannot be listened on: {error}")))?;
-    let stop = stop::on_signal(
+    let stop = stop::on_signal_in_time(
         "stopping: open requests may end; once more to end at once",
         "ended at once; whatever was acknowledged is in the log",
     )

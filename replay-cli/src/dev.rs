@@ -42,7 +42,7 @@ async fn run<S: Send + 'static>(
     start: impl FnOnce() -> anyhow::Result<S> + Send + 'static,
     tell: impl FnOnce(&S) -> (String, String),
 ) -> anyhow::Result<Exit> {
-    let stop = stop::on_signal_without_limit("stopping", "ended at once").context("signals cannot be caught")?;
+    let stop = stop::on_signal("stopping", "ended at once").context("signals cannot be caught")?;
     let starting = tokio::task::spawn_blocking(start);
     let server = tokio::select! {
         started = starting => started.context("the start ended by a panic")?,

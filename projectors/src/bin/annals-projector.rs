@@ -65,8 +65,9 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let deployment = Deployment::read(&arguments.place, arguments.deployment.given())
         .map_err(|error| Failure::usage(error.to_string()))?;
     let names = wanted(&arguments.read_model)?;
-    let stop = stop::on_signal("stopping; once more to end at once", "ended at once; rows and checkpoints agree")
-        .context("signals cannot be caught")?;
+    let stop =
+        stop::on_signal_in_time("stopping; once more to end at once", "ended at once; rows and checkpoints agree")
+            .context("signals cannot be caught")?;
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&deployment.data);
     made.map_err(|error| Failure::usage(format!("{} cannot be made: {error}", deployment.data.display())))?;
     let ready = deployment.data.join("ready.json");

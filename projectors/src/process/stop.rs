@@ -11,15 +11,15 @@ use super::exit::Exit;
 use super::say;
 use crate::limits;
 
-/// Cancelled by the first SIGINT or SIGTERM, which is answered with `asked`. A second one ends the process at once, with
-/// `ended` as its last words, and so does [`limits::STOP_MS_MAX`], which is no failure. Needs a Tokio runtime.
+/// Cancelled by the first SIGINT or SIGTERM, which is answered with `asked`; a second one ends the process at once, with
+/// `ended` as its last words. Needs a Tokio runtime.
 pub fn on_signal(asked: &'static str, ended: &'static str) -> io::Result<CancellationToken> {
-    watch(asked, ended, Some(Duration::from_millis(limits::STOP_MS_MAX)))
+    watch(asked, ended, None)
 }
 
-/// The same for whoever has others to end: it takes as long as they do.
-pub fn on_signal_without_limit(asked: &'static str, ended: &'static str) -> io::Result<CancellationToken> {
-    watch(asked, ended, None)
+/// The same for a server: [`limits::STOP_MS_MAX`] behind the first signal it ends as well, and that is no failure.
+pub fn on_signal_in_time(asked: &'static str, ended: &'static str) -> io::Result<CancellationToken> {
+    watch(asked, ended, Some(Duration::from_millis(limits::STOP_MS_MAX)))
 }
 
 fn watch(asked: &'static str, ended: &'static str, longest: Option<Duration>) -> io::Result<CancellationToken> {
