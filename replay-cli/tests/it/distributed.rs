@@ -1,6 +1,7 @@
 //! The same commands on a log on Kafka and read models in PostgreSQL, and two deployments on the same servers.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use annals_dev::kafka::Cluster;
 use annals_dev::postgres::{self, Database};
@@ -138,5 +139,27 @@ fn nothing_of_a_deployment_of_one_tenant_is_reachable_from_another_on_the_same_s
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let refused = runtime.block_on(connecting.connect()).unwrap_err();
         assert!(refused.to_string().contains("permission denied"), "{refused}");
+    }
+}
+
+#[test]
+fn a_server_stops_in_time_whatever_its_brokers_do() {
+    let database = database();
+    let mut broker = Cluster::start(1).unwrap();
+    for is_killed in [false, true] {
+        let server = up(&broker, "stops", &database, &[]);
+        match is_killed {
+            false => broker.pause(0).unwrap(),
+            true => broker.kill(0).unwrap(),
+        }
+        let asked = Instant::now();
+        let (code, _directory) = server.stop();
+        assert_eq!(code, Some(0), "killed: {is_killed}");
+        let longest = Duration::from_millis(annals_projectors::limits::STOP_MS_MAX);
+        // Twice: the machine may be busy. Without the limit it takes as long as the clients' timeouts together.
+        assert!(asked.elapsed() < 2 * longest, "killed: {is_killed}, {:?}", asked.elapsed());
+        if !is_killed {
+            broker.resume(0).unwrap();
+        }
     }
 }
