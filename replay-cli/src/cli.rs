@@ -55,6 +55,9 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) token: Option<String>,
+    /// Certificates that an https:// server may be known by, in PEM, instead of the system's
+    #[arg(long, global = true, value_name = "FILE", env = "ANNALS_CA", value_hint = ValueHint::FilePath, help_heading = "Global options")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// The address of a server. An empty one is often a variable that somebody forgot to fill: another server than the one

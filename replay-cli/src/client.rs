@@ -1,5 +1,6 @@
 //! The HTTP interface as the command line uses it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use annals_api::endpoint::Endpoint;
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use crate::cli::Global;
 use crate::exit::{Exit, Failure};
-use crate::limits;
+use crate::{input, limits};
 
 pub(crate) mod answer;
 pub(crate) mod lines;
@@ -72,6 +73,8 @@ impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         let message = error.to_string();
         match error {
+            CallError::Unreachable { cause, .. } if cause.contains("certificate") => Self::usage(message)
+                .remedy("if it is the right server, name its authority's certificate with --ca FILE"),
             CallError::Unreachable { .. } => {
                 Self::usage(message).remedy("is it running? start it with `annals up --data DIR`")
             }
@@ -105,23 +108,32 @@ impl Client {
                 (url.clone().unwrap_or(known.url), token.clone().unwrap_or(known.token))
             }
         };
-        Self::new(&base, &token)
+        let roots = match &global.ca {
+            Some(path) => Roots::Only(certificates(path)?),
+            // Reading the system's takes a while, and there may be none.
+            None if base.starts_with("http://") => Roots::Only(Vec::new()),
+            None => Roots::OfSystem,
+        };
+        Self::with_roots(&base, &token, roots)
     }
 
-    /// A server at `base`.
+    /// A server at `base`, over plain HTTP.
     pub(crate) fn new(base: &str, token: &str) -> anyhow::Result<Self> {
-        let base = base.trim_end_matches('/').to_owned();
-        if !base.starts_with("http://") {
-            return Err(Failure::usage(format!("{base} is no http:// address"))
-                .remedy("this server speaks plain HTTP on loopback only")
-                .into());
-        }
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(limits::CONNECT_TIMEOUT_SECS))
-            .no_proxy()
-            .build()
-            .context("the HTTP client cannot be made")?;
-        Ok(Self { http, base, token: token.to_owned() })
+        Self::with_roots(base, token, Roots::Only(Vec::new()))
+    }
+
+    fn with_roots(base: &str, token: &str, roots: Roots) -> anyhow::Result<Self> {
+        let client =
+            reqwest::Client::builder().connect_timeout(Duration::from_secs(limits::CONNECT_TIMEOUT_SECS)).no_proxy();
+        let client = match roots {
+            Roots::OfSystem => client,
+            Roots::Only(roots) => client.tls_certs_only(roots),
+        };
+        let http = client.build().map_err(|error| {
+            Failure::usage(format!("certificates to know {base} by cannot be read: {}", innermost(&error)))
+                .remedy("name a file of them with --ca")
+        })?;
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token: token.to_owned() })
     }
 
     /// GET, answered as JSON.
@@ -180,13 +192,7 @@ impl Client {
         if error.is_timeout() && !error.is_connect() {
             return CallError::Timeout { base };
         }
-        let mut cause = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(inner) = source {
-            cause = inner.to_string();
-            source = inner.source();
-        }
-        CallError::Unreachable { base, cause }
+        CallError::Unreachable { base, cause: innermost(error) }
     }
 
     /// The answers ended before the lines did: the server stopped, or died.
@@ -198,6 +204,35 @@ impl Client {
     fn foreign(&self, cause: String) -> CallError {
         CallError::Foreign { base: self.base.clone(), cause }
     }
+}
+
+/// Whom a server's certificate must lead to.
+#[derive(Debug)]
+enum Roots {
+    OfSystem,
+    Only(Vec<reqwest::Certificate>),
+}
+
+/// The certificates of a file.
+fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, Failure> {
+    let text = input::read_file(path, limits::CERTIFICATES_BYTES_MAX)
+        .map_err(|failure| Failure { message: format!("--ca: {}", failure.message), ..failure })?;
+    match reqwest::Certificate::from_pem_bundle(text.as_bytes()) {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(Failure::usage(format!("--ca: {} has no certificate in PEM", path.display()))),
+        Err(error) => Err(Failure::usage(format!("--ca: {}: {}", path.display(), innermost(&error)))),
+    }
+}
+
+/// What lies at the bottom of an error: what the system or the other side said.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        cause = inner.to_string();
+        source = inner.source();
+    }
+    cause
 }
 
 fn retry_after(response: &Response) -> Option<Duration> {

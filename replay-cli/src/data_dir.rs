@@ -64,7 +64,7 @@ mod tests {
     fn a_directory_without_a_log_is_not_looked_into() {
         let temporary = tempfile::tempdir().unwrap();
         let place = Place { data: temporary.path().to_owned(), config: None };
-        let global = Global { place, output: Format::Table, url: None, token: None };
+        let global = Global { place, output: Format::Table, url: None, token: None, ca: None };
         assert_eq!(existing(&global).unwrap_err().exit, Exit::Usage);
         std::fs::write(temporary.path().join("annals.toml"), "[log]\nkind = 'kafka'\nbrokers = 'one:9092'").unwrap();
         assert!(matches!(existing(&global).unwrap().log, LogSettings::Kafka(_)));

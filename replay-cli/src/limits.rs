@@ -22,6 +22,8 @@ pub(crate) const IMPORT_LINES_MAX: u64 = 10_000_000;
 pub(crate) const PRESENT_ROWS_MAX: usize = 1_000_000;
 /// Largest `Cargo.lock` that is read, bytes.
 pub(crate) const LOCKFILE_BYTES_MAX: u64 = 64 << 20;
+/// Largest file of certificates that is read, bytes.
+pub(crate) const CERTIFICATES_BYTES_MAX: u64 = 4 << 20;
 /// Largest command payload that is read from a file or stdin, bytes.
 pub(crate) const PAYLOAD_BYTES_MAX: u64 = 1 << 20;
 /// Most things to be taken away that a plan names one by one.
