@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::exit::Failure;
 
 pub(crate) mod cell;
+pub(crate) mod fold;
 mod layout;
 
 /// How results are written.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use annals_projectors::process::say;
 use serde_json::{Value, json};
 
+use crate::output::fold::{Edges, fold};
 use crate::output::{Column, columns, render_within};
 
 /// The terminal that nobody has to widen.
@@ -47,13 +48,13 @@ impl Stage {
     /// Says something.
     pub(crate) fn say(&self, text: &str) {
         for line in text.lines() {
-            say!("{}", folded(line, "   ", ""));
+            say!("{}", folded(line, ""));
         }
     }
 
     /// Shows a command line as the user would type it.
     pub(crate) fn command(&self, line: &str) {
-        let line = folded(&format!("$ {line}"), "   ", " \\");
+        let line = folded(&format!("$ {line}"), " \\");
         if self.styled { say!("\u{1b}[2m{line}\u{1b}[0m") } else { say!("{line}") }
     }
 
@@ -76,7 +77,7 @@ impl Stage {
         if !holds {
             return Err(Disproved { claim: claim.to_owned(), found });
         }
-        let line = folded(&format!("✓ {claim}: {found}"), "   ", "");
+        let line = folded(&format!("✓ {claim}: {found}"), "");
         if self.styled {
             say!("{}", line.replacen('✓', "\u{1b}[32m✓\u{1b}[0m", 1))
         } else {
@@ -97,44 +98,14 @@ impl Stage {
     }
 }
 
-/// A line in lines that fit the width, broken between words; those behind the first are indented by two more columns,
-/// and `unfinished` ends each line that goes on. A word that is longer than a line stays whole.
-fn folded(text: &str, indent: &str, unfinished: &str) -> String {
-    let width = usize::from(WIDTH_COLUMNS) - unfinished.len();
-    let mut lines = vec![indent.to_owned()];
-    let mut is_first = true;
-    for word in text.split(' ') {
-        let line = lines.last().map_or("", String::as_str);
-        if !is_first && line.chars().count() + 1 + word.chars().count() > width {
-            lines.push(format!("{indent}  {word}"));
-        } else if let Some(line) = lines.last_mut() {
-            line.push_str(if is_first { "" } else { " " });
-            line.push_str(word);
-        }
-        is_first = false;
-    }
-    lines.join(&format!("{unfinished}\n")).trim_end().to_owned()
+/// A line behind the demo's indent, in lines that fit; `unfinished` ends each that goes on.
+fn folded(line: &str, unfinished: &str) -> String {
+    fold(line, WIDTH_COLUMNS.into(), &Edges { first: "   ", rest: "     ", unfinished })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn long_lines_are_broken_between_words_and_fit_a_terminal() {
-        let text = "the resumed import does the rest and repeats nothing: 12,345 new + 6,789 answered again = 19,134";
-        let line = folded(text, "   ", "");
-        assert_eq!(line.lines().count(), 2);
-        assert!(line.lines().all(|line| line.starts_with("   ") && line.chars().count() <= 80), "{line}");
-        assert_eq!(line.split_whitespace().collect::<Vec<_>>().join(" "), text);
-        assert_eq!(folded("short", "   ", ""), "   short");
-        assert_eq!(folded("", "   ", ""), "");
-        let command = folded(&format!("$ annals {}", "--param name=serde ".repeat(9).trim_end()), "   ", " \\");
-        let lines: Vec<&str> = command.lines().collect();
-        let (last, unfinished) = lines.split_last().unwrap();
-        assert!(unfinished.iter().all(|line| line.ends_with(" \\")) && !last.ends_with('\\'), "{command}");
-        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{command}");
-    }
 
     #[test]
     fn a_claim_that_does_not_hold_says_what_was_found_and_is_no_proof() {

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal};
 use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, Table, Width};
 use serde_json::Value;
 
+use super::fold::{Edges, fold};
 use super::{Column, bare_table, cell, trimmed};
 
 /// Between two columns, characters.
@@ -63,7 +64,7 @@ pub(super) fn table(records: &[Value], columns: &[Column], width: Option<u16>) -
     let mut left_out = Vec::new();
     while too_wide(&texts) {
         let Some(last) = texts.iter().rposition(|text| text.column.optional) else {
-            return blocks(&texts, records.len());
+            return blocks(&texts, records.len(), width.into());
         };
         left_out.insert(0, texts.remove(last).heading);
     }
@@ -93,11 +94,18 @@ fn rows(texts: &[Texts<'_>], records: usize, width: Option<u16>) -> String {
     trimmed(&mut table)
 }
 
-/// A line per value, a blank line between records.
-fn blocks(texts: &[Texts<'_>], records: usize) -> String {
+/// A line per value, or as many as it needs, and a blank line between records.
+fn blocks(texts: &[Texts<'_>], records: usize, width: usize) -> String {
     let headings = texts.iter().map(|text| text.heading.chars().count()).max().unwrap_or(0);
     let block = |record: usize| {
-        let lines = texts.iter().map(|text| format!("{:headings$}  {}", text.heading, text.cells[record]));
+        let lines = texts.iter().map(|text| {
+            let first = format!("{:headings$}  ", text.heading);
+            fold(
+                &text.cells[record],
+                width,
+                &Edges { first: &first, rest: &" ".repeat(headings + GAP), unfinished: "" },
+            )
+        });
         lines.collect::<Vec<_>>().join("\n")
     };
     (0..records).map(block).collect::<Vec<_>>().join("\n\n")
