@@ -1,12 +1,12 @@
 //! Software that the workspace runs or builds on, until it is retired.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use annals_model::aggregate::{Aggregate, Context, Events, ScopeKind, UniqueKeys};
 use annals_model::ids::AggregateId;
 use annals_model::text::normal_form;
 use annals_schemas::portfolio::application::{Criticality, Event, Registered, Retired, RiskAssessed, VersionReleased};
+use rpds::RedBlackTreeSetSync;
 use serde::{Deserialize, Serialize};
 
 use super::project::Project;
@@ -21,8 +21,8 @@ pub struct Application {
     project_id: Option<AggregateId>,
     criticality: Criticality,
     source: Option<String>,
-    /// Every number released so far. Shared, so that a decision about anything else copies none of them.
-    releases: Arc<BTreeSet<Arc<str>>>,
+    /// Every number released so far: shares its structure, so that a decision copies a few nodes of it, or none.
+    releases: RedBlackTreeSetSync<Arc<str>>,
     risk: Option<Risk>,
     retired: bool,
 }
@@ -140,8 +140,8 @@ impl Aggregate for Application {
             Command::Retire { .. } if self.retired => return Ok(vec![]),
             _ if self.retired => return Err(Rejection::Retired),
             Command::ReleaseVersion { number } if self.releases.contains(number.as_str()) => return Ok(vec![]),
-            Command::ReleaseVersion { .. } if self.releases.len() >= limits::RELEASES_MAX => {
-                return Err(Rejection::TooManyReleases(self.releases.len()));
+            Command::ReleaseVersion { .. } if self.releases.size() >= limits::RELEASES_MAX => {
+                return Err(Rejection::TooManyReleases(self.releases.size()));
             }
             Command::ReleaseVersion { number } => VersionReleased { number: number.into() }.into(),
             Command::AssessRisk { likelihood, impact, note } => {
@@ -161,7 +161,7 @@ impl Aggregate for Application {
                 self.source.clone_from(&registered.source);
             }
             Event::VersionReleased(released) => {
-                Arc::make_mut(&mut self.releases).insert(released.number.as_str().into());
+                self.releases.insert_mut(released.number.as_str().into());
             }
             Event::RiskAssessed(assessed) => {
                 self.risk = Some(Risk { likelihood: assessed.likelihood, impact: assessed.impact });

@@ -156,3 +156,34 @@ fn a_name_is_free_again_once_its_application_is_retired() {
     assert_eq!(folded::<Application>([registered(), retired(true)]).unique_keys(), []);
     assert_eq!(Application::default().unique_keys(), []);
 }
+
+#[test]
+fn a_release_shares_the_releases_before_it() {
+    let mut before = folded::<Application>([registered()]);
+    for number in 0..limits::RELEASES_MAX {
+        before.evolve(&released(&number.to_string()));
+    }
+    let first = |application: &Application| application.releases.first().cloned().unwrap();
+    let held = |application: &Application| Arc::strong_count(&first(application));
+    // One by the set, one by `first`: that of the copy is another copy only where the set itself was copied.
+    let alone = held(&before);
+    let mut after = before.clone();
+    after.evolve(&released("one more"));
+    assert_eq!(after.releases.size(), before.releases.size() + 1);
+    assert_eq!(held(&before), alone, "the first release was copied for another one");
+}
+
+#[test]
+fn a_name_from_before_names_had_one_form_folds_and_is_unique_in_that_form() {
+    let (project_id, source) = (None, None);
+    let name = "Cafe\u{301}".to_owned();
+    let old = folded::<Application>([Registered {
+        name: name.clone(),
+        project_id,
+        criticality: Criticality::Medium,
+        source,
+    }
+    .into()]);
+    assert_eq!(old.name, name);
+    assert_eq!(old.unique_keys(), [("application.name", "Caf\u{e9}".to_owned())]);
+}
