@@ -18,6 +18,7 @@ use crate::limits;
 use crate::problem::{Code, Problem};
 
 pub(crate) mod answer;
+pub(crate) mod catalogue;
 
 /// `Idempotency-Key`, which may carry the client request id.
 pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";

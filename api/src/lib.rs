@@ -8,6 +8,7 @@ mod batch;
 mod command;
 pub mod consistency;
 pub mod data_dir;
+mod document;
 pub mod endpoint;
 mod event;
 mod fields;

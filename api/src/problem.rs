@@ -8,13 +8,13 @@ use annals_model::context::ParseError;
 use annals_model::ids::OperationId;
 use annals_projectors::queries::QueryError;
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use serde_json::{Map, Value};
 
 use crate::auth::TokenError;
-use crate::{CONTRACT_VERSION, limits};
+use crate::{CONTRACT_VERSION, document, limits};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $status:literal $slug:literal $title:literal),+ $(,)?) => {
@@ -209,10 +209,10 @@ fn cut(mut text: String, bytes_max: usize) -> String {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(Body::from(Value::Object(self.to_json()).to_string()));
+        let text = Value::Object(self.to_json()).to_string().into_bytes();
+        let mut response = document::respond("application/problem+json", text);
         *response.status_mut() = self.code.status();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(time) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(time.as_millis().div_ceil(1_000).max(1) as u64));
         }

@@ -7,7 +7,7 @@ use annals_engine::log::EventLog;
 use annals_engine::runner::{self, GenerationStatus, LiveReadModel, RunnerState, WaitError};
 use annals_engine::sink::{Checkpoints, Generation, GenerationStore as _};
 use annals_model::ids::ContextId;
-use annals_model::position::{ContextPartition, PositionVector};
+use annals_model::position::{ContextPartition, Offset, PositionVector};
 use annals_projectors::queries::{Answer, LiveGeneration, Queries, QueryRequest};
 use annals_projectors::sinks::Store;
 use serde_json::json;
@@ -177,20 +177,7 @@ impl Source {
     async fn refuse_beyond_end(&self, wanted: &PositionVector, log: &dyn EventLog) -> Result<(), Problem> {
         for (number, partition, offset) in wanted.iter() {
             let Some(context) = self.reads(number) else { continue };
-            let at = ContextPartition { context, partition };
-            let end = match partition.0 < log.partitions(context) {
-                true => log.end(at).await.map_err(|error| {
-                    Problem::new(Code::ReadModelUnavailable, format!("the log cannot be asked for its end: {error}"))
-                })?,
-                false => annals_model::position::Offset::START,
-            };
-            if offset > end {
-                let detail = format!(
-                    "the token is at {at} offset {offset}, the log ends at {end}: it was shortened or replaced; read \
-                     again without the token"
-                );
-                return Err(Problem::at(Code::ForeignConsistencyToken, "Consistency-Token", detail));
-            }
+            refuse_beyond_end(ContextPartition { context, partition }, offset, log).await?;
         }
         Ok(())
     }
@@ -210,4 +197,25 @@ impl Source {
             .with("behind", behind)
             .with("consistency_token", tokens.issue(position))
     }
+}
+
+/// A position that the log has not reached was never in an answer of this log.
+pub(crate) async fn refuse_beyond_end(at: ContextPartition, offset: Offset, log: &dyn EventLog) -> Result<(), Problem> {
+    if offset == Offset::START {
+        return Ok(());
+    }
+    let end = match at.partition.0 < log.partitions(at.context) {
+        true => log.end(at).await.map_err(|error| {
+            Problem::new(Code::ReadModelUnavailable, format!("the log cannot be asked for its end: {error}"))
+        })?,
+        false => Offset::START,
+    };
+    if offset <= end {
+        return Ok(());
+    }
+    let detail = format!(
+        "the token is at {at} offset {offset}, the log ends at {end}: it was shortened or replaced; read again without the \
+         token"
+    );
+    Err(Problem::at(Code::ForeignConsistencyToken, "Consistency-Token", detail))
 }

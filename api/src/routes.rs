@@ -31,7 +31,7 @@ mod schemas;
 /// The whole HTTP surface.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let work = Router::new()
-        .route("/v1/commands", post(command::batch))
+        .route("/v1/commands", get(command::catalogue).post(command::batch))
         .route("/v1/commands/{type}", post(command::single))
         .route("/v1/operations/{operation_id}", get(command::operation))
         .route("/v1/aggregates/{type}/{id}", get(aggregate::state))

@@ -13,6 +13,7 @@ use annals_projectors::queries::Queries;
 use annals_projectors::sinks::Store;
 use annals_schemas::contexts::ACCESS;
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Caller, SigningKey, TokenError};
+use crate::command::answer::CONSISTENCY_TOKEN;
 use crate::command::single;
 use crate::consistency::ConsistencyTokens;
 use crate::gate::{Gate, WorkspaceState};
@@ -118,6 +120,15 @@ impl Shared {
                 format!("workspace {workspace} is archived: nothing in it changes any more; use another one"),
             )),
         }
+    }
+
+    /// The way to the owners for a read: with a `Consistency-Token`, none answers that has not come as far as the token, unless
+    /// it has proved that it is the owner still.
+    pub(crate) fn reader(&self, headers: &HeaderMap) -> Result<EngineHandle, Problem> {
+        Ok(match single(headers, CONSISTENCY_TOKEN)? {
+            None => self.engine.clone(),
+            Some(text) => self.engine.covering(self.tokens.read(text)?),
+        })
     }
 
     /// Executes an admitted command.

@@ -95,7 +95,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
-    /// Send commands
+    /// Send commands, and see which there are
     #[command(name = "command")]
     Send {
         #[command(subcommand)]
@@ -256,6 +256,16 @@ pub(crate) enum SendCommand {
   annals command send portfolio.application.release_version --workspace home --id billing \\
       --payload '{\"number\": \"1.2.0\"}' --expected-version 1 --reason 'release day'")]
     Send(SendArgs),
+    /// List the commands there are
+    #[command(after_help = "Example:\n  annals command list")]
+    List,
+    /// Show what a command takes: its fields, their types, which are needed
+    #[command(after_help = "Example:\n  annals command show portfolio.application.register")]
+    Show {
+        /// context.aggregate.command
+        #[arg(value_name = "TYPE")]
+        command_type: String,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -50,6 +50,10 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         }
         Command::Import { source: ImportSource::Ndjson(args) } => talk::import::ndjson(global, output, args).await,
         Command::Send { command: SendCommand::Send(args) } => talk::send(global, output, args).await,
+        Command::Send { command: SendCommand::List } => talk::commands::list(global, output).await,
+        Command::Send { command: SendCommand::Show { command_type } } => {
+            talk::commands::show(global, output, command_type).await
+        }
         Command::Query(args) => talk::query::run(global, output, args).await,
         Command::History(args) => talk::history(global, output, args).await,
         Command::Completions { shell } => {

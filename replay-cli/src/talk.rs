@@ -10,6 +10,7 @@ use crate::output::cell::count;
 use crate::output::{Output, columns, render_pairs};
 use crate::{input, limits};
 
+pub(crate) mod commands;
 pub(crate) mod import;
 pub(crate) mod query;
 

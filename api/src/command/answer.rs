@@ -4,7 +4,6 @@ use annals_engine::command::{AnsweredEvent, CommandAnswer};
 use annals_engine::log::EventLog;
 use annals_model::ids::{AggregateId, EventId, OperationId, Partition, WorkspaceId};
 use annals_model::position::{RecordOffset, Sequence};
-use axum::Json;
 use axum::http::header::{ETAG, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -12,6 +11,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::CONTRACT_VERSION;
+use crate::document::Document;
 use crate::shared::Shared;
 
 /// `Consistency-Token`: on an answer, what covers it; on a query, what the answer must cover.
@@ -116,7 +116,7 @@ pub(crate) fn respond(answer: &CommandAnswer, shared: &Shared, workspace: Option
     {
         headers.insert(LOCATION, location);
     }
-    (status(answer), headers, Json(Body::new(answer, log, &token))).into_response()
+    (status(answer), headers, Document(Body::new(answer, log, &token))).into_response()
 }
 
 fn location(answer: &CommandAnswer, workspace: WorkspaceId) -> String {

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use annals_engine::command::AggregateView;
-use annals_engine::engine::AggregateAddress;
+use annals_engine::engine::{AggregateAddress, EngineHandle};
 use annals_model::aggregate::ScopeKind;
 use annals_model::ids::{AggregateId, Scope, WorkspaceId};
 use annals_model::position::ContextPartition;
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{ETAG, IF_NONE_MATCH};
@@ -21,9 +20,11 @@ use super::path;
 use crate::CONTRACT_VERSION;
 use crate::auth::Caller;
 use crate::command::answer::{CONSISTENCY_TOKEN, etag};
+use crate::document::Document;
 use crate::fields::uuid;
 use crate::peers::Handed;
 use crate::problem::{Code, Problem};
+use crate::read_models::refuse_beyond_end;
 use crate::shared::Shared;
 use crate::trace::Meta;
 
@@ -77,8 +78,15 @@ impl Target {
     }
 
     /// The aggregate's state; a problem if it is not there.
-    pub(super) async fn view(&self, shared: &Shared, deadline: Instant) -> Result<AggregateView, Problem> {
-        let view = shared.engine.aggregate(self.address, deadline).await?;
+    pub(super) async fn view(&self, engine: &EngineHandle, deadline: Instant) -> Result<AggregateView, Problem> {
+        let view = engine.aggregate(self.address, deadline).await?;
+        if let Some(view) = &view {
+            let at = engine.partition_of(self.address.context, self.address.scope.slot());
+            let wanted = engine.must_cover(at);
+            if wanted > view.position.get(at) {
+                refuse_beyond_end(at, wanted, &**engine.log()).await?;
+            }
+        }
         view.filter(|view| self.about.is_none_or(|about| about == view.workspace)).ok_or_else(|| self.not_found())
     }
 
@@ -118,18 +126,20 @@ pub(super) async fn state(
     parameters.finish()?;
     let target = Target::find(&shared, &caller, &meta, parts, workspace).await?;
     let (deadline, at) = (meta.deadline(), target.partition(&shared));
+    let engine = shared.reader(&request_headers)?;
     let handed = || Handed::get(uri, request_headers.clone());
-    let here = || state_here(&shared, &target, &request_headers, deadline);
+    let here = || state_here(&shared, &engine, &target, &request_headers, deadline);
     shared.at_owner(at, &meta, deadline, handed, here).await
 }
 
 async fn state_here(
     shared: &Shared,
+    engine: &EngineHandle,
     target: &Target,
     request_headers: &HeaderMap,
     deadline: Instant,
 ) -> Result<Response, Problem> {
-    let view = target.view(shared, deadline).await?;
+    let view = target.view(engine, deadline).await?;
     let token = shared.tokens.issue(&view.position);
     let mut headers = HeaderMap::new();
     headers.insert(ETAG, etag(view.version.0));
@@ -146,7 +156,7 @@ async fn state_here(
         "state": view.state,
         "consistency_token": token,
     });
-    Ok((headers, Json(body)).into_response())
+    Ok((headers, Document(body)).into_response())
 }
 
 /// Whether `If-None-Match` says that the client has this version already: any, or in a list, compared weakly

@@ -11,13 +11,17 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
 
 use super::body;
 use super::parameters::Parameters;
 use super::path;
+use crate::CONTRACT_VERSION;
 use crate::auth::Caller;
 use crate::batch;
+use crate::command::catalogue::{self, CommandDescription};
 use crate::command::{CommandHeaders, CommandKind, answer, prepare};
+use crate::document::Document;
 use crate::fields::{Fields, uuid};
 use crate::peers::Handed;
 use crate::problem::{Code, Problem};
@@ -26,6 +30,23 @@ use crate::trace::Meta;
 
 /// What a batch's body may say it is.
 pub(super) const NDJSON: &[&str] = &["application/x-ndjson", "application/ndjson", "application/jsonl"];
+
+#[derive(Serialize)]
+struct Catalogue {
+    contract_version: &'static str,
+    commands: Vec<CommandDescription>,
+}
+
+/// `GET /v1/commands`
+pub(super) async fn catalogue(
+    State(shared): State<Arc<Shared>>,
+    _: Caller,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    parameters.finish()?;
+    let commands = catalogue::catalogue(&shared.engine);
+    Ok(Document(Catalogue { contract_version: CONTRACT_VERSION, commands }).into_response())
+}
 
 /// `POST /v1/commands/{type}`
 pub(super) async fn single(
@@ -96,16 +117,16 @@ pub(super) async fn operation(
     let id = uuid(&id)
         .map_err(|message| Problem::at(Code::InvalidParameter, "operation_id", format!("operation_id {message}")))?;
     let deadline = meta.deadline();
+    let missing = || {
+        let detail =
+            format!("there is no operation {id}: the command was not accepted, or the id is not your tenant's");
+        Problem::at(Code::NotFound, "operation_id", detail)
+    };
+    let at = shared.engine.operation_partition(OperationId(id)).ok_or_else(missing)?;
+    let engine = shared.reader(&headers)?;
     let here = || async {
-        let answer = shared.engine.operation(caller.tenant, OperationId(id), deadline).await?.ok_or_else(|| {
-            let detail =
-                format!("there is no operation {id}: the command was not accepted, or the id is not your tenant's");
-            Problem::at(Code::NotFound, "operation_id", detail)
-        })?;
+        let answer = engine.operation(caller.tenant, OperationId(id), deadline).await?.ok_or_else(missing)?;
         Ok(answer::respond(&answer, &shared, None))
     };
-    match shared.engine.operation_partition(OperationId(id)) {
-        Some(at) => shared.at_owner(at, &meta, deadline, || Handed::get(uri, headers), here).await,
-        None => here().await,
-    }
+    shared.at_owner(at, &meta, deadline, || Handed::get(uri, headers), here).await
 }

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use annals_engine::command::HistoryEvent;
+use annals_engine::engine::EngineHandle;
 use annals_model::ids::{EventId, WorkspaceId};
 use annals_model::position::Sequence;
+use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE, LINK, VARY};
+use axum::http::header::{ACCEPT, LINK, VARY};
 use axum::http::{HeaderMap, HeaderValue, Uri};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -21,6 +22,7 @@ use super::aggregate::Target;
 use super::parameters::{Parameters, wrong};
 use super::path;
 use crate::auth::Caller;
+use crate::document::{Document, respond};
 use crate::event::{CLOUD_EVENT, CLOUD_EVENTS, EventDocument, cloud_event};
 use crate::fields::uuid;
 use crate::media::negotiate;
@@ -91,19 +93,25 @@ async fn history(
     let asked = Asked { workspace, after, limit, form: negotiate(&headers, &[JSON, CLOUD_EVENTS])? };
     let target = Target::find(&shared, &caller, &meta, parts, workspace).await?;
     let (deadline, at) = (meta.deadline(), target.partition(&shared));
-    let here = || history_here(&shared, &target, &asked, deadline);
+    let engine = shared.reader(&headers)?;
+    let here = || history_here(&engine, &target, &asked, deadline);
     shared.at_owner(at, &meta, deadline, || Handed::get(uri, headers), here).await
 }
 
-async fn history_here(shared: &Shared, target: &Target, asked: &Asked, deadline: Instant) -> Result<Response, Problem> {
-    let view = target.view(shared, deadline).await?;
-    let events = shared.engine.history(target.address, asked.after, asked.limit, deadline).await?;
+async fn history_here(
+    engine: &EngineHandle,
+    target: &Target,
+    asked: &Asked,
+    deadline: Instant,
+) -> Result<Response, Problem> {
+    let view = target.view(engine, deadline).await?;
+    let events = engine.history(target.address, asked.after, asked.limit, deadline).await?;
     let events = events.ok_or_else(|| target.not_found())?;
     // What came after the view was taken is found behind `next_after` or by asking again.
     let next_after = events.last().map(|event| event.sequence).filter(|last| *last < view.version);
     let mut response = match asked.form {
         CLOUD_EVENTS => as_cloud_events(CLOUD_EVENTS, &events.iter().map(cloud_event).collect()),
-        _ => Json(Page {
+        _ => Document(Page {
             contract_version: CONTRACT_VERSION,
             aggregate: target.reference(&view),
             events: events.iter().map(EventDocument::from).collect(),
@@ -141,28 +149,26 @@ async fn one(
     let id = EventId(uuid(&id).map_err(|message| wrong("event_id", message))?);
     let form = negotiate(&headers, &[JSON, CLOUD_EVENT])?;
     let deadline = meta.deadline();
+    let Some(at) = shared.engine.operation_partition(id.operation()) else { return Err(no_event(id)) };
+    let engine = shared.reader(&headers)?;
     let here = || async {
-        let event = shared.engine.event(caller.tenant, id, deadline).await?.ok_or_else(|| {
-            let detail = format!("there is no event {id}, or it is not your tenant's");
-            Problem::at(Code::NotFound, "event_id", detail)
-        })?;
+        let event = engine.event(caller.tenant, id, deadline).await?.ok_or_else(|| no_event(id))?;
         Ok(shown(form, &event))
     };
-    match shared.engine.operation_partition(id.operation()) {
-        Some(at) => shared.at_owner(at, &meta, deadline, || Handed::get(uri, headers), here).await,
-        None => here().await,
-    }
+    shared.at_owner(at, &meta, deadline, || Handed::get(uri, headers), here).await
+}
+
+fn no_event(id: EventId) -> Problem {
+    Problem::at(Code::NotFound, "event_id", format!("there is no event {id}, or it is not your tenant's"))
 }
 
 fn shown(form: &str, event: &HistoryEvent) -> Response {
     match form {
         CLOUD_EVENT => as_cloud_events(CLOUD_EVENT, &cloud_event(event)),
-        _ => Json(One { contract_version: CONTRACT_VERSION, event: event.into() }).into_response(),
+        _ => Document(One { contract_version: CONTRACT_VERSION, event: event.into() }).into_response(),
     }
 }
 
 fn as_cloud_events(form: &'static str, document: &Value) -> Response {
-    let mut response = document.to_string().into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(form));
-    response
+    respond(form, document.to_string().into_bytes())
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use annals_engine::engine::{PartitionState, PartitionStatus};
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
 use crate::CONTRACT_VERSION;
+use crate::document::Document;
 use crate::shared::Shared;
 
 /// `GET /livez`: the process answers.
@@ -50,5 +50,5 @@ fn respond(ok: bool, waiting: &[String]) -> Response {
     let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let word = if ok { "ok" } else { "not ready" };
     let body: Value = json!({ "contract_version": CONTRACT_VERSION, "status": word, "waiting_for": waiting });
-    (status, Json(body)).into_response()
+    (status, Document(body)).into_response()
 }

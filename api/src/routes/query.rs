@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use annals_projectors::queries::{AnswerRow, QueryDescription, QueryRequest};
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue};
@@ -17,6 +16,7 @@ use crate::CONTRACT_VERSION;
 use crate::auth::Caller;
 use crate::command::answer::CONSISTENCY_TOKEN;
 use crate::command::single;
+use crate::document::Document;
 use crate::problem::Problem;
 use crate::read_models::Wanted;
 use crate::shared::Shared;
@@ -49,7 +49,7 @@ pub(super) async fn catalogue(
 ) -> Result<Response, Problem> {
     parameters.finish()?;
     let queries = shared.read_models.queries.catalogue(|name| shared.read_models.served_version(name));
-    Ok(Json(Catalogue { contract_version: CONTRACT_VERSION, queries }).into_response())
+    Ok(Document(Catalogue { contract_version: CONTRACT_VERSION, queries }).into_response())
 }
 
 /// `GET /v1/queries/{name}`
@@ -99,5 +99,5 @@ pub(super) async fn answer(
         rows: answer.page.rows,
         next_cursor: answer.page.next_cursor,
     };
-    Ok((response_headers, Json(page)).into_response())
+    Ok((response_headers, Document(page)).into_response())
 }

@@ -10,7 +10,6 @@ use annals_engine::sink::Checkpoints;
 use annals_model::ids::{ContextId, Partition};
 use annals_model::position::{Checkpoint, ContextPartition};
 use annals_model::time::Timestamp;
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
@@ -18,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::parameters::Parameters;
 use crate::CONTRACT_VERSION;
 use crate::auth::{Caller, ROLE_AUDITOR, ROLE_OPERATOR};
+use crate::document::Document;
 use crate::problem::{Code, Problem};
 use crate::read_models::Source;
 use crate::shared::Shared;
@@ -51,7 +51,7 @@ pub(super) async fn list(
         "log_id": shared.engine.log().id(),
         "read_models": read_models,
     });
-    Ok(Json(body).into_response())
+    Ok(Document(body).into_response())
 }
 
 /// What the registry knows of a generation, and, where a runner keeps it current, how that fares.

@@ -83,7 +83,7 @@ impl IntoResponse for Refusal {
 type Answered = Result<Response, Refusal>;
 
 fn answer(status: StatusCode, body: Value) -> Response {
-    (status, [(CONTENT_TYPE, MEDIA_TYPE)], body.to_string()).into_response()
+    (status, [(CONTENT_TYPE, MEDIA_TYPE)], format!("{body}\n")).into_response()
 }
 
 fn ok(body: Value) -> Answered {

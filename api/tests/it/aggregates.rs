@@ -122,3 +122,37 @@ async fn an_id_that_is_taken_in_another_workspace_tells_nothing_of_what_became_o
     assert_eq!(server.command("access.membership.remove", &remove).await.expect(404).problem(), "not-found");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_read_of_an_aggregate_takes_the_consistency_token_and_refuses_what_is_none() {
+    let server = Server::start().await;
+    let workspace = server.workspace().await;
+    let project = server.project(workspace, "Billing").await;
+    let answer = server.command("portfolio.project.rename", &rename(workspace, project, "Payroll")).await.expect(200);
+    let token = answer.header("consistency-token").to_owned();
+    let event = answer.json()["events"][0]["event_id"].as_str().unwrap().to_owned();
+    let operation = answer.json()["operation_id"].as_str().unwrap().to_owned();
+    let at = server.tokens().read(&token).unwrap();
+    let mut beyond = annals_model::position::PositionVector::default();
+    for (_, partition, offset) in at.iter() {
+        let portfolio = annals_schemas::contexts::PORTFOLIO;
+        let at = annals_model::position::ContextPartition { context: portfolio, partition };
+        beyond.advance(at, annals_model::position::Offset(offset.0 + 1_000));
+    }
+    let beyond = server.tokens().issue(&beyond);
+    let state = format!("/v1/aggregates/portfolio.project/{project}?workspace_id={workspace}");
+    let history = format!("/v1/aggregates/portfolio.project/{project}/events?workspace_id={workspace}");
+    for path in [state.clone(), history.clone(), format!("/v1/events/{event}"), format!("/v1/operations/{operation}")] {
+        server.query_at(&path, &token).await.expect(200);
+        assert_eq!(
+            server.query_at(&path, "nonsense").await.expect(400).problem(),
+            "invalid-consistency-token",
+            "{path}"
+        );
+    }
+    for path in [state, history] {
+        let refused = server.query_at(&path, &beyond).await.expect(409);
+        assert_eq!(refused.problem(), "foreign-consistency-token", "{path}");
+    }
+    server.stop().await;
+}

@@ -4,6 +4,7 @@
 mod aggregates;
 mod bad_input;
 mod batches;
+mod catalogue;
 mod cloud_events;
 mod cluster;
 mod commands;

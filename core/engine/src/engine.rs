@@ -8,7 +8,7 @@ use std::time::Duration;
 use annals_model::context::BoundedContext;
 use annals_model::event::SchemaCatalogue;
 use annals_model::ids::{AggregateId, ContextId, OperationId, Scope, Slot, TenantId};
-use annals_model::position::{ClaimEpoch, ContextPartition, PositionVector, Sequence};
+use annals_model::position::{ClaimEpoch, ContextPartition, Offset, PositionVector, Sequence};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -180,6 +180,7 @@ impl Engine {
         owners.spawn(clock.watch(Arc::clone(&log), options.owner.address.clone(), stopping.clone()));
         let handle = EngineHandle {
             shared: Arc::new(Shared { log, contexts, catalogue, mailboxes, addresses, owner: options.owner.clone() }),
+            at_least: Arc::default(),
         };
         if !options.owner.address.is_empty() {
             owners.spawn(owners::publish(handle.clone(), options.owner.clone(), stopping));
@@ -258,9 +259,23 @@ pub struct AggregateAddress<'a> {
 #[derive(Clone, Debug)]
 pub struct EngineHandle {
     shared: Arc<Shared>,
+    /// What reads must cover.
+    at_least: Arc<PositionVector>,
 }
 
 impl EngineHandle {
+    /// The same, for somebody who was told of these positions: no read is answered by an owner that has not come there,
+    /// unless it has proved since that it is the owner still.
+    #[must_use]
+    pub fn covering(&self, at_least: PositionVector) -> Self {
+        Self { shared: Arc::clone(&self.shared), at_least: Arc::new(at_least) }
+    }
+
+    /// What a read of this partition must cover.
+    pub fn must_cover(&self, at: ContextPartition) -> Offset {
+        self.at_least.get(at)
+    }
+
     /// The context with this name.
     pub fn context(&self, name: &str) -> Option<&BoundedContext> {
         self.contexts().find(|context| context.id().name == name)
@@ -379,7 +394,7 @@ impl EngineHandle {
         let Some(key) = self.key(of) else { return Ok(None) };
         let at = self.partition_of(of.context, of.scope.slot());
         match self.read(at, ReadQuery::Aggregate(key), deadline).await? {
-            ReadAnswer::Aggregate(view) => Ok(view),
+            ReadAnswer::Aggregate(seen) => Ok(seen.map(Into::into)),
             ReadAnswer::History(_) | ReadAnswer::Operation(_) => unreachable!("answers match their queries"),
         }
     }
@@ -446,7 +461,8 @@ impl EngineHandle {
     async fn read(&self, at: ContextPartition, query: ReadQuery, deadline: Instant) -> Result<ReadAnswer, ReadFailure> {
         let mailbox = self.mailbox(at).ok_or(ReadFailure::NotOwner(at))?;
         let (reply, answer) = oneshot::channel();
-        mailbox.sender.try_send(Input::Read { query, reply }).map_err(|refused| match refused {
+        let at_least = self.at_least.get(at);
+        mailbox.sender.try_send(Input::Read { query, at_least, reply }).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => ReadFailure::Busy { retry_after: batch::RETRY_AFTER },
             mpsc::error::TrySendError::Closed(_) => mailbox.state().read_failure(at),
         })?;

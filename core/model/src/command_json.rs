@@ -11,6 +11,9 @@ use crate::envelope::Fingerprint;
 use crate::limits;
 
 mod canonical;
+mod fields;
+
+pub use fields::{CommandField, FieldKind, command_fields};
 
 /// A field is wrong: where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,12 +4,13 @@ use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::aggregate::{Aggregate, Context, References, ScopeKind, UniqueKeys};
 use crate::avro::DecodeError;
-use crate::command_json::{FieldError, from_named};
+use crate::command_json::{CommandField, FieldError, from_named};
 use crate::envelope::SchemaId;
 use crate::event::{EventKind, EventSet};
 use crate::ids::ContextId;
@@ -52,13 +53,14 @@ impl BoundedContext {
     }
 }
 
-/// A state with its type erased.
-pub struct AnyState(Box<dyn ErasedState>);
+/// A state with its type erased. Shared: a copy costs nothing, and whoever changes one of several changes a copy of its own.
+#[derive(Clone)]
+pub struct AnyState(Arc<dyn ErasedState>);
 
 impl AnyState {
     /// Erases the type of a state.
     pub fn new<A: Aggregate>(state: A) -> Self {
-        Self(Box::new(state))
+        Self(Arc::new(state))
     }
     /// The state as its Rust type, for [`crate::aggregate::StateView`].
     pub fn as_any(&self) -> &dyn Any {
@@ -71,13 +73,18 @@ impl AnyState {
     fn is<A: Aggregate>(&self) -> Option<&A> {
         self.as_any().downcast_ref()
     }
-}
-
-impl Clone for AnyState {
-    fn clone(&self) -> Self {
-        Self(self.0.boxed_clone())
+    /// To be changed: nobody else sees it.
+    fn own(&mut self) -> &mut dyn ErasedState {
+        if Arc::get_mut(&mut self.0).is_none() {
+            self.0 = self.0.another();
+        }
+        match Arc::get_mut(&mut self.0) {
+            Some(state) => state,
+            None => unreachable!("a copy of one's own, or made one above"),
+        }
     }
 }
+
 impl fmt::Debug for AnyState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -93,7 +100,7 @@ impl PartialEq for AnyState {
 trait ErasedState: fmt::Debug + Send + Sync {
     fn as_any(&self) -> &dyn Any;
     fn as_any_mut(&mut self) -> &mut dyn Any;
-    fn boxed_clone(&self) -> Box<dyn ErasedState>;
+    fn another(&self) -> Arc<dyn ErasedState>;
     fn to_json(&self) -> Value;
 }
 
@@ -104,8 +111,8 @@ impl<A: Aggregate> ErasedState for A {
     fn as_any_mut(&mut self) -> &mut dyn Any {
         self
     }
-    fn boxed_clone(&self) -> Box<dyn ErasedState> {
-        Box::new(self.clone())
+    fn another(&self) -> Arc<dyn ErasedState> {
+        Arc::new(self.clone())
     }
     fn to_json(&self) -> Value {
         // Fails only on maps with keys that are no strings; a state has none, and null then shows it in its test.
@@ -188,6 +195,8 @@ pub trait ErasedAggregate: Send + Sync + fmt::Debug {
     fn event_kinds(&self) -> &'static [EventKind];
     /// Names of all its commands.
     fn command_names(&self) -> &'static [&'static str];
+    /// What the payload of one of its commands may hold; nothing where it has no such command.
+    fn command_fields(&self, name: &str) -> Vec<CommandField>;
     /// Parses a command's payload.
     fn parse(&self, name: &str, payload: Value) -> Result<AnyCommand, ParseError>;
     /// The state before the first event.
@@ -250,6 +259,9 @@ impl<A: Aggregate> ErasedAggregate for Erased<A> {
     fn command_names(&self) -> &'static [&'static str] {
         crate::command_json::variant_names::<A::Command>()
     }
+    fn command_fields(&self, name: &str) -> Vec<CommandField> {
+        crate::command_json::command_fields::<A::Command>(name)
+    }
     fn parse(&self, name: &str, payload: Value) -> Result<AnyCommand, ParseError> {
         let names = self.command_names();
         let name = *names.iter().find(|known| **known == name).ok_or(ParseError::UnknownCommand(names))?;
@@ -291,7 +303,7 @@ impl<A: Aggregate> ErasedAggregate for Erased<A> {
     }
     fn evolve(&self, state: &mut AnyState, schema: SchemaId, payload: &[u8]) -> Result<(), DecodeError> {
         let event = A::Event::decode_any(schema, payload)?;
-        match state.0.as_any_mut().downcast_mut::<A>() {
+        match state.own().as_any_mut().downcast_mut::<A>() {
             Some(state) => state.evolve(&event),
             None => unreachable!("a state of another type under aggregate type {}", A::TYPE),
         }

@@ -146,3 +146,17 @@ fn queries_and_status_are_listed() {
     assert_eq!(live, ["access", "portfolio"]);
     assert_eq!(status["advice"], json!([]));
 }
+
+#[test]
+fn the_commands_there_are_and_their_fields_are_shown() {
+    let (server, _) = with_application();
+    let listed = server.run(&["command", "list"]).exits(0).stdout();
+    assert!(listed.contains("portfolio.application.register") && listed.contains("name (needed)"), "{listed}");
+    let shown = server.run(&["command", "show", "portfolio.application.register"]).exits(0).stdout();
+    for part in ["--workspace", "criticality", "low, medium, high, critical", "send 1 to 200 characters"] {
+        assert!(shown.contains(part), "no {part} in {shown}");
+    }
+    let entry = server.run(&["command", "show", "portfolio.application.register", "-o", "json"]).exits(0).json();
+    assert_eq!(entry["aggregate"], "portfolio.application");
+    server.run(&["command", "show", "portfolio.nothing"]).exits(2);
+}

@@ -21,6 +21,8 @@ use crate::log::AppendBatch;
 pub(super) struct Batch {
     pub(super) append: AppendBatch,
     pub(super) reads: Vec<(ReadQuery, oneshot::Sender<Result<ReadAnswer, ReadFailure>>)>,
+    /// The newest position that was acknowledged to any of those who read.
+    pub(super) at_least: Offset,
     changes: Changes,
     commits: Vec<PendingCommit>,
     replies: Vec<Reply>,
@@ -68,6 +70,7 @@ impl Batch {
         Self {
             append: AppendBatch::default(),
             reads: Vec::new(),
+            at_least: Offset::START,
             changes: Changes::default(),
             commits: Vec::new(),
             replies: Vec::new(),

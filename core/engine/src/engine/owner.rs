@@ -7,9 +7,9 @@ mod standby;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_model::context::BoundedContext;
-use annals_model::ids::{OperationId, TenantId};
-use annals_model::position::{ContextPartition, PositionVector, RecordOffset, Sequence};
+use annals_model::context::{AnyState, BoundedContext};
+use annals_model::ids::{OperationId, TenantId, WorkspaceId};
+use annals_model::position::{ContextPartition, Offset, PositionVector, RecordOffset, Sequence};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -29,8 +29,17 @@ use crate::telemetry::OwnerMeters;
 /// Everything that an owner can be asked.
 #[derive(Debug)]
 pub(super) enum Input {
-    Command { request: Box<CommandRequest>, deadline: Instant, reply: oneshot::Sender<Result<Recorded, CommandError>> },
-    Read { query: ReadQuery, reply: oneshot::Sender<Result<ReadAnswer, ReadFailure>> },
+    Command {
+        request: Box<CommandRequest>,
+        deadline: Instant,
+        reply: oneshot::Sender<Result<Recorded, CommandError>>,
+    },
+    /// `at_least` is a position that was acknowledged to whoever asks: an owner that has not come there may be none any more.
+    Read {
+        query: ReadQuery,
+        at_least: Offset,
+        reply: oneshot::Sender<Result<ReadAnswer, ReadFailure>>,
+    },
 }
 
 impl Input {
@@ -54,9 +63,25 @@ pub(super) enum ReadQuery {
 /// Answer to a [`ReadQuery`].
 #[derive(Clone, Debug)]
 pub(super) enum ReadAnswer {
-    Aggregate(Option<AggregateView>),
+    Aggregate(Option<SeenAggregate>),
     History(Option<Vec<RecordOffset>>),
     Operation(Option<LedgerEntry>),
+}
+
+/// An aggregate as its owner has it. What clients see of the state is made by whoever asked, not by the owner, who has others
+/// to serve.
+#[derive(Clone, Debug)]
+pub(super) struct SeenAggregate {
+    version: Sequence,
+    workspace: WorkspaceId,
+    state: AnyState,
+    position: PositionVector,
+}
+
+impl From<SeenAggregate> for AggregateView {
+    fn from(SeenAggregate { version, workspace, state, position }: SeenAggregate) -> Self {
+        Self { version, workspace, state: state.to_json(), position }
+    }
 }
 
 /// An accepted command as the ledger holds it, with the events' JSON where this very attempt made them.
@@ -274,10 +299,10 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 pub(super) fn answer_read(store: &dyn StateStore, at: ContextPartition, query: &ReadQuery) -> ReadAnswer {
     match query {
         ReadQuery::Aggregate(key) => ReadAnswer::Aggregate(match store.peek(key) {
-            Peek::Loaded(entry) => Some(AggregateView {
+            Peek::Loaded(entry) => Some(SeenAggregate {
                 version: entry.version,
                 workspace: entry.workspace,
-                state: entry.state.to_json(),
+                state: entry.state.clone(),
                 position: PositionVector::of(at, store.position().offset),
             }),
             Peek::Absent | Peek::NotLoaded => None,

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::accounts::{BANK, account, address, catalogue, contexts, request, request_in, scope};
+use crate::accounts::{BANK, UNSHOWABLE, account, address, catalogue, contexts, request, request_in, scope};
 
 pub(crate) fn owner(name: &str) -> Owner {
     Owner { id: name.to_owned(), address: String::new() }
@@ -325,6 +325,18 @@ async fn two_that_have_one_value_since_values_have_a_normal_form_both_go_on() {
         send(&engine, "fourth", 4, "open", json!({"name": "same"})).await,
         Err(CommandError::UniqueKeyTaken { .. })
     ));
+}
+
+#[tokio::test]
+async fn a_state_is_shown_by_whoever_asks_and_not_by_its_owner() {
+    let running = start(&log()).await;
+    let engine = running.handle();
+    open(&engine, 1, UNSHOWABLE).await;
+    let asked = engine.clone();
+    let asked = tokio::spawn(async move { asked.aggregate(address(scope(1), 1), deadline()).await.is_ok() });
+    assert!(asked.await.unwrap_err().is_panic());
+    // Its owner did not notice.
+    send(&engine, "d", 1, "deposit", json!({"amount": 1})).await.unwrap();
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_engine::command::CommandError;
+use annals_engine::command::{CommandError, ReadFailure};
 use annals_engine::engine::{Assigned, Assignment, Engine, EngineHandle, EngineOptions, PartitionState};
 use annals_engine::log::memory::MemoryLog;
 use annals_engine::log::verify::verify;
@@ -269,4 +269,29 @@ async fn a_node_that_cannot_make_itself_known_knows_the_others_all_the_same() {
     mute.serves(other).await;
     until(|| mute.handle().owner(at).is_some_and(|owner| owner.address == "known:1")).await;
     assert!(mute.handle().log_trouble().is_none_or(|trouble| trouble.contains("injected fault")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_is_behind_what_a_reader_was_told_proves_that_it_is_the_owner_still() {
+    let (_, log) = log();
+    let at = partition(&*log);
+    let (one, two) = (Node::start(&log, "one").await, Node::start(&log, "two").await);
+    one.assign([at]);
+    one.serves(at).await;
+    let opened = send(&one.handle(), "o", 1, "open", json!({"name": "a"})).await.unwrap();
+    // Nobody tells the first that another has claimed the partition.
+    two.assign([at]);
+    two.serves(at).await;
+    let told = send(&two.handle(), "d", 1, "deposit", json!({"amount": 1})).await.unwrap();
+    let seen = |engine: EngineHandle| async move {
+        engine.aggregate(address(scope(1), 1), deadline()).await.map(|view| view.unwrap().version.0)
+    };
+    // Within a second of its last proof it answers from memory, and whoever saw no later state is served well. A machine
+    // that is slow may be later.
+    let from_memory = seen(one.handle().covering(opened.position.clone())).await;
+    assert!(matches!(from_memory, Ok(1) | Err(ReadFailure::NotOwner(_))), "{from_memory:?}");
+    let behind = one.handle().covering(told.position.clone());
+    assert_eq!(seen(behind.clone()).await, Err(ReadFailure::NotOwner(at)));
+    assert_eq!(behind.operation(scope(1).tenant, told.operation_id, deadline()).await, Err(ReadFailure::NotOwner(at)));
+    assert_eq!(seen(two.handle().covering(told.position)).await, Ok(2));
 }

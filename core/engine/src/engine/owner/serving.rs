@@ -184,7 +184,10 @@ impl Owning {
                             batch.decide(&self.context, &mut *self.store, request, now, reply).await;
                         }
                     }
-                    Input::Read { query, reply } => batch.reads.push((query, reply)),
+                    Input::Read { query, at_least, reply } => {
+                        batch.at_least = batch.at_least.max(at_least);
+                        batch.reads.push((query, reply));
+                    }
                 }
             }
             match self.settle(writer, proven_at, batch).await {
@@ -210,7 +213,9 @@ impl Owning {
         let started = self.clock.moment();
         if batch.append.is_empty() {
             let fresh_enough = Duration::from_millis(limits::OWNERSHIP_PROOF_MS_MAX);
-            if started.is_within(&proven_at, fresh_enough) {
+            // Somebody was told of a later position than this one: by whoever owns the partition now, if that is another.
+            let is_behind = batch.at_least > self.store.position().offset;
+            if !is_behind && started.is_within(&proven_at, fresh_enough) {
                 return self.answered(Proven { writer, at: proven_at }, batch, Settled::Nothing);
             }
             return match writer.prove().await {
