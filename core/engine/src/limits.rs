@@ -191,6 +191,8 @@ pub const KAFKA_REPLICAS: usize = 3;
 pub const KAFKA_PREFIX_BYTES_MAX: usize = 100;
 /// Longest that a question for a partition's end waits for the marker of a transaction, milliseconds.
 pub const KAFKA_SETTLE_MS_MAX: u64 = 200;
+/// The same where it is asked what readers can be given, milliseconds: what was acknowledged is among it by then.
+pub const KAFKA_MARKER_MS_MAX: u64 = 1_000;
 /// Longest that partitions are held back from another node until this one has released them, milliseconds.
 pub const KAFKA_RELEASE_MS_MAX: u64 = 2_500;
 /// Longest that leaving the group of nodes takes, milliseconds: a release and a request.

@@ -15,7 +15,7 @@ use annals_engine::sink::contract::history::Shop;
 use annals_engine::sink::contract::stock;
 use annals_engine::sink::memory::MemoryStore;
 use annals_model::ids::Partition;
-use annals_model::position::{ContextPartition, Offset, RecordOffset};
+use annals_model::position::{ContextPartition, Offset, Ordinal, RecordOffset};
 use annals_tests::{LOG_CONTEXT, LOG_PARTITION};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -154,6 +154,9 @@ async fn an_append_left_open_holds_back_its_own_partition_and_no_other() {
     tokio::task::block_in_place(|| relay.wait_until_held()).unwrap();
     let end = log.end(held.at()).await.unwrap();
     assert!(end > Offset(stable_end(&cluster, PREFIX, held.at())), "nothing is open");
+    // How far behind a read model is can be told meanwhile.
+    assert_eq!(log.last_ordinal(held.at()).await.unwrap(), Ordinal(1));
+    assert!(end > Offset(stable_end(&cluster, PREFIX, held.at())), "told only when the open append had ended");
     // Longer than readers that hear nothing wait until they look.
     let opened = Instant::now();
     let mut shown = 0;

@@ -87,15 +87,25 @@ impl Positions {
     /// The same where no transaction is open or waits for its marker; then it moves only when something is appended.
     /// A transaction that an owner left open when it died is not waited for.
     pub(super) async fn settled_end(&self, topic: &str, partition: u16) -> Result<Offset, ReadError> {
+        let (found, committed) = self.settled(topic, partition, limits::KAFKA_SETTLE_MS_MAX).await?;
+        Ok(if committed >= found { committed } else { found })
+    }
+
+    /// Behind everything that readers can be given now. What was acknowledged lies before it, unless its marker is late;
+    /// what an owner left open when it died lies behind it.
+    pub(super) async fn readable_end(&self, topic: &str, partition: u16) -> Result<Offset, ReadError> {
+        let (found, committed) = self.settled(topic, partition, limits::KAFKA_MARKER_MS_MAX).await?;
+        Ok(found.min(committed))
+    }
+
+    /// Where a partition ended when this was asked, and up to where it is decided then, or after so many milliseconds.
+    async fn settled(&self, topic: &str, partition: u16, patience_ms: u64) -> Result<(Offset, Offset), ReadError> {
         let found = self.end(topic, partition).await?;
-        let patience = tokio::time::Instant::now() + Duration::from_millis(limits::KAFKA_SETTLE_MS_MAX);
+        let patience = tokio::time::Instant::now() + Duration::from_millis(patience_ms);
         loop {
-            let committed = end(&self.committed, topic, partition).await?;
-            if committed >= found {
-                return Ok(committed);
-            }
-            if tokio::time::Instant::now() > patience {
-                return Ok(found);
+            let committed = self.stable_end(topic, partition).await?;
+            if committed >= found || tokio::time::Instant::now() > patience {
+                return Ok((found, committed));
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -21,9 +21,10 @@ pub(super) enum Certainty {
     Certain,
 }
 
-/// Of the whole partition.
+/// Of all of the partition that readers can be given: whoever asks how far behind a read model is must not wait for what
+/// a dead owner left open.
 pub(super) async fn last_ordinal(of: &Witness) -> Result<Ordinal, ReadError> {
-    let end = of.positions.end(&of.topic, of.at.partition.0).await?;
+    let end = of.positions.readable_end(&of.topic, of.at.partition.0).await?;
     last_ordinal_before(of, end, Certainty::Likely).await
 }
 
