@@ -222,3 +222,21 @@ impl Sampler {
 async fn bounded<T>(question: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(Duration::from_millis(limits::TELEMETRY_QUESTION_MS_MAX), question).await.ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_a_clock_that_was_ahead_grows_old_all_the_same() {
+        let aged = |oldest: i64, seen: u64| {
+            let since = Instant::now().checked_sub(Duration::from_secs(seen)).unwrap_or_else(Instant::now);
+            Behind { checkpoint: Checkpoint::default(), oldest: Timestamp(system_now().0 + oldest * 1_000_000), since }
+                .age()
+                .as_secs()
+        };
+        assert_eq!(aged(365 * 24 * 3_600, 400), 400);
+        assert_eq!(aged(-500, 400), 500);
+        assert_eq!(aged(-5, 0), 5);
+    }
+}
