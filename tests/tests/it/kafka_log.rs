@@ -11,7 +11,7 @@ use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::contract::records::TestRecords;
 use annals_engine::log::contract::{CONTEXTS, log_contract};
 use annals_engine::log::kafka::{KafkaLog, KafkaOptions, OpenError};
-use annals_engine::log::{AppendOutcome, EventLog, LogWriter, Owner};
+use annals_engine::log::{AppendOutcome, ClaimError, EventLog, LogWriter, Owner};
 use annals_model::position::{Checkpoint, Ordinal};
 use annals_model::time::Timestamp;
 use annals_tests::{LOG_CONTEXT, LOG_PARTITION};
@@ -37,7 +37,14 @@ async fn the_kafka_log_keeps_the_contract() {
 #[tokio::test]
 async fn a_log_whose_times_are_ahead_of_the_brokers_clock_still_takes_appends() {
     let log = KafkaLog::connect(options(&shared(), "ahead"), &[LOG_CONTEXT]).await.unwrap();
-    let writer = log.claim(LOG_PARTITION, Owner { id: "ahead".into(), address: String::new() }).await.unwrap().writer;
+    let writer = loop {
+        match log.claim(LOG_PARTITION, Owner { id: "ahead".into(), address: String::new() }).await {
+            Ok(claimed) => break claimed.writer,
+            // A broker that has just started may take longer than one try.
+            Err(ClaimError::Unavailable(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    };
     let mut records = TestRecords::new(LOG_PARTITION, log.partitions(LOG_CONTEXT)).claimed(writer.claim_epoch());
     // Brokers refuse records that are an hour ahead.
     let next_year = Timestamp(system_now().0 + 365 * 24 * 3_600 * 1_000_000);
