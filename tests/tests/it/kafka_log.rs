@@ -6,14 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use annals_dev::kafka::Cluster;
-use annals_engine::engine::system_now;
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::contract::records::TestRecords;
 use annals_engine::log::contract::{CONTEXTS, log_contract};
 use annals_engine::log::kafka::{KafkaLog, KafkaOptions, OpenError};
-use annals_engine::log::{AppendOutcome, ClaimError, EventLog, LogWriter, Owner};
-use annals_model::position::{Checkpoint, Ordinal};
-use annals_model::time::Timestamp;
+use annals_engine::log::{AppendOutcome, EventLog, LogWriter, Owner};
+use annals_model::position::Checkpoint;
 use annals_tests::{LOG_CONTEXT, LOG_PARTITION};
 
 use crate::kafka_cluster::{options, shared, visible};
@@ -32,30 +30,6 @@ async fn the_kafka_log_keeps_the_contract() {
         KafkaLog::connect(options, &CONTEXTS).await.unwrap() as Arc<dyn EventLog>
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_log_whose_times_are_ahead_of_the_brokers_clock_still_takes_appends() {
-    let log = KafkaLog::connect(options(&shared(), "ahead"), &[LOG_CONTEXT]).await.unwrap();
-    let writer = loop {
-        match log.claim(LOG_PARTITION, Owner { id: "ahead".into(), address: String::new() }).await {
-            Ok(claimed) => break claimed.writer,
-            // A broker that has just started may take longer than one try.
-            Err(ClaimError::Unavailable(_)) => {}
-            Err(error) => panic!("{error}"),
-        }
-    };
-    let mut records = TestRecords::new(LOG_PARTITION, log.partitions(LOG_CONTEXT)).claimed(writer.claim_epoch());
-    // Brokers refuse records that are an hour ahead.
-    let next_year = Timestamp(system_now().0 + 365 * 24 * 3_600 * 1_000_000);
-    records.resume(Ordinal::ZERO, next_year);
-    match writer.append(records.batch(&[1, 2])).await {
-        AppendOutcome::Durable { positions, .. } => assert_eq!(positions.len(), 3),
-        other => panic!("it ended as {other:?}"),
-    }
-    let mut reader = CheckedReader::open(&*log, LOG_PARTITION, Checkpoint::default()).await.unwrap();
-    while reader.next().await.unwrap().is_some() {}
-    assert!(reader.checkpoint().emitted_at > next_year, "an event's time is its owner's");
 }
 
 #[tokio::test]
