@@ -22,7 +22,7 @@ pub(super) struct PartitionReader {
     position: Offset,
     /// Where the partition ended when it was opened, until it was read up to there.
     opened_at: Offset,
-    /// Always there, until it is dropped.
+    /// Nothing only while `failed`, and when it is dropped.
     fetching: Option<Fetching>,
     /// The fetch told of an error, and may have passed records over with it: another one must take its place.
     failed: bool,
@@ -125,12 +125,15 @@ impl PartitionReader {
     /// partition's leader had changed, and to say nothing of it. And behind an error it goes on as if it were a record.
     async fn fetch_anew(&mut self) -> Result<(), ReadError> {
         tracing::debug!(at = %self.at, position = %self.position, failed = self.failed, "fetching anew");
-        let fetching = self.clients.fetch(&self.topic, self.at.partition.0, self.position).await;
-        let fresh = fetching.map_err(ReadError::Unavailable)?;
-        self.failed = false;
-        if let Some(stale) = self.fetching.replace(fresh) {
+        // Until there is another one, also where this is dropped or fails half way.
+        self.failed = true;
+        // The old one goes first: where places are bounded, the new one may have to wait for this very place.
+        if let Some(stale) = self.fetching.take() {
             self.clients.end(stale);
         }
+        let fetching = self.clients.fetch(&self.topic, self.at.partition.0, self.position).await;
+        self.fetching = Some(fetching.map_err(ReadError::Unavailable)?);
+        self.failed = false;
         Ok(())
     }
 

@@ -61,3 +61,23 @@ async fn a_position_never_moves_past_an_error() {
         assert_eq!(batch.len() as u64, 3 - from.0, "nothing was passed over");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_that_all_fetch_anew_do_not_wait_for_each_others_places() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic(TOPIC, 1, 1).unwrap();
+    let servers = cluster.bootstrap_servers();
+    produce(&servers, 1);
+    let clients = Clients::new(&servers, &BTreeMap::new()).unwrap();
+    let positions = Arc::new(Positions::connect(&clients).unwrap());
+    let lookups = Arc::new(ReaderClients::bounded_lookups(&clients).unwrap());
+    let mut readers = Vec::new();
+    for _ in 0..limits::KAFKA_LOOKUP_CLIENTS_MAX {
+        let opened = PartitionReader::open(&lookups, Arc::clone(&positions), AT, TOPIC.into(), Offset::START);
+        readers.push(opened.await.unwrap());
+    }
+    let anew = futures_util::future::join_all(readers.iter_mut().map(PartitionReader::fetch_anew));
+    let anew = tokio::time::timeout(Duration::from_secs(60), anew).await.unwrap();
+    assert!(anew.iter().all(Result::is_ok), "{anew:?}");
+    assert!(lookups.used().clients <= limits::KAFKA_LOOKUP_CLIENTS_MAX as u64);
+}
