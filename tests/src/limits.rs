@@ -23,7 +23,11 @@ pub const ISOLATION_CLIENTS: usize = 6;
 /// Requests that wait for what has fallen out: more than a node serves at the same time, fewer than files may be open.
 pub const ISOLATION_WAITING: usize = 700;
 /// Clients that go on writing while a large read model's database stands still: what they write is the backlog then.
-pub const WRITERS: u64 = 16;
+pub const WRITERS: u64 = 4;
+/// Commands of one of their requests.
+pub const BULK_COMMANDS: usize = 100;
+/// Their pause between two requests, milliseconds.
+pub const BULK_PAUSE_MS: u64 = 350;
 /// Events of one append of a history that is made in bulk.
 pub const MADE_APPEND_EVENTS: u64 = 4_000;
 /// How long a process may take until it is ready, milliseconds.
@@ -48,6 +52,8 @@ pub const DRILL_CATCH_UP_MS_MAX: u64 = 8_000;
 pub const SHARED_OUT_MS: u64 = 700;
 /// How long a client of a drill tries until it takes a partition for dead, milliseconds: longer than an heir needs.
 pub const DRILL_ANSWER_MS_MAX: u64 = 40_000;
+/// How long a drill keeps a table of the database locked, milliseconds: longer than anybody waits for an answer.
+pub const DRILL_LOCK_MS: u64 = 13_000;
 /// How often a drill looks for an owner that stays one until it is held.
 pub const DRILL_HOLDS_MAX: usize = 5;
 /// The same where nobody has to inherit the partition, milliseconds.

@@ -27,11 +27,13 @@ pub enum SeededBug {
     MembershipInsteadOfFence,
     /// A runner whose sink or log failed does not try again.
     RunnerGivesUp,
+    /// A session of the database is given up while it goes on with what it was told.
+    SessionsLeftBehind,
 }
 
 impl SeededBug {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::AnswerBeforeCommit,
         Self::NoLedger,
         Self::CheckpointOutsideTransaction,
@@ -42,6 +44,7 @@ impl SeededBug {
         Self::OneClaimInsteadOfTwo,
         Self::MembershipInsteadOfFence,
         Self::RunnerGivesUp,
+        Self::SessionsLeftBehind,
     ];
 
     /// What the environment calls it.
@@ -57,6 +60,7 @@ impl SeededBug {
             Self::OneClaimInsteadOfTwo => "one-claim-instead-of-two",
             Self::MembershipInsteadOfFence => "membership-instead-of-fence",
             Self::RunnerGivesUp => "runner-gives-up",
+            Self::SessionsLeftBehind => "sessions-left-behind",
         }
     }
 }

@@ -10,6 +10,7 @@ use annals_tests::cluster::bugs;
 use annals_tests::cluster::check::Violation;
 use annals_tests::cluster::drills;
 use annals_tests::cluster::faults::{Schedule, Shape};
+use annals_tests::cluster::isolation::Isolation;
 use annals_tests::cluster::programs;
 use annals_tests::cluster::sessions::sessions_max;
 use annals_tests::cluster::world::World;
@@ -63,6 +64,10 @@ struct Arguments {
     /// Runs instead the drill of every mistake on purpose (or of --bug alone), without the mistake and with it
     #[arg(long)]
     drills: bool,
+    /// Stops the database, an owner and a broker instead, one after the other, and compares what goes on without them with
+    /// before
+    #[arg(long)]
+    isolation: bool,
     /// Takes the programs under test from here instead of building them
     #[arg(long, value_name = "DIR")]
     programs: Option<std::path::PathBuf>,
@@ -136,6 +141,7 @@ async fn work(world: &mut World, seed: u64, arguments: &Arguments, bug: Option<S
         (false, Some(rounds), _) => drills::zombies(world, seed, rounds).await,
         (false, None, Some(rounds)) => drills::rolling(world, seed, rounds, arguments.clients).await,
         (false, None, None) if arguments.drills => rehearse(world, bug).await,
+        (false, None, None) if arguments.isolation => isolation(world).await,
         (false, None, None) => schedules(world, seed, arguments, bug).await,
     }
 }
@@ -144,6 +150,14 @@ async fn interrupted() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! { _ = terminate.recv() => {}, interrupt = tokio::signal::ctrl_c() => interrupt? }
     bail!("interrupted")
+}
+
+async fn isolation(world: &mut World) -> anyhow::Result<()> {
+    let mut isolation = Isolation::begin(world).await?;
+    isolation.the_database_stands_still().await?;
+    isolation.an_owner_is_dead().await?;
+    isolation.a_broker_is_dead().await?;
+    isolation.end().await
 }
 
 async fn rehearse(world: &mut World, only: Option<SeededBug>) -> anyhow::Result<()> {

@@ -53,8 +53,6 @@ pub struct Bed {
     prefix: String,
     /// What was there before.
     made: Made,
-    /// Clients beside the others that ask no read model.
-    writers: u64,
     sessions: SessionProbe,
     shape: Shape,
 }
@@ -90,9 +88,7 @@ impl Bed {
         };
         tokio::task::block_in_place(|| world.start_all())?;
         let mut bed = Self::new(world).await?;
-        if rows > 0 {
-            (bed.made, bed.writers) = (made, limits::WRITERS);
-        }
+        bed.made = made;
         Ok(bed)
     }
 
@@ -129,7 +125,6 @@ impl Bed {
             brokers: world.brokers(),
             prefix: world.prefix(),
             made: Made::default(),
-            writers: 0,
             sessions: world.session_probe(),
             shape: world.shape(),
         };
@@ -213,7 +208,14 @@ impl Bed {
         schedule: &Schedule,
         clients: u64,
     ) -> anyhow::Result<Report> {
-        self.during(seed, clients, || world_suffers(world, schedule)).await
+        // What they write is the backlog behind an outage; without one it would only make the history long.
+        let writers = if schedule.has_outage() { limits::WRITERS } else { 0 };
+        self.during_with(seed, clients, writers, || world_suffers(world, schedule)).await
+    }
+
+    /// Sessions of the database that go on for clients that have gone.
+    pub fn sessions_left_behind(&self) -> usize {
+        tokio::task::block_in_place(|| self.sessions.look()).left_behind
     }
 
     /// Rows of the live read model that were there before anybody worked.
@@ -228,16 +230,33 @@ impl Bed {
         clients: u64,
         happens: impl FnOnce() -> anyhow::Result<Instant>,
     ) -> anyhow::Result<Report> {
+        self.during_with(seed, clients, 0, happens).await
+    }
+
+    /// The same with clients beside the others that send commands in bulk, and ask no read model.
+    async fn during_with(
+        &mut self,
+        seed: u64,
+        clients: u64,
+        writers: u64,
+        happens: impl FnOnce() -> anyhow::Result<Instant>,
+    ) -> anyhow::Result<Report> {
         self.runs += 1;
         let sessions = Count::start(self.sessions.clone());
         self.phase.send_replace(Phase::Work);
         let before = self.around.acknowledged.load(Ordering::Relaxed);
         let mut working = JoinSet::new();
-        for number in 0..clients + self.writers {
+        for number in 0..clients {
             let label = format!("r{}", self.runs);
             let workload = Workload::new(seed, number, &label, Arc::clone(&self.places));
-            let workload = if number < clients { workload } else { workload.without_read_models() };
             working.spawn(self.client(seed ^ number).work(workload));
+        }
+        for number in clients..clients + writers {
+            // A request is of one tenant.
+            let tenant = self.places[number as usize % self.places.len()].tenant;
+            let places = self.places.iter().filter(|place| place.tenant == tenant).cloned().collect();
+            let workload = Workload::registering(seed, number, &format!("r{}", self.runs), places);
+            working.spawn(self.client(seed ^ number).work_in_bulk(workload));
         }
         // The faults have this thread; the clients have the others.
         let happened = tokio::task::block_in_place(happens);

@@ -36,6 +36,7 @@ pub fn breaks(bug: SeededBug) -> &'static [Rule] {
         SeededBug::ClaimEpochUnchecked => &[Rule::RowsAreTheFold, Rule::ReadModelsCatchUp, Rule::OrdinalsAreContiguous],
         SeededBug::OneClaimInsteadOfTwo | SeededBug::MembershipInsteadOfFence => &[Rule::NoZombieWrites],
         SeededBug::RunnerGivesUp => &[Rule::ReadModelsCatchUp],
+        SeededBug::SessionsLeftBehind => &[Rule::NoSessionIsLeftBehind],
     }
 }
 
@@ -52,7 +53,8 @@ pub fn broken_anyway(bug: SeededBug) -> &'static [Rule] {
         | SeededBug::RetryUnknownWithoutReading
         | SeededBug::OneClaimInsteadOfTwo
         | SeededBug::MembershipInsteadOfFence
-        | SeededBug::RunnerGivesUp => &[],
+        | SeededBug::RunnerGivesUp
+        | SeededBug::SessionsLeftBehind => &[],
     }
 }
 
@@ -71,6 +73,7 @@ pub async fn drill(bug: SeededBug, world: &mut World, bed: &mut Bed, round: usiz
             drill.an_owner_wakes_up_behind_its_heir().await
         }
         SeededBug::RunnerGivesUp => drill.an_administrator_ends_every_session().await,
+        SeededBug::SessionsLeftBehind => drill.an_administrator_locks_a_table_for_long().await,
     }
 }
 
@@ -235,6 +238,24 @@ impl Drill<'_> {
         self.accepted(&place, "before").await?;
         tokio::task::block_in_place(|| self.world.end_sessions())?;
         self.accepted(&place, "after").await
+    }
+
+    /// What waits for it is ended before its client gives it up.
+    async fn an_administrator_locks_a_table_for_long(&mut self) -> anyhow::Result<()> {
+        let place = self.bed.places()[0].clone();
+        self.accepted(&place, "before").await?;
+        self.world.lock_table("applications").await?;
+        self.accepted(&place, "behind").await?;
+        let until = Instant::now() + Duration::from_millis(limits::DRILL_LOCK_MS);
+        while Instant::now() < until {
+            if self.bed.sessions_left_behind() > 0 {
+                // The judgement is to see it, too: it would end with the lock.
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(limits::SESSIONS_LOOK_MS)).await;
+        }
+        self.world.unlock_table();
+        Ok(())
     }
 
     /// What it had decided before it stood still is written by nobody, or by the heir.

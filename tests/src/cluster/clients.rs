@@ -116,6 +116,70 @@ impl Client {
         self.into_seen()
     }
 
+    /// Sends what a workload sends, many commands in each request, until the phase says otherwise. All are of one tenant.
+    pub async fn work_in_bulk(mut self, workload: Workload) -> Seen {
+        let mut commands = workload.filter_map(|step| match step {
+            Step::Send(command) => Some(command),
+            Step::Again(_) | Step::AgainOtherwise(_) | Step::Read { .. } | Step::ReadBack(_) => None,
+        });
+        while *self.around.phase.borrow() == Phase::Work {
+            let bulk = commands.by_ref().take(limits::BULK_COMMANDS).collect();
+            self.send_all(bulk).await;
+            tokio::time::sleep(Duration::from_millis(limits::BULK_PAUSE_MS)).await;
+        }
+        self.into_seen()
+    }
+
+    /// Sends commands of one tenant, all at once, until each is answered for good.
+    async fn send_all(&mut self, commands: Vec<Command>) {
+        let first = Instant::now();
+        let mut open = commands;
+        while let Some(tenant) = open.first().map(|command| command.tenant) {
+            if let Some(node) = self.node() {
+                open = self.attempt_all(&node, tenant, open).await;
+            }
+            if !open.is_empty() && self.gives_up(first).await {
+                self.history.unanswered.extend(open.into_iter().map(|command| command.request));
+                return;
+            }
+        }
+    }
+
+    /// One try of all of them; those that have no final answer.
+    async fn attempt_all(&mut self, node: &str, tenant: TenantId, commands: Vec<Command>) -> Vec<Command> {
+        let all: Vec<Asked> = commands.iter().map(|command| Asked::new(command, None)).collect();
+        let began = self.now();
+        let told = self.http.send_lines(node, &self.around.tokens[&tenant], &all, &self.around.consistency).await;
+        let Some(told) = told else { return commands };
+        let span = Span { began, ended: self.now() };
+        let mut open = Vec::new();
+        for ((command, asked), told) in commands.into_iter().zip(all).zip(told) {
+            let outcome = match told {
+                Told::Outcome(outcome) => outcome,
+                Told::Nothing => Outcome::Open,
+                Told::Odd(what) => {
+                    self.history.odd.push(format!("{} through {node}: {what}", command.request));
+                    Outcome::Open
+                }
+            };
+            self.history.attempts.push(Attempt {
+                request: command.request.clone(),
+                body: asked.fingerprint,
+                aggregate: command.aggregate_name(),
+                span,
+                outcome: outcome.clone(),
+            });
+            match outcome {
+                Outcome::Acknowledged(_) => {
+                    self.around.acknowledged.fetch_add(1, Ordering::Relaxed);
+                }
+                Outcome::Refused { .. } => {}
+                Outcome::NotWritten { .. } | Outcome::Open => open.push(command),
+            }
+        }
+        open
+    }
+
     /// What it was told so far.
     pub fn into_seen(self) -> Seen {
         Seen { history: self.history, latencies_us: self.latencies_us }

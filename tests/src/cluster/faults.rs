@@ -116,6 +116,11 @@ impl Schedule {
         Self::of(faults)
     }
 
+    /// True if the database stands still for long in it.
+    pub fn has_outage(&self) -> bool {
+        self.faults.iter().any(|fault| (fault.part, fault.kind) == (Part::Postgres, Kind::LongPause))
+    }
+
     fn of(mut faults: Vec<Fault>) -> Self {
         faults.sort_by_key(|fault| fault.from_ms);
         let last = faults.iter().map(|fault| fault.until_ms).max().unwrap_or_default();

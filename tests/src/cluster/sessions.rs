@@ -13,8 +13,8 @@ use crate::limits;
 
 /// Per process that opens the store: what serves queries, the registry's, and the look at what others change in it.
 const PER_PROCESS: usize = POSTGRES_READERS_MAX as usize + REGISTRY_CONNECTIONS_MAX as usize + 1;
-/// Per generation that a process keeps current: its writer.
-const PER_GENERATION: usize = 1;
+/// Per generation that a process keeps current: its writer, and the session that it lost, until that has ended.
+const PER_GENERATION: usize = 2;
 
 /// Most sessions that the processes of a cluster of this shape, and whoever judges it, may hold at the same time.
 pub fn sessions_max(shape: Shape) -> usize {

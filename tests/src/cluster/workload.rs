@@ -78,8 +78,8 @@ pub struct Workload {
     sent: u64,
     /// Applications that it registered itself.
     own: Vec<(Place, AggregateId)>,
-    /// It asks read models as well.
-    reads_back: bool,
+    /// It registers applications, and does nothing else.
+    registers: bool,
 }
 
 impl Command {
@@ -100,13 +100,12 @@ impl Workload {
     /// The work of client `client` in the run with this seed; `label` makes its ids no other run's.
     pub fn new(seed: u64, client: u64, label: &str, places: Arc<[Place]>) -> Self {
         let random = StdRng::seed_from_u64(seed ^ client.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        Self { random, places, label: format!("{label}-{client}"), sent: 0, own: Vec::new(), reads_back: true }
+        Self { random, places, label: format!("{label}-{client}"), sent: 0, own: Vec::new(), registers: false }
     }
 
-    /// The same without questions to read models: whoever waits for one sends nothing meanwhile.
-    #[must_use]
-    pub fn without_read_models(self) -> Self {
-        Self { reads_back: false, ..self }
+    /// Registers applications for ever, most of them new ones.
+    pub fn registering(seed: u64, client: u64, label: &str, places: Arc<[Place]>) -> Self {
+        Self { registers: true, ..Self::new(seed, client, label, places) }
     }
 
     fn command(&mut self, name: &'static str, place: &Place, aggregate: AggregateId, payload: Value) -> Step {
@@ -234,6 +233,7 @@ impl Iterator for Workload {
 
     fn next(&mut self) -> Option<Step> {
         Some(match self.random.random_range(0..100) {
+            _ if self.registers => self.register(),
             0..22 => self.register(),
             22..46 => self.change(),
             46..54 => self.project(),
@@ -242,7 +242,6 @@ impl Iterator for Workload {
             66..74 => Step::Again(self.random.random()),
             74..78 => Step::AgainOtherwise(self.random.random()),
             78..90 => self.read(),
-            _ if !self.reads_back => self.change(),
             _ => Step::ReadBack(self.random.random()),
         })
     }

@@ -16,6 +16,8 @@ use annals_dev::postgres::{Server, SessionProbe};
 use annals_engine::seeded::{BUG_VARIABLE, POINTS_VARIABLE, SeededBug};
 use annals_projectors::deployment::{Deployment, Place};
 use anyhow::{Context as _, ensure};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -46,6 +48,8 @@ pub struct World {
     /// Brokers that were killed.
     brokers_down: Vec<usize>,
     postgres_down: bool,
+    /// Holds a table that is locked.
+    lock: Option<PgConnection>,
     /// The role of all processes, and their database.
     role: String,
     bug: Option<SeededBug>,
@@ -85,6 +89,7 @@ impl World {
             postgres,
             brokers_down: Vec::new(),
             postgres_down: false,
+            lock: None,
             role: String::new(),
             bug: None,
             shape,
@@ -128,6 +133,7 @@ impl World {
         for process in self.nodes.iter_mut().chain(&mut self.projectors).filter(|process| process.is_started()) {
             process.kill()?;
         }
+        self.lock = None;
         self.logs += 1;
         // Nothing is wrong with the world: none may end by itself.
         self.restarts_left = 0;
@@ -199,6 +205,24 @@ impl World {
         let role = &self.role;
         let end = format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{role}'");
         self.postgres.sql(role, &end).map(drop)
+    }
+
+    /// Keeps everybody from a table of every generation that has it, as an administrator at work does.
+    pub async fn lock_table(&mut self, table: &str) -> anyhow::Result<()> {
+        let mut connection = PgConnection::connect(&self.postgres.url(&self.role, "postgres")).await?;
+        let of = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE tablename = $1";
+        let tables: Vec<String> = sqlx::query_scalar(of).bind(table).fetch_all(&mut connection).await?;
+        ensure!(!tables.is_empty(), "there is no table {table}");
+        let lock = format!("BEGIN; LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", tables.join(", "));
+        sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut connection).await?;
+        self.lock = Some(connection);
+        Ok(())
+    }
+
+    /// Lets everybody in again.
+    pub fn unlock_table(&mut self) {
+        // Its transaction ends with its connection.
+        self.lock = None;
     }
 
     /// The key of all nodes' tokens.

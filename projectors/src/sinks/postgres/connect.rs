@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use annals_engine::seeded::{SeededBug, is_on};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::time::Instant;
@@ -125,7 +126,12 @@ impl Address {
 
     fn own(&self, idle_ms: u64, statement_ms: u64) -> PgConnectOptions {
         let times = [("idle_in_transaction_session_timeout", idle_ms), ("statement_timeout", statement_ms)];
-        self.0.clone().options(times.map(|(name, ms)| (name, ms.to_string())))
+        let own = self.0.clone().options(times.map(|(name, ms)| (name, ms.to_string())));
+        if is_on(SeededBug::SessionsLeftBehind) {
+            let bounds = ["statement_timeout", "lock_timeout", "client_connection_check_interval"];
+            return own.options(bounds.map(|name| (name, "0")));
+        }
+        own
     }
 }
 
@@ -161,6 +167,9 @@ pub(super) async fn connect_alone(options: &PgConnectOptions, name: &SessionName
 }
 
 async fn end_others(connection: &mut PgConnection, name: &SessionName) -> Result<(), sqlx::Error> {
+    if is_on(SeededBug::SessionsLeftBehind) {
+        return Ok(());
+    }
     let deadline = Instant::now() + Duration::from_millis(limits::SESSION_END_MS_MAX);
     loop {
         let ending = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity

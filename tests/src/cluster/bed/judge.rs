@@ -55,7 +55,7 @@ impl Bed {
     /// Waits until the database works for nobody who has gone; what is wrong if it still does by then.
     async fn left_behind(&self, by: Instant) -> Option<Violation> {
         loop {
-            let left = tokio::task::block_in_place(|| self.sessions.look()).left_behind;
+            let left = self.sessions_left_behind();
             if left == 0 {
                 return None;
             }

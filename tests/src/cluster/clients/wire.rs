@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::cluster::history::{Acknowledged, Outcome};
 use crate::cluster::workload::Command;
 
+const COMMANDS: &str = "/v1/commands/";
 /// Answers that say that nothing was written and that the command may be sent again.
 const NOT_WRITTEN: [&str; 4] = ["overloaded", "aborted", "not-owner", "partition-stopped"];
 /// Answers that say that it was refused for good, and why the command itself is the cause.
@@ -45,7 +46,14 @@ impl Asked {
             "adr_id": null,
             "payload": payload,
         }));
-        Self { path: format!("/v1/commands/{name}"), body, fingerprint }
+        Self { path: format!("{COMMANDS}{name}"), body, fingerprint }
+    }
+
+    /// As a line among others.
+    fn line(&self) -> String {
+        let mut line = self.body.clone();
+        line["type"] = json!(self.path.trim_start_matches(COMMANDS));
+        format!("{line}\n")
     }
 }
 
@@ -99,22 +107,41 @@ impl Wire {
             Some(answer) => answer,
             None => return Told::Outcome(Outcome::Open),
         };
-        if status.is_success() {
-            return match acknowledged(&body, tokens) {
-                Some(answer) => Told::Outcome(Outcome::Acknowledged(answer)),
-                None => Told::Odd(format!("{status}, which cannot be understood: {body}")),
-            };
-        }
-        match code(&body) {
-            Some(code) if status == StatusCode::SERVICE_UNAVAILABLE => match NOT_WRITTEN.contains(&code) {
-                true => Told::Outcome(Outcome::NotWritten { code: code.to_owned() }),
-                false => Told::Outcome(Outcome::Open),
-            },
-            Some(code) if REFUSED.contains(&code) => {
-                Told::Outcome(Outcome::Refused { code: code.to_owned(), seen: body["actual_version"].as_u64() })
+        told(status, &body, tokens)
+    }
+
+    /// Sends many commands in one request; what each came to, in their order. Nothing where nobody was reached.
+    pub(super) async fn send_lines(
+        &self,
+        node: &str,
+        token: &str,
+        all: &[Asked],
+        tokens: &ConsistencyTokens,
+    ) -> Option<Vec<Told>> {
+        let sent = self
+            .http
+            .post(format!("{node}/v1/commands"))
+            .bearer_auth(token)
+            .header("content-type", "application/x-ndjson")
+            .header("x-request-timeout", format!("{}ms", self.attempt_ms))
+            .body(all.iter().map(Asked::line).collect::<String>())
+            .send();
+        let text = match sent.await {
+            Ok(response) => response.text().await.unwrap_or_default(),
+            Err(error) if error.is_connect() => return None,
+            Err(_) => String::new(),
+        };
+        // What was not answered may have been written, or not.
+        let mut found: Vec<Told> = all.iter().map(|_| Told::Outcome(Outcome::Open)).collect();
+        for answer in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            let status =
+                answer["status"].as_u64().and_then(|status| StatusCode::from_u16(status.try_into().ok()?).ok());
+            let place = answer["line"].as_u64().and_then(|line| usize::try_from(line).ok()?.checked_sub(1));
+            if let (Some(status), Some(told_of)) = (status, place.and_then(|place| found.get_mut(place))) {
+                *told_of = told(status, &answer, tokens);
             }
-            _ => Told::Odd(format!("{status}: {body}")),
         }
+        Some(found)
     }
 
     /// Asks once.
@@ -135,6 +162,26 @@ impl Wire {
             (_, Some("not-found")) => Got::Missing,
             _ => Got::Odd(format!("{status}: {body}")),
         }
+    }
+}
+
+/// What an answer to a command means.
+fn told(status: StatusCode, body: &Value, tokens: &ConsistencyTokens) -> Told {
+    if status.is_success() {
+        return match acknowledged(body, tokens) {
+            Some(answer) => Told::Outcome(Outcome::Acknowledged(answer)),
+            None => Told::Odd(format!("{status}, which cannot be understood: {body}")),
+        };
+    }
+    match code(body) {
+        Some(code) if status == StatusCode::SERVICE_UNAVAILABLE => match NOT_WRITTEN.contains(&code) {
+            true => Told::Outcome(Outcome::NotWritten { code: code.to_owned() }),
+            false => Told::Outcome(Outcome::Open),
+        },
+        Some(code) if REFUSED.contains(&code) => {
+            Told::Outcome(Outcome::Refused { code: code.to_owned(), seen: body["actual_version"].as_u64() })
+        }
+        _ => Told::Odd(format!("{status}: {body}")),
     }
 }
 
