@@ -355,9 +355,15 @@ impl From<QueryError> for Problem {
             QueryError::LimitOutOfRange { .. } => Self::at(Code::InvalidParameter, "limit", detail),
             QueryError::InvalidCursor => Self::at(Code::InvalidCursor, "cursor", detail),
             QueryError::TooMuchWork { .. } => Self::new(Code::TooMuchWork, detail),
-            QueryError::Unavailable { .. } | QueryError::Damaged { .. } => {
-                Self::new(Code::ReadModelUnavailable, detail)
+            QueryError::Busy { .. } => Self::new(Code::Overloaded, detail),
+            // What the store said names its inside: it is in this server's log.
+            QueryError::Unavailable { read_model, .. } => {
+                Self::new(Code::ReadModelUnavailable, format!("read model {read_model} cannot be read now; ask again"))
             }
+            QueryError::Damaged { read_model, .. } => Self::new(
+                Code::ReadModelUnavailable,
+                format!("read model {read_model} cannot be read before an operator has looked after it"),
+            ),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where queries are answered from: the live generation of each read model, and how far it has come.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use annals_engine::log::EventLog;
@@ -8,7 +9,7 @@ use annals_engine::runner::{self, GenerationStatus, LiveReadModel, RunnerState, 
 use annals_engine::sink::{Checkpoints, Generation, GenerationStore as _};
 use annals_model::ids::ContextId;
 use annals_model::position::{ContextPartition, Offset, PositionVector};
-use annals_projectors::queries::{Answer, LiveGeneration, Queries, QueryRequest};
+use annals_projectors::queries::{Answer, LiveGeneration, Queries, QueryError, QueryRequest};
 use annals_projectors::sinks::Store;
 use serde_json::json;
 use tokio::time::Instant;
@@ -27,6 +28,17 @@ pub(crate) struct ReadModels {
     sources: Vec<Source>,
 }
 
+/// The answer, if it comes while it is of use to anybody: what is late is given up with its statement.
+async fn answer_by(
+    deadline: Instant,
+    read_model: &'static str,
+    answering: impl Future<Output = Result<Answer, QueryError>>,
+) -> Result<Answer, QueryError> {
+    tokio::time::timeout_at(deadline, answering).await.unwrap_or_else(|_| {
+        Err(QueryError::Unavailable { read_model, cause: "no answer before the request's deadline".to_owned() })
+    })
+}
+
 /// One read model, in all versions that this build carries.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -36,6 +48,8 @@ pub(crate) struct Source {
     pub(crate) versions: Vec<u32>,
     /// The contexts whose events its rows come from, in any version.
     pub(crate) contexts: Vec<ContextId>,
+    /// It could not be read when it was asked last.
+    is_down: AtomicBool,
 }
 
 /// What a query's answer must cover.
@@ -62,7 +76,10 @@ impl ReadModels {
                     source.contexts.sort_unstable();
                     source.contexts.dedup();
                 }
-                None => sources.push(Source { name, versions: vec![version], contexts }),
+                None => {
+                    let is_down = AtomicBool::new(false);
+                    sources.push(Source { name, versions: vec![version], contexts, is_down });
+                }
             }
         }
         Self { queries, tokens, store, runners, sources }
@@ -73,6 +90,7 @@ impl ReadModels {
         &self,
         request: &QueryRequest,
         wanted: Option<Wanted>,
+        deadline: Instant,
         log: &dyn EventLog,
     ) -> Result<Answer, Problem> {
         let name = self.queries.read_model(&request.name)?;
@@ -82,7 +100,8 @@ impl ReadModels {
             let live = self.live(name)?;
             // Asked first, also where it may be too early: what is wrong with the request is known at once, and most
             // read models are where they are wanted.
-            let answer = self.queries.answer(request, &self.rows(&live).await?).await?;
+            let rows = self.rows(&live).await?;
+            let answer = source.tell(answer_by(deadline, name, self.queries.answer(request, &rows)).await)?;
             let Some(wanted) = &wanted else { return Ok(answer) };
             let position = answer.position.positions();
             // Of the contexts that this very version reads: it never comes to positions of any other.
@@ -144,10 +163,29 @@ impl ReadModels {
 }
 
 fn unreadable(generation: &Generation, error: &dyn std::error::Error) -> Problem {
-    Problem::new(Code::ReadModelUnavailable, format!("{generation} cannot be read: {error}"))
+    tracing::warn!(%generation, %error, "generation cannot be read");
+    Problem::new(Code::ReadModelUnavailable, format!("{generation} cannot be read now"))
 }
 
 impl Source {
+    /// Logs what a store says of itself, which no client is told; once, until it answers again.
+    fn tell(&self, answer: Result<Answer, QueryError>) -> Result<Answer, QueryError> {
+        match &answer {
+            Ok(_) if self.is_down.load(Ordering::Relaxed) => {
+                self.is_down.store(false, Ordering::Relaxed);
+                tracing::info!(read_model = self.name, "read model can be read again");
+            }
+            Err(QueryError::Unavailable { cause, .. }) if !self.is_down.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(read_model = self.name, %cause, "read model cannot be read");
+            }
+            Err(QueryError::Damaged { cause, .. }) if !self.is_down.swap(true, Ordering::Relaxed) => {
+                tracing::error!(read_model = self.name, %cause, "read model is damaged; rebuild it");
+            }
+            _ => {}
+        }
+        answer
+    }
+
     fn reads(&self, number: u8) -> Option<ContextId> {
         self.contexts.iter().copied().find(|context| context.number == number)
     }
@@ -218,4 +256,17 @@ pub(crate) async fn refuse_beyond_end(at: ContextPartition, offset: Offset, log:
          token"
     );
     Err(Problem::at(Code::ForeignConsistencyToken, "Consistency-Token", detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_come_is_waited_for_until_the_deadline_only() {
+        let deadline = Instant::now() + Duration::from_millis(250);
+        let late = answer_by(deadline, "portfolio", std::future::pending()).await;
+        assert!(matches!(late, Err(QueryError::Unavailable { read_model: "portfolio", .. })), "{late:?}");
+        assert_eq!(Instant::now(), deadline);
+    }
 }

@@ -13,6 +13,14 @@ pub const QUERY_PARAMETER_BYTES_MAX: usize = 1_024;
 pub const QUERY_CURSOR_BYTES_MAX: usize = 4_096;
 /// Longest time that a query's statement runs, milliseconds.
 pub const QUERY_TIME_MS_MAX: u64 = 5_000;
+/// The same for a query that walks from row to row and bounds its own work, milliseconds: its cost is not known before.
+pub const QUERY_WALK_TIME_MS_MAX: u64 = 2_000;
+/// Most of these at once in one process: below the connections, so that plain questions have some.
+pub const QUERY_WALKS_MAX: usize = 4;
+/// Most of these at once of one tenant.
+pub const QUERY_WALKS_PER_TENANT_MAX: usize = 2;
+/// A tenant's questions have at most the connections divided by this.
+pub const QUERY_TENANT_PART: usize = 2;
 /// Steps of SQLite's virtual machine between two looks at that time: well below a millisecond.
 pub const QUERY_STEPS_BETWEEN_LOOKS: i32 = 10_000;
 /// Most characters of a client's unknown name that an error repeats.

@@ -13,6 +13,7 @@ mod error;
 mod execution;
 mod parameter;
 mod postgres;
+mod shares;
 mod sqlite;
 mod statement;
 

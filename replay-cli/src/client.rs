@@ -1,7 +1,7 @@
 //! The HTTP interface as the command line uses it.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use annals_api::endpoint::Endpoint;
 use anyhow::Context as _;
@@ -159,7 +159,7 @@ impl Client {
 
     /// Sends, and sends again where the server asks for patience.
     async fn json(&self, request: impl Fn() -> RequestBuilder) -> Result<Value, CallError> {
-        let mut attempt = 0;
+        let (began, mut attempt) = (Instant::now(), 0);
         loop {
             attempt += 1;
             let timeout = Duration::from_secs(limits::ANSWER_TIMEOUT_SECS);
@@ -168,7 +168,9 @@ impl Client {
                 Err(error) => Err(self.broken(&error)),
             };
             match outcome {
-                Err(CallError::Refused(problem)) if problem.is_passing() && attempt < limits::ATTEMPTS_MAX => {
+                Err(CallError::Refused(problem))
+                    if problem.is_passing() && is_asked_again(attempt, began.elapsed()) =>
+                {
                     tokio::time::sleep(pause(attempt, problem.retry_after)).await;
                 }
                 other => return other,
@@ -243,8 +245,27 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
+/// Whether what was put off is asked for once more: refusals that come at once many times, slow ones not for minutes.
+fn is_asked_again(attempts: u32, took: Duration) -> bool {
+    attempts < limits::ATTEMPTS_MAX && took < Duration::from_millis(limits::ATTEMPTS_MS_MAX)
+}
+
 /// How long to wait before the attempt after this one: what the server asked for, else doubling, never above the bound.
 pub(crate) fn pause(attempt: u32, asked: Option<Duration>) -> Duration {
     let doubled = limits::RETRY_PAUSE_FIRST_MS.saturating_mul(1 << attempt.saturating_sub(1).min(16));
     asked.unwrap_or_else(|| Duration::from_millis(doubled)).min(Duration::from_millis(limits::RETRY_PAUSE_MAX_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_refusals_are_not_asked_for_again_for_minutes() {
+        let seconds = Duration::from_secs;
+        assert!(is_asked_again(1, seconds(0)) && is_asked_again(7, seconds(5)));
+        assert!(!is_asked_again(8, seconds(5)));
+        // Each attempt took five: the third is the last.
+        assert!(is_asked_again(1, seconds(5)) && !is_asked_again(3, seconds(15)));
+    }
 }

@@ -49,7 +49,7 @@ pub(crate) fn log_failure(error: &OpenLogError) -> Failure {
 pub(crate) fn open_store_failure(error: &OpenStoreError) -> Failure {
     match error {
         OpenStoreError::Store(error) => store_failure(error),
-        OpenStoreError::Postgres(error) => Failure::usage(error.to_string()),
+        OpenStoreError::Postgres(_) | OpenStoreError::OtherLog { .. } => Failure::usage(error.to_string()),
     }
 }
 

@@ -6,6 +6,8 @@ pub(crate) const CONNECT_TIMEOUT_SECS: u64 = 5;
 pub(crate) const ANSWER_TIMEOUT_SECS: u64 = 40;
 /// Most attempts of one request that the server put off (429, 503).
 pub(crate) const ATTEMPTS_MAX: u32 = 8;
+/// No further attempt after this long, milliseconds: a server that takes its time for each refusal is down.
+pub(crate) const ATTEMPTS_MS_MAX: u64 = 12_000;
 /// First pause between attempts when the server names none, milliseconds; doubles each time.
 pub(crate) const RETRY_PAUSE_FIRST_MS: u64 = 100;
 /// Longest pause between attempts, milliseconds.

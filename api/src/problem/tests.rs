@@ -63,3 +63,17 @@ fn what_a_client_sent_is_echoed_cut_with_both_ends_of_the_message_kept() {
         assert_eq!(Problem::new(Code::Internal, "x".repeat(bytes)).to_json()["detail"], "x".repeat(bytes));
     }
 }
+
+#[test]
+fn nothing_that_a_store_says_of_its_inside_reaches_a_client() {
+    let cause = || "PostgreSQL says: relation \"g7.projects\" does not exist, user annals (SQLSTATE 42P01)".to_owned();
+    for error in [
+        QueryError::Unavailable { read_model: "portfolio", cause: cause() },
+        QueryError::Damaged { read_model: "portfolio", cause: cause() },
+    ] {
+        let problem = Problem::from(error);
+        assert_eq!(problem.code(), Code::ReadModelUnavailable);
+        let told = serde_json::Value::Object(problem.to_json()).to_string();
+        assert!(told.contains("portfolio") && !told.contains("g7") && !told.contains("SQL"), "{told}");
+    }
+}

@@ -77,13 +77,15 @@ pub(super) async fn answer(
         }
         None => None,
     };
+    // What is waited for first counts: the client waits for all of it. The wait for its token is bounded by itself.
+    let deadline = meta.deadline();
     if let Some(workspace) = workspace {
         // Archived or not: what is in it can be read.
-        shared.gate.state(caller.tenant, workspace, meta.deadline()).await?;
+        shared.gate.state(caller.tenant, workspace, deadline).await?;
     }
     let request =
         QueryRequest { name, tenant: caller.tenant, workspace, parameters: parameters.into_rest(), limit, cursor };
-    let answer = shared.read_models.answer(&request, wanted, log).await?;
+    let answer = shared.read_models.answer(&request, wanted, deadline, log).await?;
     let token = shared.tokens.issue(&answer.position.positions());
     let mut response_headers = HeaderMap::new();
     if let Ok(token) = HeaderValue::try_from(&token) {

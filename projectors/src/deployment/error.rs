@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use annals_engine::log::{kafka, sqlite};
 use annals_engine::sink::{SinkError, StoreError};
+use annals_model::ids::LogId;
 
 use super::settings::Origin;
 use crate::sinks;
@@ -108,6 +109,19 @@ pub enum OpenStoreError {
     /// The database.
     #[error(transparent)]
     Postgres(#[from] sinks::OpenError),
+    /// They are another log's, and good rows there: correct which log is meant, or name other read models.
+    #[error(
+        "the read models in {place} belong to log {found}, and this is log {log}: correct which log is meant (its \
+         directory, or its brokers and prefix), or give this log read models of its own; nothing was changed"
+    )]
+    OtherLog {
+        /// Where they lie.
+        place: String,
+        /// Their log.
+        found: LogId,
+        /// The log that was opened.
+        log: LogId,
+    },
 }
 
 impl OpenStoreError {
@@ -116,6 +130,7 @@ impl OpenStoreError {
         match self {
             Self::Store(error) => error.is_transient(),
             Self::Postgres(error) => matches!(error, sinks::OpenError::Unavailable { .. }),
+            Self::OtherLog { .. } => false,
         }
     }
 

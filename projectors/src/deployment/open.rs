@@ -85,13 +85,17 @@ impl Deployment {
         }
     }
 
-    /// Opens the read models that are built from this log, in the versions that this build carries. Needs a Tokio
-    /// runtime.
+    /// Opens the read models that are built from this log, in the versions that this build carries; refuses those of
+    /// another log, whose rows are good there. Needs a Tokio runtime.
     pub async fn open_store(&self, log: LogId) -> Result<Store, OpenStoreError> {
         let definitions = crate::definitions().iter().map(crate::Definition::stored).collect();
-        match &self.read_models {
-            ReadModelsSettings::Sqlite => Ok(SqliteStore::open(&self.data, definitions, log).await?.into()),
-            ReadModelsSettings::Postgres { url } => Ok(PostgresStore::open(url, definitions, log).await?.into()),
+        let store: Store = match &self.read_models {
+            ReadModelsSettings::Sqlite => SqliteStore::open(&self.data, definitions, log).await?.into(),
+            ReadModelsSettings::Postgres { url } => PostgresStore::open(url, definitions, log).await?.into(),
+        };
+        match store.other_log().await? {
+            None => Ok(store),
+            Some(found) => Err(OpenStoreError::OtherLog { place: store.place(), found, log }),
         }
     }
 

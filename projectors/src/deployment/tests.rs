@@ -1,6 +1,11 @@
 use std::path::Path;
 
+use annals_engine::sink::GenerationStore as _;
+use annals_model::ids::LogId;
+use uuid::Uuid;
+
 use super::*;
+use crate::sinks::Store;
 
 fn place(data: &Path) -> Place {
     Place { data: data.to_owned(), config: None }
@@ -122,4 +127,37 @@ fn a_named_file_must_be_there_and_its_paths_are_relative_to_it() {
     assert!(matches!(read(), Err(ConfigError::Unreadable { .. })));
     fs::write(&file, "[api]\nsigning_key = 'keys/signing.key'").unwrap();
     assert_eq!(read().unwrap().api.signing_key, Some(directory.path().join("keys/signing.key")));
+}
+
+/// The store of a deployment that was never used, then of one log, must not become another's.
+async fn belongs_to_its_log(deployment: &Deployment) {
+    let [good, misspelt] = [1, 2].map(|number| LogId(Uuid::from_u128(number)));
+    let models = |store: &Store| store.read_models().to_vec();
+    // First starts: whose it will be is open until there is something.
+    deployment.open_store(misspelt).await.unwrap();
+    let store = deployment.open_store(good).await.unwrap();
+    let model = models(&store)[0].clone();
+    let live = store.ensure_live(&model).await.unwrap();
+    match deployment.open_store(misspelt).await {
+        Err(error @ OpenStoreError::OtherLog { .. }) => {
+            assert!(!error.may_pass());
+            let text = error.to_string();
+            assert!(text.contains(&format!("belong to log {good}, and this is log {misspelt}")), "{text}");
+            assert!(!text.contains("rebuild"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let store = deployment.open_store(good).await.unwrap();
+    assert_eq!(store.list(model.name()).await.unwrap(), live.into_iter().collect::<Vec<_>>(), "nothing was changed");
+}
+
+#[tokio::test]
+async fn read_models_of_another_log_are_refused_and_left_as_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let sqlite = Deployment::resolve(&place(directory.path()), std::iter::empty(), Vec::new()).unwrap();
+    belongs_to_its_log(&sqlite).await;
+    let database = annals_dev::postgres::shared().unwrap().fresh_database().unwrap();
+    let url = ("ANNALS_READ_MODELS_URL".to_owned(), database.url);
+    let postgres = Deployment::resolve(&place(directory.path()), [url].into_iter(), Vec::new()).unwrap();
+    belongs_to_its_log(&postgres).await;
 }

@@ -2,6 +2,8 @@
 
 use annals_model::projection::{Column, ColumnType};
 
+use crate::limits;
+
 /// A named query of one version of one read model.
 #[derive(Clone, Copy, Debug)]
 pub struct Query {
@@ -87,6 +89,16 @@ pub enum Bound {
 }
 
 impl Query {
+    /// True where the work of an answer is not bounded by its page.
+    pub(super) const fn is_walk(&self) -> bool {
+        self.gave_up.is_some()
+    }
+
+    /// Longest that its statement may run, milliseconds.
+    pub(super) const fn time_ms_max(&self) -> u64 {
+        if self.is_walk() { limits::QUERY_WALK_TIME_MS_MAX } else { limits::QUERY_TIME_MS_MAX }
+    }
+
     /// The parameter with this name.
     pub fn parameter(&self, name: &str) -> Option<&Parameter> {
         self.parameters.iter().find(|parameter| parameter.name == name)

@@ -103,6 +103,13 @@ pub enum QueryError {
         /// The query.
         query: &'static str,
     },
+    /// As many of the tenant's questions as it may have are being answered, or of this costly kind: ask again later, and
+    /// fewer at once.
+    #[error("query `{query}` did not get its turn in time: too many questions are being answered; ask fewer at once")]
+    Busy {
+        /// The query.
+        query: &'static str,
+    },
     /// The read model's store does not answer now: try again.
     #[error("read model {read_model} cannot be read now: {cause}")]
     Unavailable {

@@ -12,10 +12,11 @@ use super::catalogue::{QueryDescription, describe_all};
 use super::cursor::{CursorKey, Question};
 use super::definition::{Query, QueryScope};
 use super::error::QueryError;
+use super::shares::Shares;
 use super::{parameter, postgres, sqlite, statement};
 use crate::definition::{Definition, newest};
 use crate::limits;
-use crate::sinks::postgres::answer::took_too_long;
+use crate::sinks::postgres::answer::{told, took_too_long};
 use crate::sinks::{Readers, Store};
 
 /// What is asked.
@@ -40,6 +41,7 @@ pub struct QueryRequest {
 pub struct Queries {
     definitions: Arc<[Definition]>,
     key: CursorKey,
+    shares: Arc<Shares>,
 }
 
 /// The generation that serves a read model now, as a promotion left it. Ask the store again when it says that something
@@ -76,7 +78,7 @@ impl Queries {
                 }
             }
         }
-        Self { definitions, key }
+        Self { definitions, key, shares: Arc::default() }
     }
 
     /// The deployment's secret, to derive others from.
@@ -126,14 +128,26 @@ impl Queries {
             after,
             limit + 1,
         );
-        let time_max = Duration::from_millis(limits::QUERY_TIME_MS_MAX);
+        let time_max = Duration::from_millis(query.time_ms_max());
+        let connections = match &live.readers {
+            Readers::Sqlite(_) => limits::READERS_PER_GENERATION_MAX,
+            Readers::Postgres(_) => limits::POSTGRES_READERS_MAX,
+        };
+        let turn = self.shares.turn(request.tenant, query, connections).await;
+        let _turn = turn.ok_or(QueryError::Busy { query: query.name })?;
         let read = match &live.readers {
             Readers::Sqlite(readers) => sqlite::read(readers, statement, query, &definition.model, time_max).await,
             Readers::Postgres(readers) => {
                 postgres::read(readers, statement, query, &definition.model, request.tenant).await
             }
         }
-        .map_err(|error| failed(error, query, definition.model.name()))?;
+        .map_err(|error| {
+            let cause = match &live.readers {
+                Readers::Sqlite(_) => error.to_string(),
+                Readers::Postgres(_) => told(&error),
+            };
+            failed(&error, cause, query, definition.model.name())
+        })?;
         let page = self.page(question, read.rows, limit as usize)?;
         Ok(Answer {
             query: query.name,
@@ -206,12 +220,9 @@ fn limit(asked: Option<u32>) -> Result<u32, QueryError> {
     }
 }
 
-fn failed(error: sqlx::Error, query: &'static Query, read_model: &'static str) -> QueryError {
-    let cause = error.to_string();
+fn failed(error: &sqlx::Error, cause: String, query: &'static Query, read_model: &'static str) -> QueryError {
     match error {
-        error if sqlite::took_too_long(&error) || took_too_long(&error) => {
-            QueryError::TooMuchWork { query: query.name }
-        }
+        error if sqlite::took_too_long(error) || took_too_long(error) => QueryError::TooMuchWork { query: query.name },
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => QueryError::Damaged { read_model, cause },
         _ => QueryError::Unavailable { read_model, cause },
     }

@@ -39,7 +39,11 @@ async fn read_on(
     tenant: TenantId,
 ) -> Result<Read, sqlx::Error> {
     // One view of the database from the first read to the last, and of one tenant's rows alone, whatever the text says.
-    let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL {TENANT_SETTING} = '{tenant}'");
+    let begin = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL {TENANT_SETTING} = '{tenant}'; \
+         SET LOCAL statement_timeout = {}",
+        query.time_ms_max()
+    );
     let mut transaction = connection.begin_with(AssertSqlSafe(begin)).await?;
     let position = checkpoints::all(&mut transaction, &readers.schema, &model.contexts()).await?;
     let arguments = arguments(statement.arguments.iter().map(OwnedValue::as_value))?;

@@ -100,6 +100,28 @@ impl PostgresStore {
         self.readers(generation).await?.checkpoints(generation, &definition.model).await
     }
 
+    /// The logs that the generations here were made from. One that cannot be read says nothing: whoever opens it is told.
+    pub(crate) async fn logs(&self) -> Result<Vec<LogId>, StoreError> {
+        let looking = async {
+            let mut connection = self.inner.registry.acquire().await?;
+            let mut logs = Vec::new();
+            for (read_model, id) in registry::whole(&mut connection).await? {
+                match checkpoints::log_id(&mut connection, &schema(&read_model, id)).await {
+                    Ok(log) => logs.push(log),
+                    Err(error) if answer::is_of_content(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(logs)
+        };
+        answer::within(limits::STORE_ANSWER_MS_MAX, looking).await.map_err(registry::unavailable)
+    }
+
+    /// Where they lie and as whom they are read, for messages.
+    pub(crate) fn place(&self) -> String {
+        self.inner.address.to_string()
+    }
+
     fn changed(&self) {
         self.inner.changes.send_modify(|version| *version += 1);
     }

@@ -25,6 +25,7 @@ use annals_engine::sink::{
 };
 use annals_model::ids::LogId;
 use annals_model::projection::ReadModel;
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions};
 use tokio::sync::watch;
 
@@ -124,6 +125,23 @@ impl SqliteStore {
         let error = |error: sqlx::Error| target.error("annals_checkpoints", &error);
         let mut connection = self.readers(generation).await?.acquire().await.map_err(error)?;
         Ok(stored_checkpoints(&mut connection, &target.model).await.map_err(error)?)
+    }
+
+    /// The logs that the generations here were made from. One that cannot be read says nothing: whoever opens it is told.
+    pub(crate) async fn logs(&self) -> Result<Vec<LogId>, StoreError> {
+        let mut connection = self.inner.registry.acquire().await.map_err(unavailable)?;
+        let mut logs = Vec::new();
+        for (read_model, id) in registry::whole(&mut connection).await? {
+            let path = self.inner.files.generation(&read_model, id);
+            let Ok(mut file) = connect::reader(&path).connect().await else { continue };
+            logs.extend(checkpoints::log_id(&mut file, MAIN).await.ok());
+        }
+        Ok(logs)
+    }
+
+    /// Where they lie, for messages.
+    pub(crate) fn place(&self) -> String {
+        self.inner.files.root().display().to_string()
     }
 
     fn changed(&self) {

@@ -49,6 +49,24 @@ impl Store {
         }
     }
 
+    /// The log that everything here was made from, where that is not this store's log. Where something was made from
+    /// this log, or nothing at all, it is this log's.
+    pub async fn other_log(&self) -> Result<Option<LogId>, StoreError> {
+        let logs = match self {
+            Self::Sqlite(store) => store.logs().await?,
+            Self::Postgres(store) => store.logs().await?,
+        };
+        Ok(logs.first().copied().filter(|_| !logs.contains(&self.log_id())))
+    }
+
+    /// Where the read models lie, for messages.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Sqlite(store) => store.place(),
+            Self::Postgres(store) => store.place(),
+        }
+    }
+
     fn inner(&self) -> &dyn GenerationStore {
         match self {
             Self::Sqlite(store) => store,

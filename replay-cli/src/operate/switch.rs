@@ -1,6 +1,8 @@
 //! `promote` and `rollback`: which generation is served.
 
-use annals_engine::sink::{Generation, GenerationId, GenerationState, GenerationStore, PromoteError, Promoted};
+use annals_engine::sink::{
+    Generation, GenerationId, GenerationState, GenerationStore, PromoteError, Promoted, false_checkpoint,
+};
 use serde_json::json;
 
 use super::{Site, generation_json, store_failure};
@@ -39,11 +41,15 @@ async fn finish(site: &Site, output: Output, promoted: Result<Promoted, PromoteE
             let end = site.log.end(component.at).await.map_err(|error| read_failure(&error))?;
             if component.needs.offset > end {
                 // No generation of this log will ever come that far.
+                let judged = false_checkpoint(&*site.log, component.at, component.needs).await;
+                let cause = judged.map_err(|error| read_failure(&error))?.unwrap_or_else(|| {
+                    let at = component.at;
+                    format!("the live generation is beyond the log's end ({at} ends at {end}): the log was replaced by an older copy")
+                });
                 return Err(failure(&error)
                     .remedy(format!(
-                        "the live generation is beyond the log's end ({} ends at {end}): the log was replaced by an older \
-                         copy; stop the server, move the folder `read-models` away, and start it: it builds them anew",
-                        component.at
+                        "{cause}; stop the server, move the folder `read-models` away (in PostgreSQL: drop its schemas), \
+                         and start it: it builds them anew"
                     ))
                     .into());
             }

@@ -7,7 +7,7 @@ use annals_model::projection::{ReadModel, SubscribedEvent, TableShape};
 use super::extent::{Extent, extents};
 use crate::limits;
 use crate::log::{EventLog, ReadError};
-use crate::sink::{Generation, GenerationState, GenerationStore, StoreError};
+use crate::sink::{Generation, GenerationState, GenerationStore, StoreError, false_checkpoint};
 
 /// Whether a rebuild is called for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +135,9 @@ async fn usable(
     // The ends are asked for behind the checkpoints, which move on with them.
     for Extent { at, .. } in partitions {
         let (offset, end) = (checkpoints.get(*at).offset, log.end(*at).await?);
+        if let Some(cause) = false_checkpoint(log, *at, checkpoints.get(*at)).await? {
+            return Ok(Err(cause));
+        }
         if offset > end {
             let cause = format!(
                 "it stands at {at} offset {offset}, beyond the log's end {end}: the log was shortened or replaced"

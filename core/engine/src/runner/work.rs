@@ -18,7 +18,7 @@ use crate::log::checked::CheckedReader;
 use crate::log::{EventLog, ReadError};
 use crate::panics::panic_text;
 use crate::seeded::{SeededBug, is_on};
-use crate::sink::{Checkpoints, CommitError, Sink, SinkError};
+use crate::sink::{Checkpoints, CommitError, Sink, SinkError, false_checkpoint};
 use crate::telemetry::RunnerMeters;
 
 /// One runner's means.
@@ -127,7 +127,10 @@ impl<'a> Work<'a> {
                     self.running();
                     return Ok(Source::new(at, reader, committed));
                 }
-                Err(error) => tries.again(self.progress, self.meters, error).await?,
+                Err(error) => {
+                    refuse_false(self.log, self.read_model, (at, committed), &error).await?;
+                    tries.again(self.progress, self.meters, error).await?;
+                }
             }
         }
     }
@@ -332,6 +335,21 @@ impl<'a> Work<'a> {
             was_not
         });
     }
+}
+
+/// Tells a log that was shortened from a generation whose checkpoint never was.
+async fn refuse_false(
+    log: &dyn EventLog,
+    read_model: &ReadModel,
+    (at, from): (ContextPartition, Checkpoint),
+    error: &ReadError,
+) -> Result<(), RunnerFailure> {
+    if !matches!(error, ReadError::BeyondEnd { .. }) {
+        return Ok(());
+    }
+    let Ok(Some(cause)) = false_checkpoint(log, at, from).await else { return Ok(()) };
+    let generation = format!("{} v{}", read_model.name(), read_model.version());
+    Err(SinkError::Damaged { generation, table: "annals_checkpoints".to_owned(), cause }.into())
 }
 
 /// Where a consumer of everything up to this record stands; it must end its commit.

@@ -46,8 +46,8 @@ pub enum SinkError {
         /// Which table or column, and how it differs.
         difference: String,
     },
-    /// The generation stands for positions of another log: rebuild the read model from this one.
-    #[error("{generation} was built from log {found}, this is log {log}; rebuild the read model")]
+    /// The generation stands for positions of another log: use that log, or promote a generation of this one.
+    #[error("{generation} was built from log {found}, this is log {log}; see which of them is meant")]
     OtherLog {
         /// Which generation.
         generation: String,

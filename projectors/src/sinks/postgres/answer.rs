@@ -78,6 +78,11 @@ pub(super) fn sink_error(generation: &str, table: &str, error: &sqlx::Error) -> 
     }
 }
 
+/// True for an error that is about what is stored, not about the server or the way to it.
+pub(super) fn is_of_content(error: &sqlx::Error) -> bool {
+    kind(error) == Kind::Damaged
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Damaged,

@@ -76,6 +76,15 @@ pub(super) async fn list(connection: &mut PgConnection, read_model: &str) -> Res
     rows.iter().map(generation).collect()
 }
 
+/// Generations that have been made whole, of read models that this build may not know.
+pub(super) async fn whole(connection: &mut PgConnection) -> Result<Vec<(String, GenerationId)>, sqlx::Error> {
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("SELECT read_model, id FROM annals.generations WHERE state IN ('ready', 'live', 'retired')")
+            .fetch_all(connection)
+            .await?;
+    Ok(rows.into_iter().filter_map(|(name, id)| Some((name, GenerationId(u32::try_from(id).ok()?)))).collect())
+}
+
 /// One generation.
 pub(super) async fn get(
     connection: &mut PgConnection,

@@ -17,6 +17,10 @@ impl Files {
         Self { root: data_directory.join("read-models") }
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(super) fn create_root(&self) -> io::Result<()> {
         std::fs::create_dir_all(&self.root)
     }

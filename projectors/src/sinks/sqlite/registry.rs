@@ -124,6 +124,16 @@ pub(super) async fn delete(
         .map_err(unavailable)
 }
 
+/// Generations that have been made whole, of read models that this build may not know.
+pub(super) async fn whole(connection: &mut SqliteConnection) -> Result<Vec<(String, GenerationId)>, StoreError> {
+    let rows: Vec<(String, u32)> =
+        sqlx::query_as("SELECT read_model, id FROM generations WHERE state IN ('ready', 'live', 'retired')")
+            .fetch_all(connection)
+            .await
+            .map_err(unavailable)?;
+    Ok(rows.into_iter().map(|(read_model, id)| (read_model, GenerationId(id))).collect())
+}
+
 /// What tells a generation from all others: one that was begun anew has the number of the one before it.
 pub(super) type Identity = (String, GenerationId, Timestamp);
 
