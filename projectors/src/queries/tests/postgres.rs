@@ -81,7 +81,29 @@ async fn a_statement_that_does_not_end_is_ended_and_its_connection_serves_on() {
     queries().answer(&ask(query.name, HERE, &[]), &generation.live).await.unwrap();
 }
 
-/// PostgreSQL's plan for the statement of a request's second page, with nothing but indexes to choose from.
+/// Makes each table of a workspace large; nobody analyses them.
+fn fill(generation: &Rows) {
+    let schema = &readers(generation).schema;
+    let uuid = |of: &str| format!("lpad(to_hex({of}), 32, '0')::uuid");
+    let key = format!("'{}'::uuid, '{}'::uuid, {}", HERE.tenant, HERE.workspace, uuid("n + 1000000"));
+    let (one, other) = (uuid("n % 1000"), uuid("n % 777"));
+    let rows = [
+        ("projects", "'p' || n, 'active', 1, false".to_owned()),
+        ("applications", format!("'a' || n, {one}, 'medium', NULL, NULL, 0, NULL, NULL, 'active', now(), 1, false")),
+        ("application_versions", format!("{one}, '1.' || n, now(), false")),
+        ("dependencies", format!("{one}, {other}, 'runtime', NULL, 1, false")),
+    ];
+    let statements = rows.map(|(table, columns)| {
+        format!(
+            "ALTER TABLE {schema}.{table} SET (autovacuum_enabled = off);
+             INSERT INTO {schema}.{table} SELECT {key}, {columns} FROM generate_series(1, 100000) AS n;"
+        )
+    });
+    let database = readers(generation).pool.connect_options().get_database().unwrap().to_owned();
+    annals_dev::postgres::shared().unwrap().sql(&database, &statements.concat()).unwrap();
+}
+
+/// PostgreSQL's plan for the statement of a request's second page, as it is asked.
 async fn plan(generation: &Rows, request: &QueryRequest) -> String {
     let definition = newest_of("portfolio");
     let query = definition.queries.iter().find(|query| query.name == request.name).unwrap();
@@ -96,9 +118,8 @@ async fn plan(generation: &Rows, request: &QueryRequest) -> String {
     let database = Database::of(&generation.live.readers);
     let statement = statement::build(query, database, definition.model.tables(), scope, &given, Some(after), 51);
     let mut connection = readers(generation).pool.acquire().await.unwrap();
-    let settings =
-        "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off";
-    let mut transaction = connection.begin_with(settings).await.unwrap();
+    let begin = format!("BEGIN; SET LOCAL annals.tenant = '{}'", request.tenant);
+    let mut transaction = connection.begin_with(AssertSqlSafe(begin)).await.unwrap();
     let arguments = crate::sinks::postgres::values::arguments(statement.arguments.iter().map(OwnedValue::as_value));
     let text = AssertSqlSafe(format!("EXPLAIN {}", statement.text));
     let steps = sqlx::query_with(text, arguments.unwrap()).fetch_all(&mut *transaction).await.unwrap();
@@ -123,7 +144,19 @@ async fn pages_are_read_from_an_index_in_order() {
             "ROW(released_at, id) >",
         ),
     ];
-    for (name, parameters, index, condition) in in_order {
+    fill(&generation);
+    let database = readers(&generation).pool.connect_options().get_database().unwrap().to_owned();
+    let schema = &readers(&generation).schema;
+    let tables = in_order.iter().flat_map(|(name, ..)| name.strip_prefix("portfolio."));
+    let tables: Vec<String> = tables.map(|table| format!("{schema}.{table}")).collect();
+    let beliefs = [
+        "SELECT 1".to_owned(),
+        format!("ANALYZE {}", tables.join(", ")),
+        "UPDATE pg_class SET reltuples = 0, relpages = 1 WHERE relkind = 'r' AND relnamespace > 16383".to_owned(),
+    ];
+    let asked = beliefs.iter().flat_map(|belief| in_order.iter().map(move |asked| (belief, asked)));
+    for (belief, (name, parameters, index, condition)) in asked {
+        annals_dev::postgres::shared().unwrap().sql(&database, belief).unwrap();
         let plan = plan(&generation, &ask(name, HERE, parameters)).await;
         assert!(plan.contains(&format!("Index Scan using {index}")), "{name} {parameters:?}:\n{plan}");
         let mut conditions = plan.lines().filter(|line| line.contains("Index Cond"));
