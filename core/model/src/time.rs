@@ -13,6 +13,12 @@ impl Timestamp {
     pub fn instant(self) -> Option<jiff::Timestamp> {
         jiff::Timestamp::from_microsecond(self.0).ok()
     }
+
+    /// The next instant that can be told from this one.
+    #[must_use]
+    pub fn after(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 impl fmt::Display for Timestamp {

@@ -103,7 +103,7 @@ const APPLICATION_COLUMNS_V1: &[Column] = &[
 
 const APPLICATION_VERSIONS: Query = Query {
     name: "portfolio.application_versions",
-    doc: "The releases of an application, by the time at which they were recorded.",
+    doc: "The releases of an application, in the order in which they were recorded.",
     scope: QueryScope::Workspace,
     parameters: &[
         Parameter::filter("application_id", ParameterType::Uuid, "The application.").required(),

@@ -263,8 +263,9 @@ impl Owning {
         After::Serving(proven)
     }
 
-    /// Decision time: never before what the partition or the batch already holds.
+    /// Decision time: behind what the partition or the batch already holds, also where the clock stands still or is held
+    /// back. Whoever sorts by time has the order in which commands were recorded.
     fn now(&self, batch: &Batch) -> Timestamp {
-        self.clock.now().max(batch.emitted_at())
+        self.clock.now().max(batch.emitted_at().after())
     }
 }
