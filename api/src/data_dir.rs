@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use annals_model::ids::{Actor, TenantId, UserId};
+use annals_model::ids::{Actor, LogId, TenantId, UserId};
 use annals_projectors::process::exit::{Exit, Failure};
 use annals_projectors::process::file;
 use annals_projectors::queries::CursorKey;
@@ -16,6 +16,9 @@ use uuid::Uuid;
 use crate::auth::SigningKey;
 use crate::endpoint::{Endpoint, lock_path};
 use crate::limits;
+
+/// The name of the file that says which log was served here: one that is older than its first claim is not all of it.
+pub const SERVED: &str = "log.served";
 
 /// A directory of one server's own.
 #[derive(Clone, Debug)]
@@ -58,6 +61,19 @@ impl DataDir {
     /// A directory that is there already.
     pub fn at(root: &Path) -> Self {
         Self { root: root.to_owned() }
+    }
+
+    /// Remembers that a log was served here. Before anybody is told that it is.
+    pub fn mark_served(&self, log: LogId) -> io::Result<()> {
+        match self.was_served(log) {
+            true => Ok(()),
+            false => file::write_private(&self.root.join(SERVED), log.to_string().as_bytes()),
+        }
+    }
+
+    /// Whether a log was served here, as far as is remembered.
+    pub fn was_served(&self, log: LogId) -> bool {
+        fs::read_to_string(self.root.join(SERVED)).is_ok_and(|known| known.trim() == log.to_string())
     }
 
     /// Where it is.

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use annals_engine::engine::{Engine, EngineHandle, EngineOptions, PartitionState};
 use annals_engine::log::{Owner, ReadError};
+use annals_engine::presence::Presence;
 use annals_engine::published::SchemaError;
 use annals_engine::runner::ReadModels;
-use annals_engine::sink::{GenerationStore as _, StoreError};
+use annals_engine::sink::{GenerationStore as _, ProcessKind, StoreError};
 use annals_engine::telemetry::Sampler;
-use annals_projectors::deployment::{Access, Deployment, OpenLog, until_there};
+use annals_projectors::deployment::{Access, Deployment, OpenLog, OpenStoreError, until_there};
 use annals_projectors::process::exit::{Exit, Failure};
-use annals_projectors::process::{file, metrics, say, stop};
+use annals_projectors::process::{self, file, metrics, say, stop};
 use annals_projectors::queries::Queries;
 use annals_projectors::sinks::Store;
 use tokio::net::TcpListener;
@@ -25,7 +26,7 @@ use uuid::Uuid;
 
 use self::ownership::Ownership;
 use crate::auth::{ROLE_AUDITOR, ROLE_OPERATOR};
-use crate::data_dir::DataDir;
+use crate::data_dir::{self, DataDir};
 use crate::endpoint::{self, Endpoint};
 use crate::{Api, ApiOptions, ServeError, limits, serve};
 
@@ -95,16 +96,24 @@ impl Opened {
         });
         let Some(log) = log? else { return Ok(None) };
         let store = deployment.await_store(log.id(), stop).await;
-        let Some(store) = store.map_err(|error| Failure::usage(error.to_string()))? else { return Ok(None) };
+        let Some(store) = store.map_err(|error| store_failure(&error))? else { return Ok(None) };
         begin_with(&store, &options.first_versions).await?;
         let read_models = until_there(stop, StoreError::is_transient, || async {
             match options.projects {
                 true => ReadModels::start(log.shared(), Arc::new(store.clone())).await,
-                false => ReadModels::observe(Arc::new(store.clone())).await,
+                false => ReadModels::observe(log.shared(), Arc::new(store.clone())).await,
             }
         });
         let read_models = read_models.await.map_err(|error| Failure::usage(error.to_string()))?;
         Ok(read_models.map(|read_models| Self { log, store, read_models }))
+    }
+}
+
+fn store_failure(error: &OpenStoreError) -> Failure {
+    let failure = Failure::new(if error.is_damage() { Exit::Mismatch } else { Exit::Usage }, error.to_string());
+    match error.is_damage() {
+        true => failure.remedy("stop every process, remove the folder `read-models`, and start: they are built anew"),
+        false => failure,
     }
 }
 
@@ -129,6 +138,7 @@ struct Node {
     ownership: Ownership,
     read_models: Arc<ReadModels>,
     sampling: JoinHandle<()>,
+    presence: Presence,
     api: Api,
     /// Of `endpoint.json`.
     token: String,
@@ -149,6 +159,7 @@ impl Node {
         let ownership = Ownership::of(&log)?;
         let advertised = ownership.is_shared().then(|| settings.advertise.clone().unwrap_or_else(|| bound.to_string()));
         let owner = Owner { id: Uuid::new_v4().to_string(), address: advertised.clone().unwrap_or_default() };
+        let id = owner.id.clone();
         let engine_options = EngineOptions {
             assignment: ownership.assignment(),
             accept_clock: options.accept_clock,
@@ -164,6 +175,10 @@ impl Node {
         let (handle, kept) = (engine.handle(), Arc::new(store.clone()));
         let sampling =
             tokio::spawn(Sampler::new(log.shared(), kept, Arc::clone(&read_models), Some(handle.clone())).run());
+        let runs = if options.projects { read_models.names() } else { Vec::new() };
+        let address = advertised.clone().unwrap_or_else(|| bound.to_string());
+        let who = process::of_this_process(ProcessKind::Node, id, Some(address), runs);
+        let presence = Presence::start(Arc::new(store.clone()), who, Some(engine.handle()), Arc::clone(&read_models));
         let signing_key = settings.signing_key.as_deref();
         let key = dir.signing_key(signing_key)?.only_for(options.deployment.tenant_only);
         let queries = Queries::new(annals_projectors::definitions(), dir.cursor_key(settings.cursor_key.as_deref())?);
@@ -181,7 +196,7 @@ impl Node {
             read_models: Arc::clone(&read_models),
             trusted_network: settings.trusted_network,
         });
-        Ok(Some(Self { log, engine, ownership, read_models, sampling, api, token, advertised }))
+        Ok(Some(Self { log, engine, ownership, read_models, sampling, presence, api, token, advertised }))
     }
 
     /// Serves until it is stopped, and ends in good order: partitions first, so that their next owners are at work while
@@ -194,13 +209,15 @@ impl Node {
         stop: CancellationToken,
         ready: impl FnOnce(&Ready) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let Self { log, engine, ownership, read_models, sampling, api, token, advertised } = self;
+        let Self { log, engine, ownership, read_models, sampling, presence, api, token, advertised } = self;
         let bound = listener.local_addr().map_err(|error| Failure::usage(error.to_string()))?;
         let (closing, handle) = (CancellationToken::new(), engine.handle());
         let closed = closing.clone();
         let mut serving = tokio::spawn(serve(listener, api, async move { closed.cancelled().await }));
         tokio::select! {
             () = settled(&handle) => {
+                dir.mark_served(log.id())
+                    .map_err(|error| Failure::usage(format!("{} cannot be written: {error}", data_dir::SERVED)))?;
                 let node = Ready { url: format!("http://{bound}"), advertised, metrics };
                 Endpoint { url: node.url.clone(), token, pid: std::process::id() }
                     .write(dir.root())
@@ -222,6 +239,7 @@ impl Node {
         closing.cancel();
         let served = serving.await;
         engine.shutdown().await;
+        presence.end().await;
         sampling.abort();
         // Its share of the read models goes with it; that it was aborted is no news.
         let _ = sampling.await;

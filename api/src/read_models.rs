@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use annals_engine::log::EventLog;
-use annals_engine::runner::{self, GenerationStatus, LiveReadModel, RunnerState, WaitError};
-use annals_engine::sink::{Checkpoints, Generation, GenerationStore as _};
-use annals_model::ids::ContextId;
+use annals_engine::lag::Lag;
+use annals_engine::log::{EventLog, ReadError};
+use annals_engine::runner::{self, GenerationStatus, Health, LiveReadModel, WaitError};
+use annals_engine::sink::{Checkpoints, Generation, GenerationStore as _, KnownProcess};
+use annals_model::ids::{ContextId, Partition};
 use annals_model::position::{ContextPartition, Offset, PositionVector};
 use annals_projectors::queries::{Answer, LiveGeneration, Queries, QueryError, QueryRequest};
 use annals_projectors::sinks::Store;
@@ -133,15 +134,41 @@ impl ReadModels {
         self.runners.live(name).map(|live| live.generation.version)
     }
 
-    /// Live generations whose store is down.
-    pub(crate) fn troubles(&self) -> impl Iterator<Item = String> {
-        self.sources.iter().filter_map(|source| {
-            let live = self.runners.live(source.name)?;
-            match &live.progress.borrow().state {
-                RunnerState::Retrying { cause, .. } => Some(format!("{}: {cause}", live.generation)),
-                _ => None,
+    /// Events that an answer does not stand for yet; nothing where the log does not say in time. For answers without rows:
+    /// whoever finds nothing should know whether there may be something.
+    pub(crate) async fn behind(&self, answer: &Answer, log: &dyn EventLog) -> Option<u64> {
+        let model = self.store.read_model(answer.read_model, answer.version)?;
+        let counting = async {
+            let mut behind = 0;
+            for context in model.contexts() {
+                for partition in (0..log.partitions(context)).map(Partition) {
+                    let at = ContextPartition { context, partition };
+                    behind += Lag::events(log, at, answer.position.get(at)).await?;
+                }
             }
-        })
+            Ok::<u64, ReadError>(behind)
+        };
+        let limit = Duration::from_millis(annals_engine::limits::HEALTH_QUESTION_MS_MAX);
+        tokio::time::timeout(limit, counting).await.ok()?.ok().filter(|behind| *behind > 0)
+    }
+
+    /// How every read model is.
+    pub(crate) fn health(&self) -> Vec<Health> {
+        self.runners.health()
+    }
+
+    /// The processes of the deployment, as far as the store tells in time.
+    pub(crate) async fn processes(&self) -> Vec<KnownProcess> {
+        let limit = Duration::from_millis(annals_engine::limits::HEALTH_QUESTION_MS_MAX);
+        let asked = tokio::time::timeout(limit, self.store.processes()).await;
+        asked.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Whether a generation was left half built by a builder that died; not known to be where the store does not say.
+    pub(crate) async fn is_abandoned(&self, generation: &Generation) -> bool {
+        let limit = Duration::from_millis(annals_engine::limits::HEALTH_QUESTION_MS_MAX);
+        let asked = tokio::time::timeout(limit, self.store.is_abandoned(generation)).await;
+        matches!(asked, Ok(Ok(true)))
     }
 
     /// All read models.

@@ -175,7 +175,7 @@ async fn start(shape: Shape, directory: PathBuf, seed: u64) -> anyhow::Result<St
     };
     let read_models = match shape.projections {
         Projections::Here => ReadModels::start(Arc::clone(&log), Arc::new(store.clone())).await?,
-        Projections::Elsewhere => ReadModels::observe(Arc::new(store.clone())).await?,
+        Projections::Elsewhere => ReadModels::observe(Arc::clone(&log), Arc::new(store.clone())).await?,
     };
     let read_models = Arc::new(read_models);
     let key = SigningKey::open_or_create(&directory.join("signing.key"))?;

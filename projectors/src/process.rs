@@ -11,8 +11,11 @@ pub mod stop;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 use std::{panic, thread};
 
+use annals_engine::sink::{ProcessKind, ProcessReport};
+use annals_model::time::Timestamp;
 use tracing_subscriber::EnvFilter;
 
 pub use crate::say;
@@ -42,4 +45,23 @@ pub fn log_to_stderr() {
 pub fn end(exit: impl Into<ExitCode>) -> ExitCode {
     say::flush();
     exit.into()
+}
+
+/// What this process tells of itself: started now, owning nothing yet.
+pub fn of_this_process(kind: ProcessKind, id: String, address: Option<String>, runs: Vec<String>) -> ProcessReport {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Linux; elsewhere the machine goes without a name.
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    ProcessReport {
+        id,
+        kind,
+        address,
+        host: host.trim().to_owned(),
+        pid: std::process::id(),
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX)),
+        runs,
+        owns: Vec::new(),
+        troubles: Vec::new(),
+    }
 }

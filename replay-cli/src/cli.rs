@@ -347,6 +347,19 @@ pub(crate) enum LogCommand {
     Verify,
     /// Count events by context and type
     Stats,
+    /// Make a whole copy of a log in a file, beside a server that writes it, and verify the copy
+    #[command(after_help = "Example:
+  annals log backup /backups/2026-07-01
+
+The folder also gets what belongs to the log: annals.toml, development.json, signing.key. Read models are built anew.")]
+    Backup(BackupArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// A folder that is not there yet, or is empty
+    #[arg(value_name = "TO", value_hint = ValueHint::DirPath)]
+    pub(crate) to: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

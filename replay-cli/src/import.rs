@@ -187,6 +187,13 @@ async fn send_chunk(
     let mut done = 0;
     let mut attempt = 0;
     let mut accepted = vec![false; chunk.len()];
+    let mut said = String::new();
+    let mut tell = |attempt, problem: &Problem| {
+        if let Some(words) = refuses(attempt, problem).filter(|words| *words != said) {
+            say!("{words}");
+            said = words;
+        }
+    };
     while done < chunk.len() {
         attempt += 1;
         let before = done;
@@ -196,16 +203,24 @@ async fn send_chunk(
                 if done > before {
                     attempt = 1;
                 }
+                tell(attempt, &problem);
                 tokio::time::sleep(pause(attempt, problem.retry_after)).await;
             }
             Ok(Some(problem)) => return Err(Box::new(problem).into()),
             Err(CallError::Refused(problem)) if problem.is_passing() && attempt < limits::ATTEMPTS_MAX => {
+                tell(attempt, &problem);
                 tokio::time::sleep(pause(attempt, problem.retry_after)).await;
             }
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// What is said of a server that puts lines off again and again: silence for minutes would look like work. The first times
+/// are a server's ordinary way of asking for a moment.
+fn refuses(attempt: u32, problem: &Problem) -> Option<String> {
+    (attempt >= limits::REFUSALS_IN_SILENCE).then(|| format!("server refuses: {problem}, retrying"))
 }
 
 /// One request with the lines from `done` on. Gives the problem of the first line that was put off.

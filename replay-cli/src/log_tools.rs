@@ -1,23 +1,31 @@
-//! `log verify` and `log stats`: the log itself, read from outside, whether a server writes it or not.
+//! `log verify`, `log stats` and `log backup`: the log itself, read from outside, whether a server writes it or not.
 
-use annals_engine::log::ReadError;
+use annals_api::data_dir::DataDir;
 use annals_engine::log::stats::stats;
 use annals_engine::log::verify::{PartitionReport, VerifyReport, verify};
+use annals_engine::log::{EventLog, ReadError};
+use annals_engine::sink::GenerationStore as _;
+use annals_projectors::deployment::{Deployment, LogSettings, ReadModelsSettings};
 use annals_projectors::process::say;
 use annals_schemas::CATALOGUE;
 use annals_schemas::contexts::ALL;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::cli::Global;
-use crate::data_dir::{existing, read_log};
+use crate::data_dir::{existing, read_log, read_models};
 use crate::exit::{Exit, Failure};
+use crate::operate::store_failure;
 use crate::output::cell::count;
 use crate::output::{Format, Output, columns, render};
 use crate::progress::Progress;
 
+pub(crate) mod backup;
+
 /// `log verify`.
 pub(crate) async fn verify_log(global: &Global, output: Output) -> anyhow::Result<Exit> {
-    let log = read_log(&existing(global)?).await?.shared();
+    let deployment = existing(global)?;
+    let log = read_log(&deployment).await?.shared();
     let progress = Progress::start("log verify", "records", None);
     let known = |schema| CATALOGUE.get(schema).is_some();
     let verified = verify(&*log, ALL, &known, &mut |at| progress.set(at.records)).await;
@@ -26,9 +34,17 @@ pub(crate) async fn verify_log(global: &Global, output: Output) -> anyhow::Resul
         Format::Json | Format::Jsonl => progress.clear(),
     }
     let report = verified.map_err(|error| read_failure(&error))?;
-    write(output, &report)?;
-    if report.is_sound() {
+    let missing = missing(&deployment, &*log, &report).await?;
+    write(output, &report, &missing)?;
+    if report.is_sound() && missing.is_empty() {
         return Ok(Exit::Ok);
+    }
+    if report.is_sound() {
+        say!("error: the log is not whole: its newest commits are missing");
+        say!(
+            "  → put the `log.db-wal` of the same moment beside it; else docs/operations.md, *The log is shorter than it was*"
+        );
+        return Ok(Exit::Mismatch);
     }
     let findings = (report.findings.len() + usize::from(report.meta.is_some())) as u64 + report.findings_left_out;
     say!("error: the log is damaged: {} finding{}", count(findings), if findings == 1 { "" } else { "s" });
@@ -36,10 +52,68 @@ pub(crate) async fn verify_log(global: &Global, output: Output) -> anyhow::Resul
     Ok(Exit::Mismatch)
 }
 
-fn write(output: Output, report: &VerifyReport) -> anyhow::Result<()> {
+/// Nobody has ever claimed it: there was no server, or this is not all of the log.
+fn is_empty(report: &VerifyReport) -> bool {
+    report.partitions.iter().all(|partition| partition.events == 0 && partition.claims == 0)
+}
+
+/// What the directory knows of the log that the log itself does not: a history that ends too early is consistent, and
+/// shorter.
+async fn missing(deployment: &Deployment, log: &dyn EventLog, report: &VerifyReport) -> anyhow::Result<Vec<String>> {
+    let mut missing = Vec::new();
+    if !matches!(deployment.log, LogSettings::Sqlite { .. }) {
+        return Ok(missing);
+    }
+    let dir = DataDir::at(&deployment.data);
+    if is_empty(report) && dir.was_served(log.id()) {
+        missing.push(
+            "a server has served this log, and it holds not even a claim: its write-ahead log is gone".to_owned(),
+        );
+    }
+    // Whoever only looks makes no registry.
+    let sqlite = matches!(deployment.read_models, ReadModelsSettings::Sqlite);
+    if !sqlite || !deployment.data.join("read-models/registry.db").exists() {
+        return Ok(missing);
+    }
+    let store = match read_models(deployment, log.id()).await {
+        Ok(store) => store,
+        Err(failure) => {
+            say!("read models were not asked how far they have come: {failure}");
+            return Ok(missing);
+        }
+    };
+    for read_model in annals_projectors::definitions().iter().map(|definition| definition.model.clone()) {
+        for generation in store.list(read_model.name()).await.map_err(|error| store_failure(&error))? {
+            // What cannot be read says nothing; `status` says why.
+            let Ok(reached) = store.probe(&generation).await else { continue };
+            for (at, checkpoint) in reached.iter() {
+                // Asked for behind the checkpoint, which moves on with it.
+                let end = log.end(at).await.map_err(|error| read_failure(&error))?;
+                if checkpoint.offset > end {
+                    missing.push(format!(
+                        "{generation} has seen {at} up to offset {}, the log ends at {end}",
+                        checkpoint.offset
+                    ));
+                }
+            }
+        }
+    }
+    missing.dedup();
+    Ok(missing)
+}
+
+/// One digest over those of all partitions, in order.
+fn digest_of_all(report: &VerifyReport) -> String {
+    let mut all = Sha256::new();
+    report.partitions.iter().for_each(|partition| all.update(partition.digest));
+    all.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn write(output: Output, report: &VerifyReport, missing: &[String]) -> anyhow::Result<()> {
     let partitions: Vec<Value> = report.partitions.iter().map(partition).collect();
     // What lies beside the records has no partition and no offset.
-    let beside = report.meta.iter().map(|cause| json!({"partition": null, "offset": null, "cause": cause}));
+    let beside =
+        report.meta.iter().chain(missing).map(|cause| json!({"partition": null, "offset": null, "cause": cause}));
     let within = report
         .findings
         .iter()
@@ -47,8 +121,10 @@ fn write(output: Output, report: &VerifyReport) -> anyhow::Result<()> {
     let findings: Vec<Value> = beside.chain(within).collect();
     let events: u64 = report.partitions.iter().map(|partition| partition.events).sum();
     let document = json!({
-        "ok": report.is_sound(),
+        "ok": report.is_sound() && missing.is_empty(),
+        "empty": is_empty(report),
         "events": events,
+        "digest": digest_of_all(report),
         "partitions": partitions,
         "findings": findings,
         "findings_left_out": report.findings_left_out,
@@ -66,7 +142,11 @@ fn write(output: Output, report: &VerifyReport) -> anyhow::Result<()> {
                 ("digest", "/short_digest"),
             ]),
         );
-        if findings.is_empty() {
+        if findings.is_empty() && is_empty(report) {
+            text.push_str(
+                "\n\nthe log is empty: no server has ever claimed it, or this is a copy without its log.db-wal",
+            );
+        } else if findings.is_empty() {
             text.push_str(&format!("\n\nthe log is whole: {} events", count(events)));
         } else {
             text.push_str("\n\n");

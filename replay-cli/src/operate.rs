@@ -97,6 +97,7 @@ pub(crate) fn generation_json(generation: &Generation) -> Value {
         "finished_at": generation.finished_at.map(|at| at.to_string()),
         "retired_at": generation.retired_at.map(|at| at.to_string()),
         "verified_digest": generation.verified_digest,
+        "mismatch": generation.mismatch,
         "reason": generation.reason,
         "failure": generation.failure,
     })

@@ -62,8 +62,18 @@ impl Progress {
     pub(crate) fn set(&self, done: u64) {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         line.done = done;
+        // The log grows while it is read: what is done is never more than all.
+        let grown = line.total.filter(|total| *total < done).is_some();
+        if grown {
+            line.total = Some(done);
+        }
         match &self.bar {
-            Some(bar) => bar.set_position(done),
+            Some(bar) => {
+                if grown {
+                    bar.set_length(done);
+                }
+                bar.set_position(done);
+            }
             None if line.printed.elapsed() >= Duration::from_millis(limits::PROGRESS_LINE_MS) => {
                 line.printed = Instant::now();
                 say!("{}", plain(&self.title, self.unit, line.done, line.total, self.started.elapsed()));
@@ -165,6 +175,15 @@ mod tests {
         assert_eq!(line, "import: 0/0 commands, 100 %, 0 per second, unknown left");
         let line = plain("fold", "events", 500, None, Duration::from_secs(2));
         assert_eq!(line, "fold: 500 events, 250 per second");
+    }
+
+    #[test]
+    fn what_grows_while_it_is_counted_is_never_more_than_whole() {
+        let progress = Progress::start("fold", "events", Some(100));
+        progress.set(118);
+        let line = progress.line.lock().unwrap();
+        let told = plain(&progress.title, progress.unit, line.done, line.total, Duration::from_secs(1));
+        assert_eq!(told, "fold: 118/118 events, 100 %, 118 per second, 0 s left");
     }
 
     #[test]

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use annals_engine::engine::{PartitionState, PartitionStatus};
+use annals_engine::runner::Health;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
+use super::parameters::{Parameters, wrong};
 use crate::CONTRACT_VERSION;
 use crate::document::Document;
+use crate::problem::Problem;
 use crate::shared::Shared;
 
 /// `GET /livez`: the process answers.
@@ -24,17 +27,27 @@ pub(super) async fn started(State(shared): State<Arc<Shared>>) -> Response {
     respond(waiting.is_empty(), &waiting)
 }
 
-/// `GET /readyz`: commands can be sent to every partition, here or through here, and what queries are answered from is
-/// there. A read model that is stopped is no reason to take the node away: the others are answered.
-pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+/// `GET /readyz`: commands can be sent to every partition, here or through here, whatever became of what queries are
+/// answered from: who sends commands must not lose all nodes for that. `?read_models` asks for both, and is for those who
+/// send queries.
+pub(super) async fn ready(State(shared): State<Arc<Shared>>, mut parameters: Parameters) -> Result<Response, Problem> {
+    let with_read_models = match parameters.take("read_models").as_deref() {
+        None => false,
+        Some("") => true,
+        Some(_) => return Err(wrong("read_models", "takes no value")),
+    };
+    parameters.finish()?;
     let mut waiting: Vec<_> = shared.engine.unreachable().into_iter().map(waits_for).collect();
     waiting.extend(shared.engine.log_trouble().map(|cause| format!("the log does not answer: {cause}")));
-    waiting.extend(shared.read_models.troubles());
     waiting.extend(shared.engine.log().trouble());
     if shared.stopping.is_cancelled() {
         waiting.push("shutting down".to_owned());
     }
-    respond(waiting.is_empty(), &waiting)
+    if with_read_models {
+        let troubled = |health: Health| Some(format!("read model {}: {}", health.read_model, health.trouble?.cause));
+        waiting.extend(shared.read_models.health().into_iter().filter_map(troubled));
+    }
+    Ok(respond(waiting.is_empty(), &waiting))
 }
 
 fn waits_for(PartitionStatus { at, state }: PartitionStatus) -> String {

@@ -39,6 +39,9 @@ struct Page {
     consistency_token: String,
     rows: Vec<AnswerRow>,
     next_cursor: Option<String>,
+    /// With no rows: events that are not in the answer yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    behind_events: Option<u64>,
 }
 
 /// `GET /v1/queries`
@@ -86,6 +89,10 @@ pub(super) async fn answer(
     let request =
         QueryRequest { name, tenant: caller.tenant, workspace, parameters: parameters.into_rest(), limit, cursor };
     let answer = shared.read_models.answer(&request, wanted, deadline, log).await?;
+    let behind_events = match answer.page.rows.is_empty() {
+        true => shared.read_models.behind(&answer, log).await,
+        false => None,
+    };
     let token = shared.tokens.issue(&answer.position.positions());
     let mut response_headers = HeaderMap::new();
     if let Ok(token) = HeaderValue::try_from(&token) {
@@ -100,6 +107,7 @@ pub(super) async fn answer(
         consistency_token: token,
         rows: answer.page.rows,
         next_cursor: answer.page.next_cursor,
+        behind_events,
     };
     Ok((response_headers, Document(page)).into_response())
 }

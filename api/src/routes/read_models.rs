@@ -6,7 +6,7 @@ use annals_engine::engine::system_now;
 use annals_engine::lag::Lag;
 use annals_engine::log::ReadError;
 use annals_engine::runner::{GenerationStatus, RunnerState};
-use annals_engine::sink::Checkpoints;
+use annals_engine::sink::{Checkpoints, GenerationState, KnownProcess};
 use annals_model::ids::{ContextId, Partition};
 use annals_model::position::{Checkpoint, ContextPartition};
 use annals_model::time::Timestamp;
@@ -33,14 +33,19 @@ pub(super) async fn list(
         return Err(Problem::new(Code::Forbidden, detail));
     }
     parameters.finish()?;
+    let processes = shared.read_models.processes().await;
+    let health = shared.read_models.health();
     let mut read_models = Vec::new();
     for source in shared.read_models.sources() {
         let mut generations = Vec::new();
         for status in shared.read_models.generations(source.name) {
-            generations.push(describe(&shared, source, status).await);
+            generations.push(describe(&shared, source, status, &processes).await);
         }
+        let trouble = health.iter().find(|health| health.read_model == source.name);
+        let trouble = trouble.and_then(|health| health.trouble.as_ref());
         read_models.push(json!({
             "name": source.name,
+            "trouble": trouble.map(|trouble| json!({ "cause": trouble.cause, "passes": trouble.passes })),
             "versions": source.versions,
             "contexts": source.contexts.iter().map(|context| context.name).collect::<Vec<_>>(),
             "generations": generations,
@@ -50,12 +55,13 @@ pub(super) async fn list(
         "contract_version": CONTRACT_VERSION,
         "log_id": shared.engine.log().id(),
         "read_models": read_models,
+        "processes": processes.iter().map(process).collect::<Vec<_>>(),
     });
     Ok(Document(body).into_response())
 }
 
 /// What the registry knows of a generation, and, where a runner keeps it current, how that fares.
-async fn describe(shared: &Shared, source: &Source, status: GenerationStatus) -> Value {
+async fn describe(shared: &Shared, source: &Source, status: GenerationStatus, processes: &[KnownProcess]) -> Value {
     let mut shown = match serde_json::to_value(&status.generation) {
         Ok(Value::Object(shown)) => shown,
         // Texts, numbers and instants: always an object.
@@ -63,10 +69,14 @@ async fn describe(shared: &Shared, source: &Source, status: GenerationStatus) ->
     };
     shown.remove("read_model");
     if !status.generation.state.is_run() {
+        if status.generation.state == GenerationState::Building {
+            shown.insert("builder_died".to_owned(), shared.read_models.is_abandoned(&status.generation).await.into());
+        }
         return Value::Object(shown);
     }
     let state = status.progress.as_ref().map(|progress| &progress.state);
-    shown.insert("runner".to_owned(), runner(state, status.problem.as_deref()));
+    let keeper = processes.iter().find(|process| process.keeps(source.name));
+    shown.insert("runner".to_owned(), runner(state, status.problem.as_deref(), keeper));
     let checkpoints = match status.progress {
         Some(progress) if !matches!(progress.state, RunnerState::Starting) => Ok(progress.checkpoints),
         Some(_) | None => shared.read_models.checkpoints(&status.generation).await,
@@ -82,12 +92,24 @@ async fn describe(shared: &Shared, source: &Source, status: GenerationStatus) ->
     Value::Object(shown)
 }
 
+/// A process, as it told of itself.
+fn process(known: &KnownProcess) -> Value {
+    let mut shown = json!({ "alive": known.is_alive(), "seen_seconds_ago": known.seen_ms_ago as f64 / 1e3 });
+    if let (Some(shown), Ok(Value::Object(report))) = (shown.as_object_mut(), serde_json::to_value(&known.report)) {
+        shown.extend(report);
+    }
+    shown
+}
+
 /// How a runner is, and why it does not run.
-fn runner(state: Option<&RunnerState>, problem: Option<&str>) -> Value {
+fn runner(state: Option<&RunnerState>, problem: Option<&str>, keeper: Option<&KnownProcess>) -> Value {
     match state {
         Some(RunnerState::Starting) => json!({ "state": "starting" }),
         Some(RunnerState::Running) => json!({ "state": "running" }),
-        Some(RunnerState::Observed) => json!({ "state": "elsewhere" }),
+        Some(RunnerState::Observed) => match keeper {
+            Some(keeper) => json!({ "state": "elsewhere", "process": keeper.report.id }),
+            None => json!({ "state": "none", "cause": "no process keeps it current" }),
+        },
         Some(RunnerState::Retrying { attempts, cause }) => {
             json!({ "state": "retrying", "attempts": attempts, "cause": cause })
         }

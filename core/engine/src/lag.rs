@@ -1,8 +1,9 @@
 //! How far is a checkpoint behind the log? Asked of the log itself, so that it is right whatever became of the runner.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use annals_model::position::{Checkpoint, ContextPartition};
+use annals_model::position::{Checkpoint, ContextPartition, Offset, Ordinal};
 use annals_model::time::Timestamp;
 
 use crate::log::checked::CheckedReader;
@@ -34,6 +35,26 @@ impl Lag {
     pub fn age(&self, now: Timestamp) -> Duration {
         let micros = self.oldest.map_or(0, |oldest| now.0.saturating_sub(oldest.0).max(0));
         Duration::from_micros(micros.unsigned_abs())
+    }
+}
+
+/// Ordinals of the last records of partitions, asked for once per end: an end is known at little cost, what lies before it
+/// must be read.
+#[derive(Debug, Default)]
+pub struct LastOrdinals {
+    known: HashMap<ContextPartition, (Offset, Ordinal)>,
+}
+
+impl LastOrdinals {
+    /// Ordinal of a partition's last durable record.
+    pub async fn of(&mut self, log: &dyn EventLog, at: ContextPartition) -> Result<Ordinal, ReadError> {
+        let end = log.end(at).await?;
+        if let Some((_, ordinal)) = self.known.get(&at).filter(|(known, _)| *known == end) {
+            return Ok(*ordinal);
+        }
+        let ordinal = log.last_ordinal(at).await?;
+        self.known.insert(at, (end, ordinal));
+        Ok(ordinal)
     }
 }
 

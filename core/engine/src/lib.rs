@@ -7,6 +7,7 @@ pub mod lag;
 pub mod limits;
 pub mod log;
 mod panics;
+pub mod presence;
 pub mod published;
 pub mod rebuild;
 pub mod runner;

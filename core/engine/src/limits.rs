@@ -218,3 +218,20 @@ pub const OBSERVE_IDLE_MS: u64 = 1_000;
 pub const TELEMETRY_SAMPLE_MS: u64 = 1_000;
 /// Longest wait for one answer of log or store while sampling, milliseconds.
 pub const TELEMETRY_QUESTION_MS_MAX: u64 = 2_000;
+/// Pause between two looks at whether read models can be read and move, milliseconds.
+pub const HEALTH_LOOK_MS: u64 = 1_000;
+/// Longest wait for one answer of log or store at such a look, milliseconds.
+pub const HEALTH_QUESTION_MS_MAX: u64 = 2_000;
+/// How long a read model that is behind the log may stand still before that is trouble, milliseconds: above the time that
+/// another projector needs to go on after one that was killed in the middle of a commit.
+pub const HEALTH_STILL_MS: u64 = 15_000;
+/// How often a process tells that it lives, milliseconds.
+pub const PROCESS_TELLS_MS: u64 = 5_000;
+/// How long a process is taken for alive after it was heard of, milliseconds: three of these times.
+pub const PROCESS_LOST_MS: u64 = 15_000;
+/// How long one that was lost is remembered, milliseconds: long enough for whoever is called to see it.
+pub const PROCESS_FORGOTTEN_MS: u64 = 3_600_000;
+/// Most processes that are remembered; one that ends and starts again all the time makes no more.
+pub const PROCESSES_KNOWN_MAX: u32 = 256;
+/// Longest text of a trouble, or of what a verification found, that is kept, characters.
+pub const TROUBLE_CHARS_MAX: usize = 500;

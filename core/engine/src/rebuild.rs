@@ -11,7 +11,7 @@ pub(crate) mod shop_log;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use annals_model::projection::ReadModel;
+use annals_model::projection::{ReadModel, TableKind, TableShape};
 
 use self::control::{Control, Stage};
 use self::fold::{Fold, FoldError, FoldOptions, Folded, Target};
@@ -27,7 +27,7 @@ pub struct Rebuilt {
     pub generation: Generation,
     /// Records of the log that were folded.
     pub events: u64,
-    /// Rows loaded, tombstones included, rollups not.
+    /// Rows loaded, tombstones and rollups included: what a verification counts.
     pub rows: u64,
     /// Times that the log was read.
     pub passes: u32,
@@ -112,12 +112,20 @@ async fn build(
     Ok(Rebuilt {
         generation: generation.clone(),
         events: folded.events,
-        rows: folded.rows,
+        rows: folded.rows + rollup_rows(&read_model, &folded),
         passes: folded.passes,
         folding,
         loading,
         checkpoints,
     })
+}
+
+fn rollup_rows(read_model: &ReadModel, folded: &Folded) -> u64 {
+    let rows = |shape: &TableShape| match shape.kind {
+        TableKind::Rollup(index) => folded.totals.rows(index).len() as u64,
+        TableKind::Rows(_) => 0,
+    };
+    read_model.tables().iter().map(rows).sum()
 }
 
 /// Applies what was appended while the rows were folded and loaded, as any live generation does; its runner does the rest.

@@ -4,6 +4,7 @@
 //! Several runners may work on one generation, also in several processes: each commit names the checkpoint that it goes
 //! on from, so nothing is applied twice, whoever comes first.
 
+mod health;
 mod observer;
 mod progress;
 mod source;
@@ -17,6 +18,7 @@ use annals_model::projection::{KeyRange, ReadModel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
+pub use self::health::{Health, Trouble};
 pub use self::progress::{RunnerFailure, RunnerProgress, RunnerState};
 pub use self::supervisor::{GenerationStatus, LiveReadModel, ReadModels, WaitError};
 use self::work::Work;

@@ -9,6 +9,7 @@ pub mod memory;
 mod beyond;
 mod error;
 mod generation;
+mod process;
 
 use std::any::Any;
 use std::fmt;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 pub use self::beyond::false_checkpoint;
 pub use self::error::{CommitError, CreateError, PromoteError, SinkError, StoreError};
 pub use self::generation::{BehindComponent, Checkpoints, Generation, GenerationId, GenerationState};
+pub use self::process::{KnownProcess, ProcessKind, ProcessReport, ProcessTrouble};
 use crate::log::BoxFuture;
 
 /// The writer of one generation. Several may exist, also in several processes: the checkpoint decides between them.
@@ -135,6 +137,27 @@ pub trait GenerationStore: Send + Sync + fmt::Debug {
         outcome: Result<(), &'a str>,
     ) -> BoxFuture<'a, Result<Generation, StoreError>>;
 
+    /// Whether somebody builds a generation now: its lock is held. One that is [`GenerationState::Building`] and is not
+    /// was left by a builder that died. It may have ended meanwhile: [`Self::is_abandoned`] looks at both.
+    fn is_being_built<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Records that a verification found other rows than the log says, and what it found, until one succeeds.
+    fn record_mismatch<'a>(
+        &'a self,
+        generation: &'a Generation,
+        found: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Makes a process known, or tells that it still lives; forgets those that were not heard of for
+    /// [`crate::limits::PROCESS_FORGOTTEN_MS`], and all but the newest [`crate::limits::PROCESSES_KNOWN_MAX`].
+    fn tell_of_process<'a>(&'a self, process: &'a ProcessReport) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Forgets a process that ended in good order.
+    fn forget_process<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// All processes that are known, the longest known first.
+    fn processes(&self) -> BoxFuture<'_, Result<Vec<KnownProcess>, StoreError>>;
+
     /// Records the digest of a successful verification.
     fn record_verified<'a>(
         &'a self,
@@ -178,6 +201,24 @@ pub trait GenerationStore: Send + Sync + fmt::Debug {
     /// without opening the generation's sink should.
     fn stored_checkpoints<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<Checkpoints, StoreError>> {
         Box::pin(async move { Ok(self.open(generation).await?.checkpoints().await?) })
+    }
+
+    /// Asks the store anew whether a generation's rows can be read, not a connection that was opened while they could;
+    /// how far they have come.
+    fn probe<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<Checkpoints, StoreError>> {
+        self.stored_checkpoints(generation)
+    }
+
+    /// Whether a generation was left half built by a builder that died: the next rebuild begins it anew.
+    fn is_abandoned<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            if generation.state != GenerationState::Building || self.is_being_built(generation).await? {
+                return Ok(false);
+            }
+            // A builder that ended well between the two looks let go of its lock, too.
+            let now = self.list(&generation.read_model).await?;
+            Ok(now.iter().any(|known| known == generation))
+        })
     }
 
     /// The live generation, if there is one.

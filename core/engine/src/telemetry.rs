@@ -41,6 +41,8 @@ pub const LOG_AHEAD: &str = "annals_log_ahead_of_clock_seconds";
 pub const LAG_MEASURED: &str = "annals_read_model_lag_measured_timestamp_seconds";
 /// 1 where a runner of this process stopped, else 0.
 pub const RUNNER_STOPPED: &str = "annals_read_model_stopped";
+/// 1 where the live generation of a read model cannot be read, or does not come with the log, as this process sees it.
+pub const READ_MODEL_TROUBLE: &str = "annals_read_model_trouble";
 /// Records whose rows this process committed.
 pub const APPLIED: &str = "annals_read_model_events_total";
 /// Commits by this process.
@@ -68,6 +70,7 @@ const DESCRIBED: &[(&str, Kind, Unit, &str)] = &[
     (LOG_AHEAD, Kind::Gauge, Unit::Seconds, "how far the newest record is ahead of the wall clock"),
     (LAG_MEASURED, Kind::Gauge, Unit::Seconds, "when lag was last measured, Unix time"),
     (RUNNER_STOPPED, Kind::Gauge, Unit::Count, "1 where a runner of this process stopped"),
+    (READ_MODEL_TROUBLE, Kind::Gauge, Unit::Count, "1 where the read model cannot be read, or does not move"),
     (APPLIED, Kind::Counter, Unit::Count, "records whose rows this process committed"),
     (COMMITS, Kind::Counter, Unit::Count, "commits by this process"),
     (STALE, Kind::Counter, Unit::Count, "commits that another process had made already"),

@@ -14,6 +14,7 @@ use annals_model::projection::{OwnedValue, ReadModel, RowKey, RowLife};
 
 use self::compare::Comparison;
 use self::spool::Spool;
+use crate::limits;
 use crate::log::EventLog;
 use crate::rebuild::control::{Control, Stage};
 use crate::rebuild::fold::{Fold, FoldError, FoldOptions, Folded, Target};
@@ -147,8 +148,8 @@ pub enum VerifyError {
     Spool(#[from] std::io::Error),
 }
 
-/// Compares a generation with the log and, if they are equal, records the digest. The generation may be live: its
-/// runner goes on meanwhile.
+/// Compares a generation with the log and records what came of it: the digest if they are equal, else what is wrong. The
+/// generation may be live: its runner goes on meanwhile.
 pub async fn verify(
     log: Arc<dyn EventLog>,
     store: &dyn GenerationStore,
@@ -161,6 +162,43 @@ pub async fn verify(
         let (generation, version) = (generation.to_string(), read_model.version());
         return Err(VerifyError::OtherVersion { generation, version });
     }
+    let outcome = compared(log, store, read_model, generation, options, control).await;
+    if let Some(found) = mismatch(&outcome) {
+        let found: String = found.chars().take(limits::TROUBLE_CHARS_MAX).collect();
+        // What was found is said to the caller all the same.
+        if let Err(error) = store.record_mismatch(generation, &found).await {
+            tracing::warn!(%generation, %error, "what a verification found cannot be recorded");
+        }
+    }
+    outcome
+}
+
+/// What a verification found, if it is nothing that passes: in words, for the registry.
+fn mismatch(outcome: &Result<VerifyOutcome, VerifyError>) -> Option<String> {
+    match outcome {
+        Ok(VerifyOutcome::Equal { .. }) => None,
+        Ok(VerifyOutcome::Diverges { diverging, .. }) => {
+            Some(format!("{diverging} {} not what the log says", if *diverging == 1 { "row is" } else { "rows are" }))
+        }
+        Ok(VerifyOutcome::NoSuchCheckpoint { at, checkpoint, .. }) => {
+            Some(format!("it stands at {at} offset {}, which is no position of the log", checkpoint.offset))
+        }
+        Err(VerifyError::Sink(error) | VerifyError::Store(StoreError::Sink(error))) if !error.is_transient() => {
+            Some(error.to_string())
+        }
+        Err(error @ VerifyError::Order { .. }) => Some(error.to_string()),
+        Err(_) => None,
+    }
+}
+
+async fn compared(
+    log: Arc<dyn EventLog>,
+    store: &dyn GenerationStore,
+    read_model: Arc<ReadModel>,
+    generation: &Generation,
+    options: FoldOptions,
+    control: &Control,
+) -> Result<VerifyOutcome, VerifyError> {
     control.enter(Stage::Snapshot);
     let mut sink = store.open(generation).await?;
     let snapshot = sink.snapshot().await?;

@@ -9,9 +9,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use annals_engine::log::ReadError;
+use annals_engine::presence::Presence;
 use annals_engine::published::{self, SchemaError};
 use annals_engine::runner::ReadModels;
-use annals_engine::sink::StoreError;
+use annals_engine::sink::{ProcessKind, StoreError};
 use annals_engine::telemetry::Sampler;
 use annals_projectors::deployment::{
     Access, Deployment, DeploymentFlags, OpenLog, OpenLogError, OpenStoreError, Place, until_there,
@@ -19,10 +20,12 @@ use annals_projectors::deployment::{
 use annals_projectors::process::arguments::arguments;
 use annals_projectors::process::exit::{Exit, Failure, report};
 use annals_projectors::process::{self, end, file, metrics, say, stop};
+use annals_projectors::sinks::Store;
 use anyhow::Context as _;
 use clap::Parser;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// Keep read models current from the event log.
 #[derive(Debug, Parser)]
@@ -78,8 +81,13 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Some(address) => Some(metrics::serve(address).map_err(|error| Failure::usage(error.to_string()))?),
         None => None,
     };
-    let Some((log, read_models, sampler)) = start(&deployment, &names, &stop).await? else { return Ok(Exit::Ok) };
-    let sampling = tokio::spawn(sampler.run());
+    let Some(Started { log, store, read_models }) = start(&deployment, &names, &stop).await? else {
+        return Ok(Exit::Ok);
+    };
+    let sampling = tokio::spawn(Sampler::new(log.shared(), store.clone(), read_models.clone(), None).run());
+    let address = listens.map(|at| at.to_string());
+    let who = process::of_this_process(ProcessKind::Projector, Uuid::new_v4().to_string(), address, names.clone());
+    let presence = Presence::start(store, who, None, read_models.clone());
     let document = json!({ "pid": std::process::id(), "metrics": listens.map(|at| format!("http://{at}/metrics")) });
     file::write_private(&ready, document.to_string().as_bytes()).map_err(unwritten)?;
     let measured = listens.map_or_else(String::new, |at| format!(", metrics at http://{at}/metrics"));
@@ -90,6 +98,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     if fs::read(&ready).is_ok_and(|found| found == document.to_string().as_bytes()) {
         file::remove(&ready).map_err(unwritten)?;
     }
+    presence.end().await;
     sampling.abort();
     // Its share of the read models goes with it; that it was aborted is no news.
     let _ = sampling.await;
@@ -101,12 +110,15 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
+/// A projector at work.
+struct Started {
+    log: OpenLog,
+    store: Arc<Store>,
+    read_models: Arc<ReadModels>,
+}
+
 /// Opens log and store and starts the runners, as soon as both are there; nothing if it is stopped before.
-async fn start(
-    deployment: &Deployment,
-    names: &[String],
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<(OpenLog, Arc<ReadModels>, Sampler)>> {
+async fn start(deployment: &Deployment, names: &[String], stop: &CancellationToken) -> anyhow::Result<Option<Started>> {
     let Some(log) = deployment.await_log(Access::Read, stop).await.map_err(|error| log_failure(&error))? else {
         return Ok(None);
     };
@@ -124,9 +136,7 @@ async fn start(
     let started =
         until_there(stop, StoreError::is_transient, || ReadModels::start_where(log.shared(), store.clone(), is_wanted));
     let Some(read_models) = started.await.map_err(|error| store_failure(&error.into()))? else { return Ok(None) };
-    let read_models = Arc::new(read_models);
-    let sampler = Sampler::new(log.shared(), store, read_models.clone(), None);
-    Ok(Some((log, read_models, sampler)))
+    Ok(Some(Started { log, store, read_models: Arc::new(read_models) }))
 }
 
 /// The read models to run: those named, or all.

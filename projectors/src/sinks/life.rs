@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use annals_engine::sink::{Generation, GenerationId, GenerationState, StoreError};
+use annals_engine::sink::{Generation, GenerationId, GenerationState, KnownProcess, ProcessReport, StoreError};
 use annals_model::projection::ReadModel;
 use annals_model::time::Timestamp;
 
@@ -23,6 +23,7 @@ pub(super) fn begun(model: &ReadModel, id: GenerationId, reason: &str) -> Genera
         finished_at: None,
         retired_at: None,
         verified_digest: None,
+        mismatch: None,
         reason: Some(reason.to_owned()),
         failure: None,
     }
@@ -48,4 +49,22 @@ pub(super) fn allow(
 /// The one that is served.
 pub(super) fn live_of(generations: Vec<Generation>) -> Option<Generation> {
     generations.into_iter().find(|generation| generation.state == GenerationState::Live)
+}
+
+/// What a process tells of itself, as it is stored.
+pub(super) fn report_text(process: &ProcessReport) -> String {
+    // Texts and numbers under names: always JSON.
+    serde_json::to_string(process).unwrap_or_default()
+}
+
+/// Processes from stored reports and how long ago they were heard of, milliseconds: the longest known first. What a newer
+/// build wrote otherwise is passed over.
+pub(super) fn known_processes(rows: Vec<(String, i64)>) -> Vec<KnownProcess> {
+    let known = |(report, ago): (String, i64)| {
+        let report = serde_json::from_str(&report).ok()?;
+        Some(KnownProcess { report, seen_ms_ago: ago.max(0).unsigned_abs() })
+    };
+    let mut all: Vec<KnownProcess> = rows.into_iter().filter_map(known).collect();
+    all.sort_by_key(|process| process.report.started_at);
+    all
 }

@@ -9,6 +9,7 @@ mod connect;
 mod ddl;
 mod generations;
 mod open;
+mod processes;
 mod promote;
 mod readers;
 mod registry;
@@ -22,8 +23,8 @@ use std::time::Duration;
 
 use annals_engine::log::BoxFuture;
 use annals_engine::sink::{
-    BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationStore, PromoteError, Promoted, Sink,
-    StoreError,
+    BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationStore, KnownProcess, ProcessReport,
+    PromoteError, Promoted, Sink, StoreError,
 };
 use annals_model::ids::LogId;
 use annals_model::projection::ReadModel;
@@ -212,6 +213,38 @@ impl GenerationStore for PostgresStore {
             self.changed();
             Ok(())
         })
+    }
+
+    fn record_mismatch<'a>(
+        &'a self,
+        generation: &'a Generation,
+        found: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.inner.record_mismatch(generation, found).await?;
+            self.changed();
+            Ok(())
+        })
+    }
+
+    fn is_being_built<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.inner.is_being_built(generation))
+    }
+
+    fn probe<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<Checkpoints, StoreError>> {
+        Box::pin(self.inner.probe(generation))
+    }
+
+    fn tell_of_process<'a>(&'a self, process: &'a ProcessReport) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.inner.tell_of_process(process))
+    }
+
+    fn forget_process<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.inner.forget_process(id))
+    }
+
+    fn processes(&self) -> BoxFuture<'_, Result<Vec<KnownProcess>, StoreError>> {
+        Box::pin(self.inner.processes())
     }
 
     fn promote<'a>(

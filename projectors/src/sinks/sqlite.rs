@@ -7,6 +7,7 @@ mod connect;
 mod ddl;
 mod files;
 mod generations;
+mod processes;
 mod promote;
 mod readers;
 mod registry;
@@ -20,8 +21,8 @@ use std::sync::Arc;
 
 use annals_engine::log::BoxFuture;
 use annals_engine::sink::{
-    BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationStore, PromoteError, Promoted, Sink,
-    StoreError,
+    BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationStore, KnownProcess, ProcessReport,
+    PromoteError, Promoted, Sink, StoreError,
 };
 use annals_model::ids::LogId;
 use annals_model::projection::ReadModel;
@@ -31,7 +32,7 @@ use tokio::sync::watch;
 
 use self::files::Files;
 use self::readers::Readers;
-use self::registry::unavailable;
+use self::registry::{failed, unavailable};
 use self::statements::Statements;
 pub(crate) use self::values::{Parameters, stored_value};
 use self::writer::{SqliteSink, Target};
@@ -92,8 +93,8 @@ impl SqliteStore {
             .max_connections(limits::REGISTRY_CONNECTIONS_MAX)
             .connect_with(options.clone())
             .await
-            .map_err(unavailable)?;
-        sqlx::raw_sql(registry::TABLES).execute(&registry).await.map_err(unavailable)?;
+            .map_err(failed)?;
+        sqlx::raw_sql(registry::TABLES).execute(&registry).await.map_err(failed)?;
         let readers = Arc::new(Readers::default());
         let changes = watch::Sender::new(0);
         let poll = tokio::spawn(readers::follow_registry(options, changes.clone(), readers.clone())).abort_handle();
@@ -189,7 +190,7 @@ impl GenerationStore for SqliteStore {
 
     fn list<'a>(&'a self, read_model: &'a str) -> BoxFuture<'a, Result<Vec<Generation>, StoreError>> {
         Box::pin(async move {
-            let mut connection = self.inner.registry.acquire().await.map_err(unavailable)?;
+            let mut connection = self.inner.registry.acquire().await.map_err(failed)?;
             registry::list(&mut connection, read_model).await
         })
     }
@@ -247,6 +248,38 @@ impl GenerationStore for SqliteStore {
             self.changed();
             Ok(())
         })
+    }
+
+    fn record_mismatch<'a>(
+        &'a self,
+        generation: &'a Generation,
+        found: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.inner.record_mismatch(generation, found).await?;
+            self.changed();
+            Ok(())
+        })
+    }
+
+    fn is_being_built<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.inner.is_being_built(generation))
+    }
+
+    fn probe<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<Checkpoints, StoreError>> {
+        Box::pin(self.inner.probe(generation))
+    }
+
+    fn tell_of_process<'a>(&'a self, process: &'a ProcessReport) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.inner.tell_of_process(process))
+    }
+
+    fn forget_process<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.inner.forget_process(id))
+    }
+
+    fn processes(&self) -> BoxFuture<'_, Result<Vec<KnownProcess>, StoreError>> {
+        Box::pin(self.inner.processes())
     }
 
     fn promote<'a>(

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use annals_engine::log::BoxFuture;
 use annals_engine::sink::{
-    BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationStore, PromoteError, Promoted, Sink,
-    StoreError,
+    BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationStore, KnownProcess, ProcessReport,
+    PromoteError, Promoted, Sink, StoreError,
 };
 use annals_model::ids::LogId;
 use annals_model::projection::ReadModel;
@@ -130,6 +130,34 @@ impl GenerationStore for Store {
         digest: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         self.inner().record_verified(generation, digest)
+    }
+
+    fn record_mismatch<'a>(
+        &'a self,
+        generation: &'a Generation,
+        found: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner().record_mismatch(generation, found)
+    }
+
+    fn is_being_built<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.inner().is_being_built(generation)
+    }
+
+    fn probe<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<Checkpoints, StoreError>> {
+        self.inner().probe(generation)
+    }
+
+    fn tell_of_process<'a>(&'a self, process: &'a ProcessReport) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner().tell_of_process(process)
+    }
+
+    fn forget_process<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner().forget_process(id)
+    }
+
+    fn processes(&self) -> BoxFuture<'_, Result<Vec<KnownProcess>, StoreError>> {
+        self.inner().processes()
     }
 
     fn promote<'a>(

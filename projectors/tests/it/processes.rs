@@ -56,7 +56,7 @@ async fn a_projector_that_is_paused_is_seen_by_its_lag_from_another_process() {
     let seen_from_outside = annals_projectors::process::metrics::serve("127.0.0.1:0".parse().unwrap()).unwrap();
     let node = format!("http://{seen_from_outside}/metrics");
     let store = Arc::new(world.store.clone());
-    let observed = Arc::new(ReadModels::observe(store.clone()).await.unwrap());
+    let observed = Arc::new(ReadModels::observe(world.log.clone(), store.clone()).await.unwrap());
     let mut sampler = Sampler::new(world.log.clone(), store, observed.clone(), None);
     sampler.sample().await;
     assert_eq!(largest(&metrics(&node), telemetry::LAG_SECONDS), 0.0);

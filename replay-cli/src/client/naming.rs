@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::Client;
 use crate::exit::{Exit, Failure};
 use crate::limits;
+use crate::output::cell::count;
 
 /// An id in the one spelling in which all output has it: lower case, with hyphens. What a UUID may also be written as,
 /// in capitals, without hyphens, in braces, can be somebody's name or slug.
@@ -35,7 +36,10 @@ pub(crate) async fn workspace_id(client: &Client, text: &str) -> anyhow::Result<
         return Ok(id);
     }
     let found = first_id(client, "access.workspaces", &[("slug", text.to_owned())]).await?;
-    found.ok_or_else(|| {
+    if let Named::NotYet(behind) = found {
+        return Err(not_yet(&format!("workspace {text:?}"), behind).into());
+    }
+    found.id().ok_or_else(|| {
         Failure::new(Exit::Failed, format!("there is no workspace {text:?}{}", or_id(text)))
             .remedy("name one by id or slug; `annals query access.workspaces` lists them")
             .into()
@@ -73,13 +77,38 @@ pub(crate) async fn aggregate_id(
             return Err(Failure::usage(failure).into());
         }
     };
-    found.ok_or_else(|| {
+    if let Named::NotYet(behind) = found {
+        return Err(not_yet(&format!("{aggregate_type} {text:?}"), behind).into());
+    }
+    found.id().ok_or_else(|| {
         Failure::new(Exit::Failed, format!("there is no {aggregate_type} {text:?} here{}", or_id(text))).into()
     })
 }
 
+/// What is known under a name.
+enum Named {
+    Id(Uuid),
+    Nothing,
+    /// Nothing, but the rows do not stand for so many events.
+    NotYet(u64),
+}
+
+impl Named {
+    fn id(self) -> Option<Uuid> {
+        match self {
+            Self::Id(id) => Some(id),
+            Self::Nothing | Self::NotYet(_) => None,
+        }
+    }
+}
+
+fn not_yet(what: &str, behind: u64) -> Failure {
+    Failure::new(Exit::Failed, format!("{what} is not known yet: its read model is {} events behind", count(behind)))
+        .remedy("try again; where that does not help, `annals status` says whether anything keeps it current")
+}
+
 /// What a query finds under a name. Rows follow commands by some milliseconds: who has just made a thing may name it.
-async fn first_id(client: &Client, query: &str, parameters: &[(&str, String)]) -> anyhow::Result<Option<Uuid>> {
+async fn first_id(client: &Client, query: &str, parameters: &[(&str, String)]) -> anyhow::Result<Named> {
     let patience = Instant::now() + Duration::from_millis(limits::NAME_WAIT_MS);
     loop {
         let page = client.get(&format!("/v1/queries/{query}"), parameters).await.map_err(Failure::from)?;
@@ -87,8 +116,11 @@ async fn first_id(client: &Client, query: &str, parameters: &[(&str, String)]) -
         // A name that was given up may be another's now: what is in use comes first.
         let row = rows.iter().find(|row| row["status"] == "active").or_else(|| rows.first());
         let found = row.and_then(|row| row["id"].as_str()?.parse().ok());
-        if found.is_some() || Instant::now() >= patience {
-            return Ok(found);
+        if let Some(found) = found {
+            return Ok(Named::Id(found));
+        }
+        if Instant::now() >= patience {
+            return Ok(page["behind_events"].as_u64().map_or(Named::Nothing, Named::NotYet));
         }
         tokio::time::sleep(Duration::from_millis(limits::NAME_POLL_MS)).await;
     }

@@ -101,3 +101,16 @@ async fn a_server_that_is_not_there_is_an_error_of_the_environment() {
     assert!(cause.is_passing());
     assert_eq!(Failure::from(cause).exit, Exit::Usage);
 }
+
+#[test]
+fn a_server_that_refuses_again_and_again_is_named_and_one_that_asks_for_a_moment_is_not() {
+    let full = json!({ "type": "urn:annals:problem:aborted", "status": 503, "detail": "database or disk is full" });
+    let problem = Problem::read(503, None, full);
+    assert_eq!(refuses(1, &problem), None);
+    assert_eq!(refuses(2, &problem), None);
+    let said = refuses(3, &problem).unwrap();
+    assert!(
+        said.starts_with("server refuses: ") && said.contains("disk is full") && said.ends_with(", retrying"),
+        "{said}"
+    );
+}

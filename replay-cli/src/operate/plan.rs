@@ -74,7 +74,11 @@ pub(super) fn text(plan: &Plan) -> String {
         ("applies", plan.event_types.iter().map(|event| event.event_type).collect::<Vec<_>>().join(", ")),
     ];
     if let Some(building) = &plan.building {
-        pairs.push(("building", format!("generation {}; if its builder died it is begun anew", building.id)));
+        let what = match plan.is_abandoned {
+            true => "was left half built by a builder that died; it is begun anew",
+            false => "is being built by another process; until that has ended a rebuild is refused",
+        };
+        pairs.push(("building", format!("generation {} {what}", building.id)));
     }
     render_pairs(&pairs)
 }

@@ -1,72 +1,119 @@
-//! `status`: read models, their generations, how far they are, and what needs a rebuild and why.
+//! `status`: read models, their generations, how far they are, what needs a rebuild and why, and who works on them.
+
+mod advice;
+mod processes;
 
 use annals_api::endpoint::Endpoint;
 use annals_engine::engine::system_now;
 use annals_engine::log::checked::CheckedReader;
-use annals_engine::rebuild::{Plan, Why, plan};
-use annals_engine::sink::{Generation, GenerationState, GenerationStore};
+use annals_engine::rebuild::extent::{Extent, extents};
+use annals_engine::rebuild::{PlanError, plan};
+use annals_engine::sink::{Generation, GenerationState, GenerationStore, KnownProcess};
 use annals_model::position::{Checkpoint, ContextPartition};
 use annals_model::time::Timestamp;
 use annals_projectors::process::say;
 use serde_json::{Value, json};
 
-use super::plan::{called_for, plan_failure, why};
+use self::advice::advise;
+use super::plan::plan_failure;
 use super::{Site, generation_json, store_failure};
 use crate::cli::Global;
 use crate::client::{CallError, Client};
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
+use crate::limits;
+use crate::log_tools::read_failure;
+use crate::output::cell::shortened;
 use crate::output::{Format, Output, columns, print_lines};
 
 /// `status`.
 pub(crate) async fn run(global: &Global, output: Output) -> anyhow::Result<Exit> {
     let site = Site::open(global).await?;
     let runners = runners(global).await;
-    let mut lines = Vec::new();
-    let mut advice = Vec::new();
+    let processes = site.store.processes().await.map_err(|error| store_failure(&error))?;
+    let (mut lines, mut advice) = (Vec::new(), Vec::new());
     for name in site.names() {
         let newest = site.read_model(name, None)?;
-        let planned = plan(&*site.log, &site.store, &newest, None).await.map_err(|error| plan_failure(&error))?;
+        let ends = extents(&*site.log, &newest.contexts()).await.map_err(|error| read_failure(&error))?;
+        let planned = match plan(&*site.log, &site.store, &newest, None).await {
+            Ok(planned) => Ok(planned),
+            Err(error @ PlanError::Read(_)) => return Err(plan_failure(&error).into()),
+            // One generation that does not answer must not hide all the others.
+            Err(PlanError::Store(error)) => Err(error.to_string()),
+        };
         let generations = site.store.list(name).await.map_err(|error| store_failure(&error))?;
         let mut of_name = Vec::new();
         for generation in &generations {
-            of_name.push(line(&site, generation, &planned, &runners).await);
+            of_name.push(line(&site, generation, &ends, &Seen { runners: &runners, processes: &processes }).await);
         }
-        advice.extend(advise(name, &planned, &of_name));
+        advice.extend(advise(name, planned.as_ref().map_err(String::as_str), &of_name));
         lines.extend(of_name);
     }
+    let processes = processes::lines(&processes);
     match output.format() {
-        Format::Json => output.document(&json!({"generations": lines, "advice": advice}), String::new)?,
+        Format::Json => {
+            let document = json!({"generations": lines, "advice": advice, "processes": processes});
+            output.document(&document, String::new)?;
+        }
         Format::Jsonl => output.records(&lines, &[])?,
         Format::Table => {
-            let shown = [
-                ("read model", "/read_model"),
-                ("version", "/version"),
-                ("generation", "/generation"),
-                ("state", "/state"),
-                ("runner", "/runner"),
-                ("lag events", "/lag_events"),
-                ("lag s", "/lag_seconds"),
-                ("verified", "/verified"),
-                ("since", "/started_at"),
-                ("reason", "/reason"),
-                ("trouble", "/trouble"),
-            ];
-            let may_go = ["lag s", "verified", "since"];
-            let shown = columns(&shown).into_iter().map(|column| match may_go.contains(&column.heading.as_str()) {
-                true => column.optional(),
-                false => column,
-            });
-            output.records(&lines, &shown.collect::<Vec<_>>())?;
+            table(output, &lines)?;
+            processes::table(output, &processes)?;
             for one in &advice {
                 let (name, why, remedy) = (text(one, "read_model"), text(one, "why"), text(one, "remedy"));
                 print_lines(&format!("\n{name}: {why}\n  → {remedy}"))?;
             }
+            server(global, !runners.is_null());
         }
     }
-    if output.format() == Format::Table {
-        server(global, !runners.is_null());
-    }
     Ok(Exit::Ok)
+}
+
+/// The generations that say something of now, in as little room as that takes.
+fn table(output: Output, lines: &[Value]) -> Result<(), Failure> {
+    let shown: Vec<Value> = lines.iter().filter(|line| !is_history(line, lines)).map(in_short).collect();
+    let pairs = [
+        ("read model", "/read_model"),
+        ("v", "/version"),
+        ("gen", "/generation"),
+        ("state", "/state"),
+        ("runner", "/runner"),
+        ("lag events", "/lag_events"),
+        ("lag s", "/lag_seconds"),
+        ("verified", "/verified"),
+        ("since", "/started_at"),
+        ("reason", "/reason"),
+        ("trouble", "/trouble"),
+    ];
+    let may_go = ["lag s", "verified", "since", "reason"];
+    let shown_columns = columns(&pairs).into_iter().map(|column| match may_go.contains(&column.heading.as_str()) {
+        true => column.optional(),
+        false => column,
+    });
+    output.records(&shown, &shown_columns.collect::<Vec<_>>())?;
+    let left_out = lines.len() - shown.len();
+    if left_out > 0 {
+        print_lines(&format!("({left_out} more that failed, before others that did not; -o json has all)"))?;
+    }
+    Ok(())
+}
+
+/// A build that failed before another one succeeded: nothing is to be done about it any more.
+fn is_history(line: &Value, lines: &[Value]) -> bool {
+    let later = |other: &Value| {
+        other["read_model"] == line["read_model"] && other["generation"].as_u64() > line["generation"].as_u64()
+    };
+    line["state"] == GenerationState::Failed.name() && lines.iter().any(later)
+}
+
+/// Long texts cut: what an operator should know in full is said below, once.
+fn in_short(line: &Value) -> Value {
+    let mut line = line.clone();
+    for name in ["reason", "trouble"] {
+        if let Some(long) = line[name].as_str() {
+            line[name] = json!(shortened(long, limits::STATUS_TEXT_CHARS_MAX));
+        }
+    }
+    line
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
@@ -88,32 +135,57 @@ async fn runners(global: &Global) -> Value {
     }
 }
 
+/// What processes say of themselves.
+struct Seen<'a> {
+    /// The server's answer.
+    runners: &'a Value,
+    processes: &'a [KnownProcess],
+}
+
 /// One generation and how far it is behind the log.
-async fn line(site: &Site, generation: &Generation, planned: &Plan, runners: &Value) -> Value {
+async fn line(site: &Site, generation: &Generation, ends: &[Extent], seen: &Seen<'_>) -> Value {
     let mut line = generation_json(generation);
-    let shortened = |digest: &String| format!("{}…", digest.get(..12).unwrap_or(digest));
-    line["verified"] = json!(generation.verified_digest.as_ref().map(shortened));
     line["trouble"] = json!(generation.failure);
+    if site.store.is_abandoned(generation).await.unwrap_or(false) {
+        line["state"] = json!("dead");
+        line["trouble"] = json!("its builder died; a rebuild begins it anew");
+    }
+    line["verified"] = match (&generation.mismatch, &generation.verified_digest) {
+        (Some(_), _) => json!("FAILED"),
+        (None, Some(digest)) => json!(format!("{}…", digest.get(..12).unwrap_or(digest))),
+        (None, None) => Value::Null,
+    };
     if !generation.state.is_run() {
         return line;
     }
-    let read_model = list(&runners["read_models"]).find(|one| one["name"] == line["read_model"]);
-    let shown = read_model.and_then(|one| list(&one["generations"]).find(|one| one["id"] == line["generation"]));
-    if let Some(runner) = shown.map(|shown| &shown["runner"]) {
-        line["runner"] = runner["state"].clone();
-        line["trouble"] = runner["cause"].clone();
-        line["tried_again"] = json!(runner["state"] == "retrying" || runner["tried_again"] == true);
-    }
-    let checkpoints = match site.store.checkpoints(generation).await {
+    let name = &generation.read_model;
+    let told = list(&seen.runners["read_models"]).find(|one| one["name"] == **name).unwrap_or(&Value::Null);
+    let shown = list(&told["generations"]).find(|one| one["id"] == line["generation"]);
+    let keeper = seen.processes.iter().find(|process| process.keeps(name));
+    line["runner"] = match (shown.map(|shown| text(&shown["runner"], "state")), keeper) {
+        // It runs, or does not, in the process that was asked.
+        (Some(state), _) if !matches!(state, "elsewhere" | "none" | "") => json!(state),
+        (_, Some(keeper)) => json!(processes::name(keeper)),
+        (_, None) => json!("none"),
+    };
+    lag(site, generation, ends, &mut line).await;
+    trouble(generation, shown, told, seen.processes, &mut line);
+    line
+}
+
+/// How far a generation is behind the log; where that cannot be read, this is its trouble.
+async fn lag(site: &Site, generation: &Generation, ends: &[Extent], line: &mut Value) {
+    let checkpoints = match site.store.probe(generation).await {
         Ok(checkpoints) => checkpoints,
         Err(error) => {
             line["trouble"] = json!(error.to_string());
-            return line;
+            line["tried_again"] = json!(error.is_transient());
+            return;
         }
     };
-    let (mut events, mut oldest): (_, Option<Timestamp>) = (0, None);
+    let (mut events, mut oldest): (u64, Option<Timestamp>) = (0, None);
     let mut positions = Vec::new();
-    for extent in &planned.partitions {
+    for extent in ends {
         let reached = checkpoints.get(extent.at);
         let behind = extent.ordinal.0.saturating_sub(reached.ordinal.0);
         events += behind;
@@ -127,7 +199,42 @@ async fn line(site: &Site, generation: &Generation, planned: &Plan, runners: &Va
     let seconds = oldest.map_or(0, |oldest| (system_now().0 - oldest.0).max(0) / 1_000_000);
     line["lag_seconds"] = json!(seconds);
     line["checkpoint"] = json!(positions);
-    line
+}
+
+/// What is wrong with a generation that could be read: what its runner says, what any process found, that nobody moves it,
+/// or what its last verification found. The first of them; each has its own remedy.
+fn trouble(generation: &Generation, shown: Option<&Value>, told: &Value, processes: &[KnownProcess], line: &mut Value) {
+    if line["trouble"].is_string() {
+        return;
+    }
+    let mut say = |cause: &str, tried_again: bool| {
+        line["trouble"] = json!(cause);
+        line["tried_again"] = json!(tried_again);
+    };
+    let runner = shown.map_or(&Value::Null, |shown| &shown["runner"]);
+    if let Some(cause) = runner["cause"].as_str().filter(|_| runner["state"] != "none") {
+        return say(cause, runner["state"] == "retrying" || runner["tried_again"] == true);
+    }
+    if generation.state == GenerationState::Live {
+        if let Some(cause) = told["trouble"]["cause"].as_str() {
+            return say(cause, told["trouble"]["passes"] == true);
+        }
+        // What processes told some seconds ago may be of another generation, and over; a server that answers knows.
+        let alive = processes.iter().filter(|process| process.is_alive() && told.is_null());
+        let label = generation.to_string();
+        let found = alive.flat_map(|process| &process.report.troubles).find(|found| found.cause.contains(&label));
+        if let Some(found) = found {
+            return say(&found.cause, found.passes);
+        }
+    }
+    if let Some(found) = &generation.mismatch {
+        return say(&format!("its last verification failed: {found}"), false);
+    }
+    let behind = line["lag_events"].as_u64().unwrap_or_default();
+    if behind > 0 && line["runner"] == "none" {
+        line["trouble"] = json!(format!("{behind} behind, and no process keeps it current"));
+        line["nobody"] = json!(true);
+    }
 }
 
 /// When the first event behind a checkpoint was written; nothing where it cannot be read: `log verify` says why.
@@ -135,33 +242,6 @@ async fn first_behind(site: &Site, at: ContextPartition, from: Checkpoint) -> Op
     let mut reader = CheckedReader::open(&*site.log, at, from).await.ok()?;
     let batch = reader.next().await.ok()??;
     batch.records.first().map(|record| record.envelope.emitted_at)
-}
-
-/// What an operator should do about a read model, and why.
-fn advise(name: &str, planned: &Plan, lines: &[Value]) -> Vec<Value> {
-    let advice = |why: String, remedy: String| json!({"read_model": name, "why": why, "remedy": remedy});
-    let mut all = Vec::new();
-    if called_for(&planned.why) {
-        all.push(advice(why(planned), format!("annals rebuild {name}")));
-    } else if let Why::ReadyToPromote(ready) = &planned.why {
-        all.push(advice(
-            why(planned),
-            format!("annals verify {name} --generation {0}, then annals promote {name}", ready.id),
-        ));
-    }
-    let live = GenerationState::Live.name();
-    for line in lines.iter().filter(|line| line["state"] == live && line["trouble"].is_string()) {
-        all.push(advice(text(line, "trouble").to_owned(), remedy(name, line)));
-    }
-    all
-}
-
-/// What helps a live generation in trouble. A rebuild finds a full disk as full.
-fn remedy(name: &str, line: &Value) -> String {
-    match line["tried_again"] == true {
-        true => "see to the cause: the server tries again every few seconds".to_owned(),
-        false => format!("annals rebuild {name}, then annals promote {name}"),
-    }
 }
 
 fn server(global: &Global, answers: bool) {
@@ -176,14 +256,4 @@ fn server(global: &Global, answers: bool) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_is_told_to_rebuild_what_is_tried_again() {
-        assert!(remedy("portfolio", &json!({"tried_again": true})).starts_with("see to the cause"));
-        for line in [json!({"tried_again": false}), json!({})] {
-            assert_eq!(remedy("portfolio", &line), "annals rebuild portfolio, then annals promote portfolio");
-        }
-    }
-}
+mod tests;

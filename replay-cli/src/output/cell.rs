@@ -3,7 +3,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-/// One value in a table's cell: thousands apart, ids shortened, times without their zone, nothing as a dash.
+/// One value in a table's cell: thousands apart, ids shortened, times to the second, in UTC, nothing as a dash.
 pub(crate) fn human(value: &Value) -> String {
     match value {
         Value::Null => "–".to_owned(),
@@ -34,7 +34,7 @@ fn text_cell(text: &str) -> String {
         return format!("user:{}", short_id(id));
     }
     match text.parse::<jiff::Timestamp>() {
-        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
         // Control characters would move the cursor of a terminal.
         Err(_) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
     }
@@ -43,6 +43,14 @@ fn text_cell(text: &str) -> String {
 /// The first eight digits of an id: enough to tell rows apart; `-o json` has all of it.
 pub(crate) fn short_id(id: &str) -> String {
     format!("{}…", id.get(..8).unwrap_or(id))
+}
+
+/// A text of at most so many characters, and a mark where more is left out.
+pub(crate) fn shortened(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// A whole number with its thousands apart: `12,345`.

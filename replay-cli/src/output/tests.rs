@@ -21,7 +21,7 @@ fn cells_are_for_people() {
     assert_eq!(human(json!(true)), "yes");
     assert_eq!(human(json!(-1234567)), "-1,234,567");
     assert_eq!(human(json!("3f2b8c1e-4e1a-4b6e-9d53-1d1c43f1a9b7")), "3f2b8c1e…");
-    assert_eq!(human(json!("2026-07-01T12:00:03.123456Z")), "2026-07-01 12:00:03");
+    assert_eq!(human(json!("2026-07-01T12:00:03.123456Z")), "2026-07-01 12:00:03Z");
     assert_eq!(human(json!("a\u{1b}[2Jb")), "a [2Jb");
     assert_eq!(human(json!(["a", 1])), "a, 1");
     assert_eq!(human(json!({"name": "serde", "project_id": null, "rank": 2})), "name serde, rank 2");

@@ -8,6 +8,7 @@ use crate::client::naming::workspace_id;
 use crate::client::{CallError, Client, with_workspace};
 use crate::exit::{Exit, Failure};
 use crate::limits;
+use crate::output::cell::count;
 use crate::output::{Column, Format, Output, columns};
 
 /// `query`.
@@ -36,7 +37,7 @@ fn write(output: Output, name: &str, mut page: Value, rows: Vec<Value>) -> anyho
     match output.format() {
         Format::Table => {
             match rows.is_empty() {
-                true => say!("no rows"),
+                true => say!("{}", no_rows(&page)),
                 false => output.records(&rows, &columns_of(&rows, &known_order(name)))?,
             }
             if let Some(next) = next_cursor(&page) {
@@ -50,6 +51,17 @@ fn write(output: Output, name: &str, mut page: Value, rows: Vec<Value>) -> anyho
         Format::Jsonl => output.records(&rows, &[])?,
     }
     Ok(Exit::Ok)
+}
+
+/// Nothing was found; whether there may be something.
+fn no_rows(page: &Value) -> String {
+    match page["behind_events"].as_u64() {
+        None => "no rows".to_owned(),
+        Some(behind) => format!(
+            "no rows yet: the read model is {} events behind; `annals status` says whether anything keeps it current",
+            count(behind)
+        ),
+    }
 }
 
 /// One query and its parameters.

@@ -147,6 +147,14 @@ fn a_changed_row_is_found_named_and_exits_3() {
     let row = &found[0]["divergences"][0];
     assert_eq!((&row["table"], &row["id"]), (&json!("applications"), &json!(ID)));
     assert_eq!((&row["stored"]["criticality"], &row["folded"]["criticality"]), (&json!("low"), &json!("medium")));
+    // It leaves a trace, until a verification succeeds.
+    let trace = || {
+        let status = run(changed.path(), &["status", "-o", "json"]).exits(0).json();
+        (status["generations"][1]["trouble"].clone(), status["advice"][0]["remedy"].clone())
+    };
+    let (trouble, remedy) = trace();
+    assert_eq!(trouble, "its last verification failed: 1 row is not what the log says");
+    assert_eq!(remedy, "annals rebuild portfolio, then annals promote portfolio");
     let shown = run(changed.path(), &["verify", "portfolio"]).exits(3).stdout();
     assert!(shown.contains(ID) && shown.contains("criticality"), "{shown}");
     // Rebuilt beside it, verified and promoted, the directory is sound again.
@@ -306,4 +314,75 @@ fn names_and_numbers_that_are_not_there_are_refused() {
     run(directory.path(), &["verify", "--generation", "1"]).exits(2);
     run(directory.path(), &["promote", "portfolio"]).exits(1);
     run(directory.path(), &["rollback", "portfolio"]).exits(1);
+}
+
+#[test]
+fn a_backup_beside_a_server_under_writes_is_whole_verifies_and_opens() {
+    let server = Server::start();
+    fill(&server);
+    let lines: String = (0..3_000)
+        .map(|n| {
+            let payload = json!({ "name": format!("W{n}"), "slug": format!("w-{n}") });
+            let line =
+                json!({ "type": "access.workspace.create", "client_request_id": format!("r{n}"), "payload": payload });
+            format!("{line}\n")
+        })
+        .collect();
+    let file = server.data().join("lines");
+    std::fs::write(&file, lines).unwrap();
+    let mut writing = annals(&server.data(), &["import", "ndjson", file.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut events = Vec::new();
+    while writing.try_wait().unwrap().is_none() || events.is_empty() {
+        let to = elsewhere.path().join(events.len().to_string());
+        let told = server.run(&["log", "backup", to.to_str().unwrap(), "-o", "json"]).exits(0).json();
+        let verified = run(&to, &["log", "verify", "-o", "json"]).exits(0).json();
+        assert_eq!((&verified["events"], &verified["digest"]), (&told["events"], &told["digest"]));
+        assert_eq!(told["beside"], json!(["development.json", "signing.key", "log.served"]));
+        events.push(told["events"].as_u64().unwrap());
+    }
+    assert!(events.is_sorted(), "{events:?}");
+    assert!(writing.wait().unwrap().success());
+    // Nothing is overwritten.
+    let to = elsewhere.path().join("0");
+    let before = std::fs::read(to.join("log.db")).unwrap();
+    assert!(server.run(&["log", "backup", to.to_str().unwrap()]).exits(4).stderr().contains("is not empty"));
+    assert_eq!(std::fs::read(to.join("log.db")).unwrap(), before);
+    let last = elsewhere.path().join("last");
+    let told = server.run(&["log", "backup", last.to_str().unwrap(), "-o", "json"]).exits(0).json();
+    assert_eq!(told["events"], 3_003);
+    // A server opens it, as docs/operations.md says, and has all that was acknowledged.
+    let restored = Server::on(copy(&last), &[]);
+    restored.run(&["verify"]).exits(0);
+    assert!(
+        restored.run(&["query", "access.workspaces", "--all", "-o", "jsonl"]).exits(0).stdout().lines().count() > 3_000
+    );
+}
+
+#[test]
+fn a_copy_without_its_write_ahead_log_is_not_called_whole() {
+    let server = Server::start();
+    fill(&server);
+    let directory = server.kill();
+    // The file alone, as it was before anything was copied into it.
+    let alone = tempfile::tempdir().unwrap();
+    std::fs::copy(directory.path().join("log.db"), alone.path().join("log.db")).unwrap();
+    let verified = run(alone.path(), &["log", "verify"]).exits(0).stdout();
+    assert!(verified.contains("the log is empty") && !verified.contains("whole"), "{verified}");
+    assert_eq!(run(alone.path(), &["log", "verify", "-o", "json"]).exits(0).json()["empty"], true);
+    // A directory that knows that there was more.
+    std::fs::copy(directory.path().join("log.served"), alone.path().join("log.served")).unwrap();
+    let ended = run(alone.path(), &["log", "verify"]).exits(3);
+    assert!(ended.stderr().contains("log.db-wal") && ended.stdout().contains("not even a claim"), "{}", ended.stdout());
+    let known = copy(directory.path());
+    std::fs::remove_file(known.path().join("log.served")).unwrap();
+    run(known.path(), &["log", "verify"]).exits(0);
+    std::fs::remove_file(known.path().join("log.db-wal")).unwrap();
+    let _ = std::fs::remove_file(known.path().join("log.db-shm"));
+    let found = run(known.path(), &["log", "verify", "-o", "json"]).exits(3).json();
+    assert!(found["findings"][0]["cause"].as_str().unwrap().contains("has seen"), "{found}");
 }

@@ -4,6 +4,7 @@
 //! connections, and one task watches for what other processes wrote (`wake`). An append is one row (`block`); where
 //! each partition ends lies beside it (`heads`), moved by the same transaction.
 
+mod backup;
 mod block;
 mod checkpointer;
 mod committer;
@@ -25,6 +26,7 @@ use annals_model::position::{ContextPartition, Offset, Ordinal, RecordOffset};
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::backup::{BackupError, backup};
 use self::committer::{Claim, Committer, PutMeta, Request, WrittenBytes};
 use self::connections::{Access, ReadConnections, connect};
 use self::failure::Failure;

@@ -21,7 +21,7 @@ pub struct Extent {
 }
 
 /// The extents of all partitions of these contexts.
-pub(crate) async fn extents(log: &dyn EventLog, contexts: &[ContextId]) -> Result<Vec<Extent>, ReadError> {
+pub async fn extents(log: &dyn EventLog, contexts: &[ContextId]) -> Result<Vec<Extent>, ReadError> {
     let mut extents = Vec::new();
     for context in contexts {
         for partition in 0..log.partitions(*context) {

@@ -41,8 +41,10 @@ pub struct Plan {
     pub why: Why,
     /// What is served now, and stays so.
     pub live: Option<Generation>,
-    /// A generation that is being built, or was left by a builder that died: it would be begun anew.
+    /// A generation that is not complete.
     pub building: Option<Generation>,
+    /// That one was left by a builder that died: it would be begun anew. Else somebody is at work on it.
+    pub is_abandoned: bool,
     /// What would be read.
     pub partitions: Vec<Extent>,
     /// Records that would be read, if the rows fit into memory at once.
@@ -97,6 +99,11 @@ pub async fn plan(
         (Some(_), None) => Why::LiveUnusable { cause: usable.err().unwrap_or_default() },
         (None, None) => Why::NothingLive,
     };
+    let building = newest(GenerationState::Building);
+    let is_abandoned = match &building {
+        Some(building) => store.is_abandoned(building).await?,
+        None => false,
+    };
     let events = partitions.iter().map(|partition| partition.ordinal.0).sum();
     let rate = events_per_second.unwrap_or(limits::PLAN_EVENTS_PER_SECOND).max(1);
     Ok(Plan {
@@ -104,7 +111,8 @@ pub async fn plan(
         version: read_model.version(),
         why,
         live,
-        building: newest(GenerationState::Building),
+        building,
+        is_abandoned,
         events,
         bytes: partitions.iter().map(|partition| partition.ordinal.0 * partition.bytes_per_event).sum(),
         events_per_second: rate,

@@ -7,9 +7,10 @@ use std::time::Duration;
 use annals_model::position::PositionVector;
 use annals_model::projection::ReadModel;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
+use super::health::{Health, Watcher};
 use super::observer::{Interest, Observer, observe};
 use super::progress::{RunnerFailure, RunnerProgress};
 use super::{RunnerHandle, start};
@@ -21,22 +22,31 @@ use crate::sink::{Generation, GenerationId, GenerationState, GenerationStore, St
 #[derive(Debug)]
 pub struct ReadModels {
     view: Arc<RwLock<View>>,
+    health: watch::Receiver<Vec<Health>>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
+    /// Ends with this.
+    watcher: AbortHandle,
+}
+
+impl Drop for ReadModels {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
 }
 
 /// What queries and status see.
 #[derive(Debug, Default)]
-struct View {
+pub(super) struct View {
     live: BTreeMap<String, LiveReadModel>,
-    generations: Vec<Shown>,
+    pub(super) generations: Vec<Shown>,
 }
 
 #[derive(Debug)]
-struct Shown {
-    generation: Generation,
-    progress: Option<watch::Receiver<RunnerProgress>>,
-    problem: Option<String>,
+pub(super) struct Shown {
+    pub(super) generation: Generation,
+    pub(super) progress: Option<watch::Receiver<RunnerProgress>>,
+    pub(super) problem: Option<StoreError>,
 }
 
 /// The generation of a read model that serves queries. Hold it for the whole of one answer: rows of two generations are
@@ -137,25 +147,35 @@ impl ReadModels {
         for model in models.values() {
             store.ensure_live(model).await?;
         }
-        Self::follow(store, models.into_keys().collect(), Role::Runs(log)).await
+        Self::follow(store, models.into_keys().collect(), log.clone(), Role::Runs(log)).await
     }
 
     /// Runs nothing: follows the registry, and what other processes have stored. Where nobody runs a read model, it has
     /// no live generation here either, or one that does not move.
-    pub async fn observe(store: Arc<dyn GenerationStore>) -> Result<Self, StoreError> {
+    pub async fn observe(log: Arc<dyn EventLog>, store: Arc<dyn GenerationStore>) -> Result<Self, StoreError> {
         let names = newest(store.read_models()).into_keys().collect();
-        Self::follow(store, names, Role::Observes).await
+        Self::follow(store, names, log, Role::Observes).await
     }
 
-    async fn follow(store: Arc<dyn GenerationStore>, names: Vec<String>, role: Role) -> Result<Self, StoreError> {
+    async fn follow(
+        store: Arc<dyn GenerationStore>,
+        names: Vec<String>,
+        log: Arc<dyn EventLog>,
+        role: Role,
+    ) -> Result<Self, StoreError> {
         let view = Arc::new(RwLock::new(View::default()));
+        let (publish, health) = watch::channel(Vec::new());
+        let mut watcher = Watcher::new(log, store.clone(), names.clone(), view.clone(), publish);
         let mut supervisor = Supervisor { role, store, names, view: view.clone(), runners: BTreeMap::new() };
         let mut changes = supervisor.store.changes();
         changes.mark_unchanged();
         supervisor.look().await?;
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(supervisor.run(changes, stopped));
-        Ok(Self { view, stop, task })
+        // Before anybody is told that this process is ready.
+        watcher.look().await;
+        let watcher = tokio::spawn(watcher.run()).abort_handle();
+        Ok(Self { view, health, stop, task, watcher })
     }
 
     /// The live generation of a read model; nothing if there is none, or none that this build can run.
@@ -169,15 +189,26 @@ impl ReadModels {
         let status = |shown: &Shown| GenerationStatus {
             generation: shown.generation.clone(),
             progress: shown.progress.as_ref().map(|progress| progress.borrow().clone()),
-            problem: shown.problem.clone(),
+            problem: shown.problem.as_ref().map(ToString::to_string),
         };
         view.generations.iter().map(status).collect()
     }
 
+    /// The read models that this process keeps current, or observes.
+    pub fn names(&self) -> Vec<String> {
+        self.health.borrow().iter().map(|health| health.read_model.clone()).collect()
+    }
+
+    /// How every read model is, as of at most a few seconds ago: the same for every kind of trouble, in every store.
+    pub fn health(&self) -> Vec<Health> {
+        self.health.borrow().clone()
+    }
+
     /// Ends all runners and returns when they have ended.
-    pub async fn stop(self) {
-        let _ = self.stop.send(());
-        let _ = self.task.await;
+    pub async fn stop(mut self) {
+        // Ends its receiver: the task has nothing else to wait for.
+        drop(std::mem::replace(&mut self.stop, oneshot::channel().0));
+        let _ = (&mut self.task).await;
     }
 }
 
@@ -297,7 +328,7 @@ impl Supervisor {
         }
         let mut view = View::default();
         for generation in generations {
-            let problem = self.keep(&generation).await.err().map(|error| error.to_string());
+            let problem = self.keep(&generation).await.err();
             let kept = self.runners.get(&(generation.read_model.clone(), generation.id));
             let progress = kept.map(|kept| kept.handle.progress().clone());
             if let (GenerationState::Live, Some(kept)) = (generation.state, kept) {

@@ -1,3 +1,4 @@
+mod health;
 mod observing;
 
 use std::time::Duration;

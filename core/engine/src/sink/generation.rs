@@ -86,6 +86,8 @@ pub struct Generation {
     pub retired_at: Option<Timestamp>,
     /// Hex digest of its last successful verification.
     pub verified_digest: Option<String>,
+    /// What its last verification found, if its rows were not what the log says.
+    pub mismatch: Option<String>,
     /// Why it was built, in words.
     pub reason: Option<String>,
     /// Why it failed.

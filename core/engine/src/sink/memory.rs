@@ -18,8 +18,8 @@ use self::faults::Fault;
 pub use self::faults::SinkFaults;
 use self::registry::Registry;
 use super::{
-    BuildLock, Checkpoints, CommitError, CreateError, Generation, GenerationId, GenerationStore, PromoteError,
-    Promoted, Sink, SinkError, SinkSnapshot, StoreError, StoredRow,
+    BuildLock, Checkpoints, CommitError, CreateError, Generation, GenerationId, GenerationStore, KnownProcess,
+    ProcessReport, PromoteError, Promoted, Sink, SinkError, SinkSnapshot, StoreError, StoredRow,
 };
 use crate::limits;
 use crate::log::BoxFuture;
@@ -183,6 +183,36 @@ impl GenerationStore for MemoryStore {
         digest: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move { self.registry().record_verified(generation, digest) })
+    }
+
+    fn record_mismatch<'a>(
+        &'a self,
+        generation: &'a Generation,
+        found: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.registry().record_mismatch(generation, found) })
+    }
+
+    fn is_being_built<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move { self.registry().is_being_built(generation) })
+    }
+
+    fn tell_of_process<'a>(&'a self, process: &'a ProcessReport) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.registry().tell_of_process(process);
+            Ok(())
+        })
+    }
+
+    fn forget_process<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.registry().forget_process(id);
+            Ok(())
+        })
+    }
+
+    fn processes(&self) -> BoxFuture<'_, Result<Vec<KnownProcess>, StoreError>> {
+        Box::pin(async move { Ok(self.registry().processes()) })
     }
 
     fn promote<'a>(

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use annals_model::ids::{ContextId, Partition};
-use annals_model::position::{Checkpoint, ContextPartition, Offset, Ordinal};
+use annals_model::position::{Checkpoint, ContextPartition, Ordinal};
 use annals_model::time::Timestamp;
 use metrics::{Label, gauge};
 
-use super::{LAG_EVENTS, LAG_MEASURED, LAG_SECONDS, PARTITION_SERVING, PARTITION_STOPPED, RUNNER_STOPPED};
+use super::{
+    LAG_EVENTS, LAG_MEASURED, LAG_SECONDS, PARTITION_SERVING, PARTITION_STOPPED, READ_MODEL_TROUBLE, RUNNER_STOPPED,
+};
 use crate::engine::{EngineHandle, PartitionState, system_now};
-use crate::lag::{Lag, first_behind};
+use crate::lag::{Lag, LastOrdinals, first_behind};
 use crate::limits;
-use crate::log::{EventLog, ReadError};
+use crate::log::EventLog;
 use crate::runner::{GenerationStatus, ReadModels};
 use crate::sink::GenerationStore;
 
@@ -26,8 +28,7 @@ pub struct Sampler {
     store: Arc<dyn GenerationStore>,
     read_models: Arc<ReadModels>,
     engine: Option<EngineHandle>,
-    /// Where partitions end, and the ordinal there: asked for once per end, not once per look and generation.
-    ends: HashMap<ContextPartition, (Offset, Ordinal)>,
+    last: LastOrdinals,
     /// When the first record behind a checkpoint was written: it is read once per checkpoint, not once per look.
     oldest: HashMap<Place, Behind>,
     /// Places whose gauges stand for something: set to 0 when their generation goes.
@@ -79,7 +80,15 @@ impl Sampler {
         read_models: Arc<ReadModels>,
         engine: Option<EngineHandle>,
     ) -> Self {
-        Self { log, store, read_models, engine, ends: HashMap::new(), oldest: HashMap::new(), shown: Vec::new() }
+        Self {
+            log,
+            store,
+            read_models,
+            engine,
+            last: LastOrdinals::default(),
+            oldest: HashMap::new(),
+            shown: Vec::new(),
+        }
     }
 
     /// Samples for ever, every [`limits::TELEMETRY_SAMPLE_MS`]. Ends by being dropped.
@@ -93,6 +102,10 @@ impl Sampler {
     /// Looks once and sets all gauges.
     pub async fn sample(&mut self) {
         self.sample_partitions();
+        for health in self.read_models.health() {
+            let trouble = if health.trouble.is_some() { 1.0 } else { 0.0 };
+            gauge!(READ_MODEL_TROUBLE, "read_model" => health.read_model).set(trouble);
+        }
         let mut statuses = self.read_models.statuses();
         statuses.retain(|status| status.generation.state.is_run());
         let ordinals = self.ordinals(&statuses).await;
@@ -131,17 +144,8 @@ impl Sampler {
         let mut ordinals = HashMap::new();
         for context in contexts {
             for at in self.partitions(context) {
-                let (log, known) = (Arc::clone(&self.log), self.ends.get(&at).copied());
-                let asked = bounded(async {
-                    let end = log.end(at).await?;
-                    match known.filter(|(known, _)| *known == end) {
-                        Some(known) => Ok::<_, ReadError>(known),
-                        None => Ok((end, log.last_ordinal(at).await?)),
-                    }
-                });
                 // What one partition does not tell in time, the others will not: all together must not take long.
-                let Some(Ok((end, ordinal))) = asked.await else { return ordinals };
-                self.ends.insert(at, (end, ordinal));
+                let Some(Ok(ordinal)) = bounded(self.last.of(&*self.log, at)).await else { return ordinals };
                 ordinals.insert(at, ordinal);
             }
         }

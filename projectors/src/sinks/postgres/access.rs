@@ -3,7 +3,7 @@
 //! | role | what it is | what it may |
 //! |---|---|---|
 //! | the URL's own | owns the database, or may create in it; never a superuser, never `BYPASSRLS` | all rows, but only on connections that say [`WRITER_SETTING`]: writers, builders, verifications. Its queries see the tenant that they name |
-//! | [`SERVING`] | a group; made where the URL's role may, else by an administrator | reads registry and generations, one tenant at a time: enough for a process that only answers queries |
+//! | [`SERVING`] | a group; made where the URL's role may, else by an administrator | reads registry and generations, one tenant at a time, and says that it lives: enough for a process that only answers queries |
 //! | [`READONLY`] | the same | reads the stable views, one tenant at a time, and nothing else |
 //!
 //! No tenant named, no rows. `FORCE` makes the tables' owner obey as well.
@@ -126,6 +126,14 @@ pub(super) async fn let_serve(connection: &mut PgConnection, schema: &str) -> Re
         "GRANT USAGE ON SCHEMA {schema} TO {SERVING}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {SERVING};"
     );
     run(connection, statements).await
+}
+
+/// Lets those who serve say that they live, where there is such a role.
+pub(super) async fn let_tell(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    if !exists(connection, SERVING).await? {
+        return Ok(());
+    }
+    run(connection, format!("GRANT INSERT, UPDATE, DELETE ON {SCHEMA}.processes TO {SERVING}")).await
 }
 
 /// Makes the stable views of a read model show this generation: live rows, without tombstones, and who may read them.

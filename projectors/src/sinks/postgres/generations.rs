@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use annals_engine::sink::{BuildLock, CreateError, Generation, GenerationId, GenerationState, StoreError};
+use annals_engine::sink::{
+    BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationState, SinkError, StoreError,
+};
 use annals_model::projection::ReadModel;
 use sqlx::postgres::PgConnection;
 use sqlx::{Postgres, Transaction};
@@ -124,7 +126,49 @@ impl Inner {
         let mut stored = registry::get(&mut transaction, &generation.read_model, generation.id).await?;
         stored.verified_digest = Some(digest.to_owned());
         registry::put(&mut transaction, &stored).await?;
+        registry::delete_mismatch(&mut transaction, &generation.read_model, generation.id).await?;
         commit(transaction).await
+    }
+
+    pub(super) async fn record_mismatch(&self, generation: &Generation, found: &str) -> Result<(), StoreError> {
+        let mut transaction = registry::change(&self.registry).await?;
+        let stored = registry::get(&mut transaction, &generation.read_model, generation.id).await?;
+        registry::put_mismatch(&mut transaction, &stored, found).await?;
+        commit(transaction).await
+    }
+
+    /// Whether a session holds the lock that [`try_lock`] takes.
+    pub(super) async fn is_being_built(&self, generation: &Generation) -> Result<bool, StoreError> {
+        let looking = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                AND classid::bigint = hashtext('annals build ' || $1)::bigint & 4294967295 AND objid::bigint = $2)",
+        )
+        .bind(&generation.read_model)
+        .bind(i64::from(generation.id.0))
+        .fetch_one(&self.registry);
+        within(limits::STORE_ANSWER_MS_MAX, looking).await.map_err(unavailable)
+    }
+
+    /// On a connection that queries do not use up.
+    pub(super) async fn probe(&self, generation: &Generation) -> Result<Checkpoints, StoreError> {
+        let target = self.target(generation)?;
+        let error = |error: sqlx::Error| StoreError::from(target.error("annals_checkpoints", &error));
+        let asking = async {
+            let mut connection = self.registry.acquire().await?;
+            let found = checkpoints::all(&mut connection, &target.schema, &target.model.contexts()).await?;
+            Ok((connection, found))
+        };
+        // Dropped half way, the connection is closed: it would come back with an answer that nobody waits for.
+        let (mut connection, found) = within(limits::STORE_ANSWER_MS_MAX, asking).await.map_err(error)?;
+        ddl::check(&mut connection, &target, ddl::Stage::Loaded).await?;
+        match found.log_id() == self.log_id {
+            true => Ok(found),
+            false => {
+                let (found, log) = (found.log_id(), self.log_id);
+                Err(SinkError::OtherLog { generation: target.label, found, log }.into())
+            }
+        }
     }
 
     pub(super) async fn remove(&self, read_model: &str, id: GenerationId) -> Result<(), StoreError> {
@@ -132,6 +176,7 @@ impl Inner {
         let stored = registry::get(&mut transaction, read_model, id).await?;
         allow(&stored, &[GenerationState::Retired, GenerationState::Failed], "a retired or failed one")?;
         registry::delete(&mut transaction, read_model, id).await?;
+        registry::delete_mismatch(&mut transaction, read_model, id).await?;
         let drop_schema = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(&super::schema(read_model, id)));
         within(limits::STORE_ANSWER_MS_MAX, run(&mut transaction, drop_schema)).await.map_err(unavailable)?;
         commit(transaction).await

@@ -86,6 +86,7 @@ pub(super) async fn prepare(address: &Address) -> Result<(), OpenError> {
             let statements = format!("BEGIN; SELECT pg_advisory_xact_lock(hashtext('annals registry'), 0); {TABLES}");
             access::run(&mut connection, statements).await?;
             access::let_serve(&mut connection, registry::SCHEMA).await?;
+            access::let_tell(&mut connection).await?;
             for generation in registry_generations(&mut connection).await? {
                 access::let_serve(&mut connection, &generation.0).await?;
                 access::let_read(&mut connection, &generation.1).await?;

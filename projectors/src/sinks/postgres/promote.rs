@@ -75,18 +75,26 @@ impl Inner {
     ) -> Result<(), PromoteError> {
         let error = |error: sqlx::Error| StoreError::from(target.error("annals_checkpoints", &error));
         let schema = super::schema(&live.read_model, live.id);
-        let is_there = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1)")
-            .bind(&schema)
-            .fetch_one(&mut *connection);
+        // Both, and the fact in one of them: an error would end the transaction.
+        let is_there = sqlx::query_scalar(
+            "SELECT count(*) = 2 FROM pg_tables
+             WHERE schemaname = $1 AND tablename IN ('annals_checkpoints', 'annals_meta')",
+        )
+        .bind(&schema)
+        .fetch_one(&mut *connection);
         if !within(limits::STORE_ANSWER_MS_MAX, is_there).await.map_err(error)? {
             // Nobody can have read from it: any generation is better.
+            tracing::warn!(generation = %live, "live generation cannot be read, any other is better");
             return Ok(());
         }
         // Writers of the live generation wait before they change its checkpoints; readers do not.
         let hold = format!("LOCK TABLE {}.annals_checkpoints IN SHARE ROW EXCLUSIVE MODE", quoted(&schema));
         within(limits::STORE_ANSWER_MS_MAX, run(connection, hold)).await.map_err(error)?;
-        if checkpoints::log_id(connection, &schema).await.map_err(error)? != self.log_id {
-            return Ok(());
+        match checkpoints::log_id(connection, &schema).await {
+            Ok(log) if log == self.log_id => {}
+            // Of another log, or it does not say of which.
+            Ok(_) | Err(sqlx::Error::Decode(_)) => return Ok(()),
+            Err(cause) => return Err(error(cause).into()),
         }
         let contexts = target.model.contexts();
         let needed = checkpoints::all(connection, &schema, &contexts).await.map_err(error)?;

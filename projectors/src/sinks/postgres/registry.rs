@@ -19,7 +19,8 @@ pub(super) async fn format(connection: &mut PgConnection) -> Result<i32, sqlx::E
     sqlx::query_scalar("SELECT format FROM annals.registry").fetch_one(connection).await
 }
 
-/// Created at the first open.
+/// Created at the first open; tables that came later are made in a registry that is there, and an older build passes them
+/// over. So what is new is a table, never a column: an older build writes whole rows.
 pub(super) const TABLES: &str = "
     CREATE SCHEMA IF NOT EXISTS annals;
     CREATE TABLE IF NOT EXISTS annals.registry (
@@ -35,6 +36,13 @@ pub(super) const TABLES: &str = "
         started_at bigint NOT NULL, finished_at bigint, retired_at bigint,
         verified_digest text, reason text, failure text, PRIMARY KEY (read_model, id)
     );
+    CREATE TABLE IF NOT EXISTS annals.mismatches (
+        read_model text COLLATE \"C\" NOT NULL, id bigint NOT NULL, started_at bigint NOT NULL, found text NOT NULL,
+        PRIMARY KEY (read_model, id)
+    );
+    CREATE TABLE IF NOT EXISTS annals.processes (
+        id text COLLATE \"C\" PRIMARY KEY, seen_at timestamptz NOT NULL, report text NOT NULL
+    );
     CREATE UNIQUE INDEX IF NOT EXISTS one_is_live ON annals.generations (read_model) WHERE state = 'live';
     CREATE UNIQUE INDEX IF NOT EXISTS one_is_building ON annals.generations (read_model) WHERE state = 'building';
     INSERT INTO annals.registry (format, version) VALUES (1, 0) ON CONFLICT DO NOTHING;";
@@ -42,6 +50,18 @@ pub(super) const TABLES: &str = "
 macro_rules! columns {
     () => {
         "read_model, id, version, state, started_at, finished_at, retired_at, verified_digest, reason, failure"
+    };
+}
+
+/// All columns of a generation, and what its last verification found.
+macro_rules! selected {
+    () => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            ", (SELECT found FROM annals.mismatches AS of WHERE of.read_model = known.read_model AND of.id = known.id
+                AND of.started_at = known.started_at) FROM annals.generations AS known "
+        )
     };
 }
 
@@ -67,12 +87,11 @@ pub(super) async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::
 
 /// All generations of a read model, oldest first.
 pub(super) async fn list(connection: &mut PgConnection, read_model: &str) -> Result<Vec<Generation>, StoreError> {
-    let rows =
-        sqlx::query(concat!("SELECT ", columns!(), " FROM annals.generations WHERE read_model = $1 ORDER BY id"))
-            .bind(read_model)
-            .fetch_all(connection)
-            .await
-            .map_err(unavailable)?;
+    let rows = sqlx::query(concat!(selected!(), "WHERE read_model = $1 ORDER BY id"))
+        .bind(read_model)
+        .fetch_all(connection)
+        .await
+        .map_err(unavailable)?;
     rows.iter().map(generation).collect()
 }
 
@@ -91,7 +110,7 @@ pub(super) async fn get(
     read_model: &str,
     id: GenerationId,
 ) -> Result<Generation, StoreError> {
-    let row = sqlx::query(concat!("SELECT ", columns!(), " FROM annals.generations WHERE read_model = $1 AND id = $2"))
+    let row = sqlx::query(concat!(selected!(), "WHERE read_model = $1 AND id = $2"))
         .bind(read_model)
         .bind(i64::from(id.0))
         .fetch_optional(connection)
@@ -124,6 +143,7 @@ fn generation(row: &PgRow) -> Result<Generation, StoreError> {
         verified_digest: row.try_get(7).map_err(damaged)?,
         reason: row.try_get(8).map_err(damaged)?,
         failure: row.try_get(9).map_err(damaged)?,
+        mismatch: row.try_get(10).map_err(damaged)?,
     })
 }
 
@@ -173,6 +193,42 @@ pub(super) async fn delete(
     id: GenerationId,
 ) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM annals.generations WHERE read_model = $1 AND id = $2")
+        .bind(read_model)
+        .bind(i64::from(id.0))
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(unavailable)
+}
+
+/// Remembers what a verification found.
+pub(super) async fn put_mismatch(
+    connection: &mut PgConnection,
+    generation: &Generation,
+    found: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO annals.mismatches (read_model, id, started_at, found) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (read_model, id) DO UPDATE SET started_at = excluded.started_at, found = excluded.found",
+    )
+    .bind(&generation.read_model)
+    .bind(i64::from(generation.id.0))
+    .bind(generation.started_at.0)
+    // PostgreSQL keeps no NUL in a text.
+    .bind(found.replace('\0', " "))
+    .execute(connection)
+    .await
+    .map(|_| ())
+    .map_err(unavailable)
+}
+
+/// Forgets it.
+pub(super) async fn delete_mismatch(
+    connection: &mut PgConnection,
+    read_model: &str,
+    id: GenerationId,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM annals.mismatches WHERE read_model = $1 AND id = $2")
         .bind(read_model)
         .bind(i64::from(id.0))
         .execute(connection)

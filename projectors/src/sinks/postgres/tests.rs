@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use super::*;
 
 mod access;
+mod damage;
 mod faults;
 mod plans;
 mod sessions;
@@ -88,6 +89,9 @@ contract! {
     the_first_start_makes_one_live_generation,
     only_one_builder_is_at_work,
     a_dead_builders_generation_is_begun_anew,
+    a_dead_builders_generation_is_told_from_one_that_is_being_built,
+    what_a_verification_found_is_remembered_until_one_succeeds,
+    processes_are_known_while_they_tell_of_themselves,
     a_failed_build_says_why_and_is_never_promoted,
     a_generation_that_is_behind_is_not_promoted,
     a_promotion_waits_for_the_targets_runner,

@@ -54,19 +54,34 @@ fn base(path: &Path) -> SqliteConnectOptions {
 /// What an error of SQLite means for the generation that it happened in.
 pub(super) fn sink_error(generation: &str, table: &str, error: &sqlx::Error) -> SinkError {
     let (generation, table, cause) = (generation.to_owned(), table.to_owned(), error.to_string());
-    match error {
-        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => SinkError::Damaged { generation, table, cause },
-        sqlx::Error::Database(_) => match primary_code(error) {
-            Some(SQLITE_CORRUPT | SQLITE_NOTADB) => SinkError::Damaged { generation, table, cause },
-            Some(SQLITE_CONSTRAINT | SQLITE_MISMATCH | SQLITE_TOOBIG) => {
-                SinkError::Refused { generation, table, cause }
-            }
-            _ => SinkError::Unavailable { generation, cause },
-        },
+    if is_damage(error) {
+        return SinkError::Damaged { generation, table, cause };
+    }
+    match primary_code(error) {
+        Some(SQLITE_CONSTRAINT | SQLITE_MISMATCH | SQLITE_TOOBIG) => SinkError::Refused { generation, table, cause },
         _ => SinkError::Unavailable { generation, cause },
     }
 }
 
+/// True where what is stored cannot be read, and will not be by itself: no database, a broken one, one without the tables
+/// (a file that was emptied is a database without any).
+pub(super) fn is_damage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => true,
+        sqlx::Error::Database(database) => match primary_code(error) {
+            Some(SQLITE_CORRUPT | SQLITE_NOTADB) => true,
+            // Statements are fixed, so that this is of what they speak of. It is also the code of a transaction that
+            // SQLite ended by itself, when the disk was full.
+            Some(SQLITE_ERROR) => {
+                ["no such table", "no such column"].iter().any(|lack| database.message().starts_with(lack))
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+const SQLITE_ERROR: u32 = 1;
 const SQLITE_CORRUPT: u32 = 11;
 const SQLITE_TOOBIG: u32 = 18;
 const SQLITE_CONSTRAINT: u32 = 19;

@@ -64,6 +64,22 @@ impl Files {
     }
 }
 
+impl Files {
+    /// Whether somebody holds the right to build a generation.
+    pub(super) fn is_locked(&self, read_model: &str, id: GenerationId) -> io::Result<bool> {
+        let file = match File::options().write(true).open(self.lock_file(read_model, id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened?,
+        };
+        // Shared, so that those who only ask do not find each other.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
 /// Flushes a database file and its folder to the disk: what was written with `synchronous=OFF` becomes durable.
 pub(super) fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()?;

@@ -1,20 +1,31 @@
 //! A generation's life in registry and file: created, checked, finished, removed.
 
-use annals_engine::sink::{BuildLock, CreateError, Generation, GenerationId, GenerationState, SinkError, StoreError};
+use std::fs::File;
+use std::time::Duration;
+
+use annals_engine::sink::{
+    BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationState, SinkError, StoreError,
+};
+use annals_model::ids::LogId;
 use annals_model::projection::ReadModel;
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
+use tokio::time::Instant;
 
-use super::registry::{self, unavailable};
+use super::registry::{self, failed, unavailable};
 use super::writer::Target;
 use super::{Inner, MAIN, checkpoints, connect, ddl};
+use crate::limits;
 use crate::sinks::life::{allow, begun, now};
 use crate::sinks::shape;
+
+/// Pause between two tries to get a builder's lock.
+const TRY_AGAIN_MS: u64 = 10;
 
 impl Inner {
     /// The live generation and whether it was created just now.
     pub(super) async fn ensure_live(&self, model: &ReadModel) -> Result<(Option<Generation>, bool), StoreError> {
-        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
+        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let generations = registry::list(&mut transaction, model.name()).await?;
         if !generations.is_empty() {
             return Ok((generations.into_iter().find(|generation| generation.state == GenerationState::Live), false));
@@ -26,25 +37,37 @@ impl Inner {
         // The file first: a row of the registry promises one. A file without a row is cleared by the next attempt.
         self.make_file(&generation).await?;
         registry::put(&mut transaction, &generation).await?;
-        transaction.commit().await.map_err(unavailable)?;
+        transaction.commit().await.map_err(failed)?;
         Ok((Some(generation), true))
     }
 
     pub(super) async fn create(&self, model: &ReadModel, reason: &str) -> Result<(Generation, BuildLock), CreateError> {
-        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
+        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let generations = registry::list(&mut transaction, model.name()).await?;
         let left = generations.into_iter().find(|generation| generation.state == GenerationState::Building);
         let id = match &left {
             Some(left) => left.id,
             None => registry::next_id(&mut transaction, model.name()).await?,
         };
-        let lock = self.files.try_lock(model.name(), id).map_err(unavailable)?;
+        let lock = self.lock(model.name(), id).await?;
         let lock = lock.ok_or_else(|| CreateError::AlreadyRunning { read_model: model.name().to_owned(), id })?;
         let generation = begun(model, id, reason);
         self.make_file(&generation).await?;
         registry::put(&mut transaction, &generation).await?;
-        transaction.commit().await.map_err(unavailable)?;
+        transaction.commit().await.map_err(failed)?;
         Ok((generation, BuildLock::new(lock)))
+    }
+
+    /// The right to build a generation. Tried for a moment: who asks whether it is held holds it for as long as that.
+    async fn lock(&self, read_model: &str, id: GenerationId) -> Result<Option<File>, StoreError> {
+        let deadline = Instant::now() + Duration::from_millis(limits::BUILD_LOCK_WAIT_MS_MAX);
+        loop {
+            let lock = self.files.try_lock(read_model, id).map_err(unavailable)?;
+            if lock.is_some() || Instant::now() >= deadline {
+                return Ok(lock);
+            }
+            tokio::time::sleep(Duration::from_millis(TRY_AGAIN_MS)).await;
+        }
     }
 
     /// An empty file with the tables of the generation's version.
@@ -89,8 +112,7 @@ impl Inner {
         let found =
             checkpoints::log_id(&mut connection, MAIN).await.map_err(|error| target.error("annals_meta", &error))?;
         if found != self.log_id {
-            let generation = target.label.clone();
-            return Err(SinkError::OtherLog { generation, found, log: self.log_id }.into());
+            return Err(other_log(target, found, self.log_id).into());
         }
         check_shape(&mut connection, target).await?;
         connection.close().await.map_err(|error| target.error("", &error))?;
@@ -102,34 +124,67 @@ impl Inner {
         generation: &Generation,
         outcome: Result<(), &str>,
     ) -> Result<Generation, StoreError> {
-        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
+        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let mut stored = registry::get(&mut transaction, &generation.read_model, generation.id).await?;
         allow(&stored, &[GenerationState::Building], "a building one")?;
         stored.state = if outcome.is_ok() { GenerationState::Ready } else { GenerationState::Failed };
         stored.failure = outcome.err().map(ToOwned::to_owned);
         stored.finished_at = Some(now());
         registry::put(&mut transaction, &stored).await?;
-        transaction.commit().await.map_err(unavailable)?;
+        transaction.commit().await.map_err(failed)?;
         Ok(stored)
     }
 
     pub(super) async fn record_verified(&self, generation: &Generation, digest: &str) -> Result<(), StoreError> {
-        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
+        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let mut stored = registry::get(&mut transaction, &generation.read_model, generation.id).await?;
         stored.verified_digest = Some(digest.to_owned());
         registry::put(&mut transaction, &stored).await?;
-        transaction.commit().await.map_err(unavailable)
+        registry::delete_mismatch(&mut transaction, &generation.read_model, generation.id).await?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    pub(super) async fn record_mismatch(&self, generation: &Generation, found: &str) -> Result<(), StoreError> {
+        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let stored = registry::get(&mut transaction, &generation.read_model, generation.id).await?;
+        registry::put_mismatch(&mut transaction, &stored, found).await?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    pub(super) async fn is_being_built(&self, generation: &Generation) -> Result<bool, StoreError> {
+        self.files.is_locked(&generation.read_model, generation.id).map_err(unavailable)
+    }
+
+    /// Through a connection of its own: one that is open goes on with a file that is not there any more.
+    pub(super) async fn probe(&self, generation: &Generation) -> Result<Checkpoints, StoreError> {
+        let target = self.target(generation)?;
+        let error = |error: sqlx::Error| StoreError::from(target.error("annals_checkpoints", &error));
+        let mut connection = target.connect(&connect::reader(&target.path)).await?;
+        let found = checkpoints::all(&mut connection, MAIN, &target.model.contexts()).await.map_err(error)?;
+        if found.log_id() == self.log_id {
+            check_shape(&mut connection, &target).await?;
+        }
+        connection.close().await.map_err(error)?;
+        match found.log_id() == self.log_id {
+            true => Ok(found),
+            false => Err(other_log(&target, found.log_id(), self.log_id).into()),
+        }
     }
 
     pub(super) async fn remove(&self, read_model: &str, id: GenerationId) -> Result<(), StoreError> {
-        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(unavailable)?;
+        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let stored = registry::get(&mut transaction, read_model, id).await?;
         allow(&stored, &[GenerationState::Retired, GenerationState::Failed], "a retired or failed one")?;
         registry::delete(&mut transaction, read_model, id).await?;
+        registry::delete_mismatch(&mut transaction, read_model, id).await?;
         // Nothing may point to files that are gone; files that nothing points to harm nobody.
-        transaction.commit().await.map_err(unavailable)?;
+        transaction.commit().await.map_err(failed)?;
         self.files.remove(read_model, id).map_err(unavailable)
     }
+}
+
+fn other_log(target: &Target, found: LogId, log: LogId) -> SinkError {
+    SinkError::OtherLog { generation: target.label.clone(), found, log }
 }
 
 async fn check_shape(connection: &mut SqliteConnection, target: &Target) -> Result<(), SinkError> {

@@ -48,12 +48,17 @@ pub(super) async fn follow_registry(
 ) {
     let mut connection = None;
     let mut seen = None;
+    let mut is_down = false;
     loop {
         tokio::time::sleep(Duration::from_millis(REGISTRY_POLL_MS)).await;
         match look(&mut connection, &options).await {
-            Ok(version) if seen == Some(version) => {}
             Ok(version) => {
-                seen = Some(version);
+                if std::mem::take(&mut is_down) {
+                    tracing::info!("registry of read models can be followed again");
+                }
+                if seen.replace(version) == Some(version) {
+                    continue;
+                }
                 if let Some(open) = &mut connection
                     && let Ok(existing) = registry::all(open).await
                 {
@@ -62,8 +67,10 @@ pub(super) async fn follow_registry(
                 changes.send_modify(|version| *version += 1);
             }
             Err(error) => {
-                tracing::warn!(%error, "registry of read models cannot be followed, trying again");
                 connection = None;
+                if !std::mem::replace(&mut is_down, true) {
+                    tracing::warn!(%error, "registry of read models cannot be followed, trying again");
+                }
             }
         }
     }

@@ -5,7 +5,10 @@ use annals_model::time::Timestamp;
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-/// Created at the first open.
+use super::connect;
+
+/// Created at the first open; tables that came later are made in a registry that is there, and an older build passes them
+/// over. So what is new is a table, never a column: an older build writes whole rows.
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS read_models (
         name TEXT NOT NULL PRIMARY KEY, last_generation INTEGER NOT NULL
@@ -16,6 +19,13 @@ pub(super) const TABLES: &str = "
         started_at INTEGER NOT NULL, finished_at INTEGER, retired_at INTEGER,
         verified_digest TEXT, reason TEXT, failure TEXT, PRIMARY KEY (read_model, id)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS mismatches (
+        read_model TEXT NOT NULL, id INTEGER NOT NULL, started_at INTEGER NOT NULL, found TEXT NOT NULL,
+        PRIMARY KEY (read_model, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS processes (
+        id TEXT NOT NULL PRIMARY KEY, seen_at_ms INTEGER NOT NULL, report TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
     CREATE UNIQUE INDEX IF NOT EXISTS one_is_live ON generations (read_model) WHERE state = 'live';
     CREATE UNIQUE INDEX IF NOT EXISTS one_is_building ON generations (read_model) WHERE state = 'building';";
 
@@ -25,18 +35,38 @@ macro_rules! columns {
     };
 }
 
-/// The registry's own failures.
+/// All columns of a generation, and what its last verification found.
+macro_rules! selected {
+    () => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            ", (SELECT found FROM mismatches AS of WHERE of.read_model = known.read_model AND of.id = known.id
+                AND of.started_at = known.started_at) FROM generations AS known "
+        )
+    };
+}
+
+/// The registry's own failures that are not SQLite's: files and folders.
 pub(super) fn unavailable(error: impl ToString) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
+/// What SQLite says of the registry: damage does not pass by itself.
+pub(super) fn failed(error: sqlx::Error) -> StoreError {
+    match connect::is_damage(&error) {
+        true => StoreError::Damaged(error.to_string()),
+        false => unavailable(error),
+    }
+}
+
 /// All generations of a read model, oldest first.
 pub(super) async fn list(connection: &mut SqliteConnection, read_model: &str) -> Result<Vec<Generation>, StoreError> {
-    let rows = sqlx::query(concat!("SELECT ", columns!(), " FROM generations WHERE read_model = ? ORDER BY id"))
+    let rows = sqlx::query(concat!(selected!(), "WHERE read_model = ? ORDER BY id"))
         .bind(read_model)
         .fetch_all(connection)
         .await
-        .map_err(unavailable)?;
+        .map_err(failed)?;
     rows.iter().map(generation).collect()
 }
 
@@ -46,12 +76,12 @@ pub(super) async fn get(
     read_model: &str,
     id: GenerationId,
 ) -> Result<Generation, StoreError> {
-    let row = sqlx::query(concat!("SELECT ", columns!(), " FROM generations WHERE read_model = ? AND id = ?"))
+    let row = sqlx::query(concat!(selected!(), "WHERE read_model = ? AND id = ?"))
         .bind(read_model)
         .bind(id.0)
         .fetch_optional(connection)
         .await
-        .map_err(unavailable)?;
+        .map_err(failed)?;
     match row {
         Some(row) => generation(&row),
         None => Err(StoreError::NoSuchGeneration { read_model: read_model.to_owned(), id }),
@@ -74,6 +104,7 @@ fn generation(row: &SqliteRow) -> Result<Generation, StoreError> {
         verified_digest: row.try_get(7).map_err(damaged)?,
         reason: row.try_get(8).map_err(damaged)?,
         failure: row.try_get(9).map_err(damaged)?,
+        mismatch: row.try_get(10).map_err(damaged)?,
     })
 }
 
@@ -87,7 +118,7 @@ pub(super) async fn next_id(connection: &mut SqliteConnection, read_model: &str)
     .fetch_one(connection)
     .await
     .map(GenerationId)
-    .map_err(unavailable)
+    .map_err(failed)
 }
 
 /// Adds a generation, or replaces what is known of it.
@@ -106,7 +137,7 @@ pub(super) async fn put(connection: &mut SqliteConnection, generation: &Generati
         .execute(connection)
         .await
         .map(|_| ())
-        .map_err(unavailable)
+        .map_err(failed)
 }
 
 /// Forgets a generation; its number stays taken.
@@ -121,7 +152,39 @@ pub(super) async fn delete(
         .execute(connection)
         .await
         .map(|_| ())
-        .map_err(unavailable)
+        .map_err(failed)
+}
+
+/// Remembers what a verification found.
+pub(super) async fn put_mismatch(
+    connection: &mut SqliteConnection,
+    generation: &Generation,
+    found: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT OR REPLACE INTO mismatches (read_model, id, started_at, found) VALUES (?, ?, ?, ?)")
+        .bind(&generation.read_model)
+        .bind(generation.id.0)
+        .bind(generation.started_at.0)
+        .bind(found)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(failed)
+}
+
+/// Forgets it.
+pub(super) async fn delete_mismatch(
+    connection: &mut SqliteConnection,
+    read_model: &str,
+    id: GenerationId,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM mismatches WHERE read_model = ? AND id = ?")
+        .bind(read_model)
+        .bind(id.0)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(failed)
 }
 
 /// Generations that have been made whole, of read models that this build may not know.
@@ -142,6 +205,6 @@ pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Identit
     let rows: Vec<(String, u32, i64)> = sqlx::query_as("SELECT read_model, id, started_at FROM generations")
         .fetch_all(connection)
         .await
-        .map_err(unavailable)?;
+        .map_err(failed)?;
     Ok(rows.into_iter().map(|(read_model, id, at)| (read_model, GenerationId(id), Timestamp(at))).collect())
 }

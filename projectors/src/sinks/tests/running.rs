@@ -230,7 +230,7 @@ async fn a_process_that_observes_follows_what_another_one_stores_and_promotes(pl
     let (runs, observes) = (Process::serving(&setting).await, Process::operating(&setting).await);
     runs.store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
     let read_models = ReadModels::start(runs.log.clone(), runs.store.clone()).await.unwrap();
-    let observer = ReadModels::observe(observes.store.clone()).await.unwrap();
+    let observer = ReadModels::observe(observes.log.clone(), observes.store.clone()).await.unwrap();
     let mut owners = Owners::claim(&runs.log, 3).await;
     for round in 0..3 {
         for _ in 0..20 {

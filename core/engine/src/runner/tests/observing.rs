@@ -5,7 +5,7 @@ use crate::lag::Lag;
 use crate::limits;
 
 async fn observed(world: &World) -> ReadModels {
-    ReadModels::observe(Arc::new(world.store.clone())).await.unwrap()
+    ReadModels::observe(world.log.clone(), Arc::new(world.store.clone())).await.unwrap()
 }
 
 async fn running(world: &World) -> ReadModels {

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use annals_model::projection::ReadModel;
+use annals_model::time::Timestamp;
 
 use super::bulk::load;
 use super::history::{Batch, Batches};
 use super::stock::{STOCK, stock_v1, stock_v2};
 use super::{PATIENCE, consume_all, first, folded, open, stored};
-use crate::sink::{CreateError, Generation, GenerationId, GenerationState, GenerationStore, PromoteError, StoreError};
+use crate::limits;
+use crate::sink::{
+    CreateError, Generation, GenerationId, GenerationState, GenerationStore, ProcessKind, ProcessReport,
+    ProcessTrouble, PromoteError, StoreError,
+};
 
 async fn states(store: &dyn GenerationStore) -> Vec<(u32, u32, GenerationState)> {
     let generations = store.list(STOCK).await.unwrap_or_else(|error| panic!("{error}"));
@@ -164,4 +169,79 @@ pub(super) async fn changes_are_told(store: Arc<dyn GenerationStore>) {
     first(&*store, &stock_v1()).await;
     let told = tokio::time::timeout(PATIENCE, changes.changed()).await;
     assert!(matches!(told, Ok(Ok(()))), "nobody was told of a new generation");
+}
+
+pub(super) async fn a_dead_builders_generation_is_told_from_one_that_is_being_built(store: Arc<dyn GenerationStore>) {
+    let (generation, lock) = store.create(&stock_v1(), "one").await.unwrap_or_else(|error| panic!("{error}"));
+    for _ in 0..2 {
+        assert_eq!(store.is_being_built(&generation).await, Ok(true));
+        assert_eq!(store.is_abandoned(&generation).await, Ok(false));
+    }
+    drop(lock);
+    // Where the lock is a connection's, the server notices its end a little later.
+    let noticed = async {
+        while store.is_abandoned(&generation).await != Ok(true) {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, noticed).await.is_ok(), "a dead builder is taken for one at work");
+    let (anew, _lock) = store.create(&stock_v1(), "two").await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((anew.id, store.is_abandoned(&anew).await), (generation.id, Ok(false)));
+    let ready = store.finish(&anew, Ok(())).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(store.is_abandoned(&ready).await, Ok(false));
+}
+
+pub(super) async fn what_a_verification_found_is_remembered_until_one_succeeds(store: Arc<dyn GenerationStore>) {
+    let live = first(&*store, &stock_v1()).await;
+    let mismatch = async || store.generation(STOCK, live.id).await.map(|known| known.mismatch);
+    assert_eq!(mismatch().await, Ok(None));
+    for found in ["3 rows are not what the log says", "1 row is not what the log says"] {
+        store.record_mismatch(&live, found).await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(mismatch().await, Ok(Some(found.to_owned())));
+    }
+    store.record_verified(&live, "cafe").await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(mismatch().await, Ok(None));
+    // It is a generation's own: neither its successor's, nor that of one under the same number.
+    let (generation, lock) = store.create(&stock_v1(), "one").await.unwrap_or_else(|error| panic!("{error}"));
+    store.record_mismatch(&generation, "all of it").await.unwrap_or_else(|error| panic!("{error}"));
+    drop(lock);
+    let (anew, _lock) = store.create(&stock_v1(), "two").await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((anew.id, anew.mismatch), (generation.id, None));
+    let known = store.generation(STOCK, generation.id).await.map(|known| known.mismatch);
+    assert_eq!(known, Ok(None));
+}
+
+pub(super) async fn processes_are_known_while_they_tell_of_themselves(store: Arc<dyn GenerationStore>) {
+    let report = |number: i64| ProcessReport {
+        id: format!("process {number}"),
+        kind: ProcessKind::Projector,
+        address: Some("127.0.0.1:9464".to_owned()),
+        host: "one".to_owned(),
+        pid: 17,
+        build: "0".to_owned(),
+        started_at: Timestamp(number),
+        runs: vec![STOCK.to_owned()],
+        owns: Vec::new(),
+        troubles: Vec::new(),
+    };
+    let known = async || store.processes().await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(known().await, []);
+    let troubled = ProcessTrouble { read_model: STOCK.to_owned(), cause: "it is 'broken'".to_owned(), passes: false };
+    let second = ProcessReport { troubles: vec![troubled], ..report(2) };
+    for told in [&report(1), &report(2), &second, &report(1)] {
+        store.tell_of_process(told).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+    let found = known().await;
+    assert_eq!(found.iter().map(|process| &process.report).collect::<Vec<_>>(), [&report(1), &second]);
+    assert!(found.iter().all(|process| process.is_alive() && process.keeps(STOCK) && !process.keeps("another")));
+    store.forget_process(&second.id).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(known().await.len(), 1);
+    // However many there were, only so many are remembered: the last that were heard of.
+    let many = i64::from(limits::PROCESSES_KNOWN_MAX) + 2;
+    for number in 1..=many {
+        store.tell_of_process(&report(number)).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+    let found = known().await;
+    assert_eq!(found.len(), limits::PROCESSES_KNOWN_MAX as usize);
+    assert_eq!(found.last().map(|process| &process.report), Some(&report(many)));
 }

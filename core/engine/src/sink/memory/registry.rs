@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use annals_model::ids::{ContextId, LogId};
 use annals_model::projection::ReadModel;
 use annals_model::time::Timestamp;
+use tokio::time::Instant;
 
 use super::content::Content;
+use crate::limits;
 use crate::sink::{
-    BuildLock, CreateError, Generation, GenerationId, GenerationState, PromoteError, Promoted, StoreError,
+    BuildLock, CreateError, Generation, GenerationId, GenerationState, KnownProcess, ProcessReport, PromoteError,
+    Promoted, StoreError,
 };
 
 /// By read model and number.
@@ -17,6 +21,8 @@ use crate::sink::{
 pub(super) struct Registry {
     generations: BTreeMap<(String, GenerationId), Known>,
     last: BTreeMap<String, u32>,
+    /// In the order in which they were heard of last.
+    processes: Vec<(ProcessReport, Instant)>,
     /// A clock that only orders.
     ticks: i64,
 }
@@ -77,6 +83,7 @@ impl Registry {
             finished_at: None,
             retired_at: None,
             verified_digest: None,
+            mismatch: None,
             reason: Some(reason.to_owned()),
             failure: None,
         };
@@ -142,7 +149,43 @@ impl Registry {
     pub(super) fn record_verified(&mut self, generation: &Generation, digest: &str) -> Result<(), StoreError> {
         let known = self.known(&generation.read_model, generation.id)?;
         known.generation.verified_digest = Some(digest.to_owned());
+        known.generation.mismatch = None;
         Ok(())
+    }
+
+    pub(super) fn record_mismatch(&mut self, generation: &Generation, found: &str) -> Result<(), StoreError> {
+        let known = self.known(&generation.read_model, generation.id)?;
+        known.generation.mismatch = Some(found.to_owned());
+        Ok(())
+    }
+
+    pub(super) fn is_being_built(&mut self, generation: &Generation) -> Result<bool, StoreError> {
+        Ok(self.known(&generation.read_model, generation.id)?.builder.strong_count() > 0)
+    }
+
+    pub(super) fn tell_of_process(&mut self, process: &ProcessReport) {
+        let now = Instant::now();
+        self.processes.retain(|(known, seen)| {
+            known.id != process.id && now - *seen < Duration::from_millis(limits::PROCESS_FORGOTTEN_MS)
+        });
+        self.processes.push((process.clone(), now));
+        let over = self.processes.len().saturating_sub(limits::PROCESSES_KNOWN_MAX as usize);
+        self.processes.drain(..over);
+    }
+
+    pub(super) fn forget_process(&mut self, id: &str) {
+        self.processes.retain(|(known, _)| known.id != id);
+    }
+
+    pub(super) fn processes(&self) -> Vec<KnownProcess> {
+        let seen = |at: &Instant| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut known: Vec<_> = self
+            .processes
+            .iter()
+            .map(|(report, at)| KnownProcess { report: report.clone(), seen_ms_ago: seen(at) })
+            .collect();
+        known.sort_by_key(|process| process.report.started_at);
+        known
     }
 
     pub(super) fn remove(&mut self, read_model: &str, id: GenerationId) -> Result<(), StoreError> {

@@ -1,0 +1,48 @@
+//! A live schema that somebody dropped or emptied, and registries of other builds.
+
+use annals_engine::sink::SinkError;
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_generation_that_cannot_be_read_is_damage_and_gives_way_to_any_other() {
+    for harm in [
+        "DROP SCHEMA stock_g1 CASCADE",
+        "DROP TABLE stock_g1.annals_checkpoints",
+        "DROP TABLE stock_g1.annals_meta",
+        "DELETE FROM stock_g1.annals_meta",
+        "DROP TABLE stock_g1.items CASCADE",
+    ] {
+        let database = database();
+        let (store, model) = (store(&database).await, stock::stock_v1());
+        let live = store.ensure_live(&model).await.unwrap().unwrap();
+        store.probe(&live).await.unwrap();
+        run(&mut by_hand(&database.url).await, harm).await.unwrap();
+        let found = store.probe(&live).await;
+        let damaged = matches!(found, Err(StoreError::Sink(SinkError::Damaged { .. } | SinkError::Shape { .. })));
+        assert!(damaged, "{harm}: {found:?}");
+        let ready = built(&store, &model).await;
+        let promoted = store.promote(stock::STOCK, ready.id).await.unwrap_or_else(|error| panic!("{harm}: {error}"));
+        assert_eq!((promoted.live.id, promoted.retired.map(|retired| retired.id)), (ready.id, Some(live.id)));
+        store.probe(&ready).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_of_an_older_build_is_opened_and_an_older_build_still_writes_it() {
+    let database = database();
+    let live = store(&database).await.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
+    let mut older = by_hand(&database.url).await;
+    run(&mut older, "DROP TABLE annals.mismatches; DROP TABLE annals.processes").await.unwrap();
+    let store = store(&database).await;
+    store.record_mismatch(&live, "1 row").await.unwrap();
+    let puts = "INSERT INTO annals.generations
+                    (read_model, id, version, state, started_at, finished_at, retired_at, verified_digest, reason, failure)
+                SELECT * FROM annals.generations
+                ON CONFLICT (read_model, id) DO UPDATE SET
+                    (read_model, id, version, state, started_at, finished_at, retired_at, verified_digest, reason, failure)
+                    = ROW (excluded.*)";
+    run(&mut older, puts).await.unwrap();
+    assert_eq!(store.live(stock::STOCK).await.unwrap().unwrap().mismatch.as_deref(), Some("1 row"));
+    assert_eq!(store.processes().await.unwrap(), []);
+}
