@@ -18,10 +18,12 @@ use bytes::Bytes;
 use futures_util::stream::{self, FuturesOrdered, Stream};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use self::lines::{LineError, Lines};
+pub(crate) use self::turn::Batches;
+use self::turn::Turn;
 use crate::auth::Caller;
 use crate::command::{CommandHeaders, CommandKind, answer, prepare};
 use crate::fields::{Fields, wrong};
@@ -32,6 +34,8 @@ use crate::shared::Shared;
 use crate::trace::Meta;
 
 mod lines;
+mod turn;
+mod unread;
 
 type Outcome = Result<Accepted, Problem>;
 
@@ -51,7 +55,9 @@ struct Batch {
     lanes: Lanes,
     /// Nothing more is read.
     ended: bool,
-    _permit: OwnedSemaphorePermit,
+    /// What comes all the same.
+    rest: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    turn: Turn,
 }
 
 /// The answer lines to a batch.
@@ -61,7 +67,7 @@ pub(crate) fn answer_lines(
     meta: Meta,
     headers: &HeaderMap,
     body: Body,
-    permit: OwnedSemaphorePermit,
+    turn: Turn,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + use<> {
     let batch = Batch {
         lanes: Lanes::new(Arc::clone(&shared), headers),
@@ -72,9 +78,11 @@ pub(crate) fn answer_lines(
         line: 0,
         pending: FuturesOrdered::new(),
         ended: false,
-        _permit: permit,
+        rest: None,
+        turn,
     };
-    stream::unfold(batch, |mut batch| async move {
+    let (unread, ends) = (batch.turn.unread(), batch.turn.unread_ends());
+    let answers = stream::unfold(batch, |mut batch| async move {
         let mut text = String::new();
         batch.next_answer(&mut text).await?;
         // What one append answered goes out in one piece.
@@ -82,24 +90,26 @@ pub(crate) fn answer_lines(
             batch.write(line, outcome, &mut text);
         }
         Some((Ok(Bytes::from(text)), batch))
-    })
+    });
+    unread::ahead(answers, unread, ends)
 }
 
 impl Batch {
     /// Writes the answer to the next line; nothing at the end.
     async fn next_answer(&mut self, text: &mut String) -> Option<()> {
         loop {
-            let room = self.pending.len() < limits::BATCH_COMMANDS_MAX;
+            let room = self.pending.len() < self.turn.commands_max();
             tokio::select! {
                 biased;
                 Some((line, outcome)) = self.pending.next(), if !self.pending.is_empty() => {
                     self.write(line, outcome, text);
                     return Some(());
                 }
-                read = read_line(&mut self.lines, &self.shared), if room && !self.ended => match read {
+                read = read_line(&mut self.lines, &self.turn, &self.shared), if room && !self.ended => match read {
                     Ok(Some(line)) => {
                         self.line += 1;
                         if !line.trim_ascii().is_empty() {
+                            self.turn.is_busy();
                             self.take(line).await;
                         }
                     }
@@ -108,8 +118,15 @@ impl Batch {
                         self.line += 1;
                         self.ended = !goes_on;
                         self.push(Err(problem));
+                        if self.ended {
+                            self.rest = self.lines.take_body().map(|body| Box::pin(take_rest(body)) as _);
+                        }
                     }
                 },
+                // Behind the last answer: the client may take none before it has sent everything.
+                () = async { if let Some(rest) = &mut self.rest { rest.await } }, if self.rest.is_some() => {
+                    self.rest = None;
+                }
                 else => return None,
             }
         }
@@ -170,6 +187,9 @@ impl Batch {
     }
 
     fn write(&self, line: u64, outcome: Outcome, text: &mut String) {
+        if self.pending.is_empty() {
+            self.turn.is_idle();
+        }
         let mut json = match outcome {
             Ok(Accepted::Here(command)) => {
                 let log = &**self.shared.engine.log();
@@ -189,6 +209,20 @@ impl Batch {
     }
 }
 
+/// Takes and throws away what comes behind the last line that was read, up to a bound.
+async fn take_rest(mut body: BodyDataStream) {
+    let rest = async {
+        let mut bytes = 0;
+        while let Some(Ok(piece)) = body.next().await
+            && bytes < limits::BATCH_REST_BYTES_MAX
+        {
+            bytes += piece.len() as u64;
+        }
+    };
+    // In time or not: nobody is told anything by it.
+    let _ = tokio::time::timeout(Duration::from_millis(limits::BATCH_REST_MS), rest).await;
+}
+
 /// A line that could not be read.
 struct Refused {
     problem: Problem,
@@ -197,30 +231,54 @@ struct Refused {
 }
 
 /// The next line. May be dropped and called again.
-async fn read_line(lines: &mut Lines<BodyDataStream>, shared: &Shared) -> Result<Option<Vec<u8>>, Refused> {
-    let idle = Duration::from_millis(limits::BATCH_IDLE_MS);
+async fn read_line(
+    lines: &mut Lines<BodyDataStream>,
+    turn: &Turn,
+    shared: &Shared,
+) -> Result<Option<Vec<u8>>, Refused> {
+    let ends = |code: Code, detail: &str| Err(Refused { problem: Problem::new(code, detail), goes_on: false });
+    let idle_until = turn.idle_until();
     let read = tokio::select! {
         biased;
         () = shared.stopping.cancelled() => {
-            let detail = "the server shuts down: this line and those behind it were not read; send them again";
-            return Err(Refused { problem: Problem::new(Code::Overloaded, detail), goes_on: false });
+            return ends(
+                Code::Overloaded,
+                "the server shuts down: this line and those behind it were not read; send them again",
+            );
         }
-        read = tokio::time::timeout(idle, lines.next()) => read,
+        () = turn.gives_way() => {
+            return ends(
+                Code::Overloaded,
+                "no command came for a while, and another batch needed the room: this line was not read; send it again, and \
+                 those behind it",
+            );
+        }
+        () = turn.is_unread() => {
+            return ends(
+                Code::Overloaded,
+                "too many answers were not taken: this line was not read; send it again, and those behind it, and read \
+                 answers while you send",
+            );
+        }
+        read = lines.next() => read,
+        // Newlines alone keep no batch open.
+        () = async { tokio::time::sleep_until(idle_until.unwrap_or_else(Instant::now)).await }, if idle_until.is_some() => {
+            return ends(
+                Code::BodyTimeout,
+                "no more commands came: this line was not read; send it again, and those behind it",
+            );
+        }
     };
     match read {
-        Ok(Ok(line)) => Ok(line),
-        Ok(Err(LineError::TooLong)) => {
+        Ok(line) => Ok(line),
+        Err(LineError::TooLong) => {
             let detail = format!("a line holds one command of at most {} bytes", limits::BATCH_LINE_BYTES_MAX);
             Err(Refused { problem: Problem::new(Code::TooLarge, detail), goes_on: true })
         }
-        Ok(Err(LineError::Broken(cause))) => {
+        Err(LineError::Broken(cause)) => {
             let detail =
                 format!("the body broke off ({cause}): this line was not read; send it again, and those behind it");
-            Err(Refused { problem: Problem::new(Code::MalformedJson, detail), goes_on: false })
-        }
-        Err(_) => {
-            let detail = "no more bytes came: this line was not read; send it again, and those behind it";
-            Err(Refused { problem: Problem::new(Code::BodyTimeout, detail), goes_on: false })
+            ends(Code::MalformedJson, &detail)
         }
     }
 }

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::SigningKey;
 use crate::limits;
 use crate::peers::{self, Handed, Peers, Relayed};
+use crate::places::{Asker, Target};
 use crate::problem::{Code, Problem};
 
 /// Whether a workspace may be worked in.
@@ -90,6 +91,7 @@ impl Gate {
         &self,
         tenant: TenantId,
         workspace: WorkspaceId,
+        asker: Asker,
         deadline: Instant,
     ) -> Result<WorkspaceState, Problem> {
         let forgotten = {
@@ -99,7 +101,7 @@ impl Gate {
                 Some(_) | None => known.forgotten,
             }
         };
-        let state = self.ask(tenant, workspace, deadline).await?.ok_or_else(|| {
+        let state = self.ask(tenant, workspace, asker, deadline).await?.ok_or_else(|| {
             let detail =
                 format!("there is no workspace {workspace}; create it first, or check the id and your token's tenant");
             Problem::at(Code::WorkspaceNotFound, "workspace_id", detail)
@@ -112,6 +114,7 @@ impl Gate {
         &self,
         tenant: TenantId,
         workspace: WorkspaceId,
+        asker: Asker,
         deadline: Instant,
     ) -> Result<Option<WorkspaceState>, Problem> {
         let (scope, id) = (Scope::of_tenant(tenant), AggregateId(workspace.0));
@@ -119,13 +122,14 @@ impl Gate {
         loop {
             if self.peers.is_here(at) {
                 let address = AggregateAddress { context: ACCESS, aggregate_type: Workspace::TYPE, scope, id };
+                let _place = self.peers.places().reads.take(asker, Target::Partition(at), deadline).await?;
                 match self.engine.aggregate(address, deadline).await {
                     Err(ReadFailure::NotOwner(_)) if self.peers.are_there() && Instant::now() < deadline => {}
                     view => return Ok(view?.map(|view| WorkspaceState::of(&view.state))),
                 }
             }
             if let Relayed::Answered(answer) =
-                self.peers.relay(at, &self.question(tenant, workspace)?, deadline).await?
+                self.peers.hand_on(at, &self.question(tenant, workspace)?, asker, deadline).await?
             {
                 return read_state(answer).await;
             }
@@ -154,10 +158,19 @@ impl Gate {
     /// Forgets workspaces as their events pass by, until told to stop. One task per partition of the access context.
     pub(crate) async fn follow(&self, partition: Partition, stop: CancellationToken) {
         let at = ContextPartition { context: ACCESS, partition };
+        let mut is_told = false;
         loop {
             let Some(failure) = stop.run_until_cancelled(self.follow_once(at)).await else { return };
             let Err(failure) = failure;
-            tracing::warn!(%at, error = %failure, "workspaces are not remembered until their events can be read");
+            // Once for as long as it lasts: whoever got as far as to see the events is told of the next time.
+            is_told &= !self.known().unseen.contains(&partition);
+            let is_new = !std::mem::replace(&mut is_told, true);
+            match is_new {
+                true => {
+                    tracing::warn!(%at, error = %failure, "workspaces are not remembered until their events can be read")
+                }
+                false => tracing::debug!(%at, error = %failure, "workspaces are still not remembered"),
+            }
             self.known().lose_sight_of(partition);
             let pause = Duration::from_millis(limits::FOLLOW_RETRY_MS);
             if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {

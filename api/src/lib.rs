@@ -1,13 +1,15 @@
 //! The HTTP surface: commands, operations, aggregates, queries, read models, health.
 //!
-//! A request passes: connection cap ([`serve`]) → trace and deadline → load shedding → token → its route. Whatever is
-//! wrong with it is answered by a problem document; nothing that a client sends makes a 500.
+//! A request passes: connection cap ([`serve`]) → trace and deadline → token → its body → a place for its kind of work, its
+//! tenant and what it needs → its route. Whatever is wrong with it is answered by a problem document; nothing that a client
+//! sends makes a 500.
 
 pub mod auth;
 mod batch;
 mod command;
 pub mod consistency;
 pub mod data_dir;
+mod descriptors;
 mod document;
 pub mod endpoint;
 mod event;
@@ -17,8 +19,10 @@ pub mod limits;
 mod media;
 pub mod node;
 mod peers;
+mod places;
 pub mod problem;
 mod read_models;
+mod registry;
 mod routes;
 mod server;
 mod shared;

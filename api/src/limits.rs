@@ -8,22 +8,75 @@ pub const COMPRESSED_BYTES_MIN: u64 = 1_024;
 pub const BATCH_LINE_BYTES_MAX: usize = 256 << 10;
 /// Longest request head, bytes.
 pub const HEAD_BYTES_MAX: usize = 32 << 10;
+/// What is read of a head at most, bytes: one that is longer than this is refused without a word of ours.
+pub const HEAD_BUFFER_BYTES_MAX: usize = 64 << 10;
+/// What the system may keep of answers that one client does not take, bytes; it keeps as much again for itself.
+pub const SEND_BUFFER_BYTES: usize = 128 << 10;
+/// Most connections whose clients take nothing at a time; the one that has taken nothing for the longest is cut first.
+pub const STALLED_CONNECTIONS_MAX: usize = 128;
+/// How long it is read behind the last answer on a connection, milliseconds.
+pub const LINGER_MS: u64 = 1_000;
+/// How much is read behind the last answer on a connection, bytes.
+pub const LINGER_BYTES_MAX: usize = 1 << 20;
 /// Longest wait for a complete request head, the idle time of a kept-alive connection included, milliseconds.
 pub const HEAD_READ_MS: u64 = 30_000;
 /// Longest wait for the complete body of one command, milliseconds.
 pub const BODY_READ_MS: u64 = 10_000;
-/// Longest wait for more bytes of a batch, milliseconds.
+/// Longest wait for a batch's next command, milliseconds.
 pub const BATCH_IDLE_MS: u64 = 30_000;
 /// How long a write waits for a client that takes nothing, milliseconds; then its connection is cut.
 pub const WRITE_STALL_MS: u64 = 30_000;
-/// Most connections at a time; more wait in the listener's backlog.
-pub const CONNECTIONS_MAX: usize = 1_024;
-/// Most requests at a time, batches not counted; more are refused before any work is done.
-pub const REQUESTS_MAX: usize = 512;
-/// Most batches at a time.
-pub const BATCHES_MAX: usize = 64;
+/// Most connections at a time, where the process may have enough open files; when all are there, the one that has been
+/// idle for the longest makes room.
+pub const CONNECTIONS_MAX: usize = 4_096;
+/// Fewest connections at a time, however few open files the process may have.
+pub const CONNECTIONS_MIN: usize = 64;
+/// Connections above those, for health and for saying that there is no room.
+pub const CONNECTIONS_RESERVED: usize = 64;
+/// Open files that a process keeps for itself: logs, stores, indexes, brokers, other nodes.
+pub const DESCRIPTORS_OWN: usize = 256;
+/// Pause before it is looked again whether a connection can make room, milliseconds.
+pub const ROOM_LOOK_MS: u64 = 20;
+/// Connections that wait to be accepted; the system cuts it to `net.core.somaxconn`.
+pub const BACKLOG_CONNECTIONS: i32 = 4_096;
+/// Most single commands at owners in this process at a time. One partition takes a third of these and all of
+/// [`BATCHES_COMMANDS_MAX`], about what its owner's queue holds.
+pub const COMMANDS_MAX: usize = 1_280;
+/// Fewest of them, however few connections there may be: what makes one append large.
+pub const COMMANDS_MIN: usize = 512;
+/// Most questions at a time how the read models fare.
+pub const OVERVIEWS_MAX: usize = 32;
+/// Most questions to the registry's surface at a time.
+pub const REGISTRY_REQUESTS_MAX: usize = 64;
+/// Fewest places for any other kind of work.
+pub const PLACES_MIN: usize = 32;
+/// Longest wait for a place, milliseconds.
+pub const PLACE_WAIT_MS: u64 = 1_500;
+/// What one place for a body holds, bytes; bodies that came with their head need none up to here.
+pub const BODY_PLACE_BYTES: usize = 16 << 10;
+/// How long the log's own description of its schemas is good for, milliseconds.
+pub const REGISTRY_CACHED_MS: u64 = 1_000;
+/// Longest wait for it, milliseconds.
+pub const REGISTRY_READ_MS: u64 = 2_000;
+/// Most batches at a time, half of them of one tenant.
+pub const BATCHES_MAX: usize = 128;
+/// How long a batch may be without a command before it makes room for another one, where there is none left, milliseconds.
+pub const BATCH_GIVES_WAY_MS: u64 = 1_000;
+/// What all batches together keep of answers that their clients have not taken, bytes; one alone may keep half of it.
+pub const BATCHES_UNREAD_BYTES_MAX: usize = 128 << 20;
+/// How long a batch whose answers fill that waits for its client to take one, milliseconds; then no more lines are read.
+pub const BATCH_UNREAD_MS: u64 = 5_000;
+/// How much of a batch is taken and thrown away once no more lines are read, bytes: the client may read what it was told
+/// only when it has sent everything.
+pub const BATCH_REST_BYTES_MAX: u64 = 64 << 20;
+/// How long the rest of a batch is waited for, milliseconds.
+pub const BATCH_REST_MS: u64 = 10_000;
 /// Most commands of one batch at a time: what one group commit may take from one connection.
 pub const BATCH_COMMANDS_MAX: usize = 64;
+/// Most commands of all batches at a time, but for [`BATCH_COMMANDS_MIN`] of each.
+pub const BATCHES_COMMANDS_MAX: usize = 576;
+/// Most commands of one batch at a time where there are many batches.
+pub const BATCH_COMMANDS_MIN: usize = 4;
 /// A request's deadline if it names none, milliseconds.
 pub const DEADLINE_DEFAULT_MS: u64 = 10_000;
 /// The latest deadline that a request may name, milliseconds.

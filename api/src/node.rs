@@ -28,7 +28,7 @@ use self::ownership::Ownership;
 use crate::auth::{ROLE_AUDITOR, ROLE_OPERATOR};
 use crate::data_dir::{self, DataDir};
 use crate::endpoint::{self, Endpoint};
-use crate::{Api, ApiOptions, ServeError, limits, serve};
+use crate::{Api, ApiOptions, ServeError, descriptors, limits, serve};
 
 /// What a node does besides owning partitions and answering requests.
 #[derive(Clone, Debug)]
@@ -57,6 +57,8 @@ pub struct Ready {
 /// Serves until SIGINT or SIGTERM. Waits for what is down at the start, and says so; `ready` is called once it is.
 pub async fn run(options: NodeOptions, ready: impl FnOnce(&Ready) -> Result<(), Failure>) -> Result<(), Failure> {
     let deployment = &options.deployment;
+    // Before anything is opened.
+    descriptors::raise();
     let address = listen_address(deployment.api.listen.as_deref(), deployment.api.trusted_network)?;
     let dir = DataDir::create(&deployment.data)?;
     // Held until the process ends.

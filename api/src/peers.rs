@@ -4,6 +4,7 @@
 //! on then asks again who the owner is, until the request's deadline. Whatever is handed on may be sent twice: commands are
 //! answered, not repeated, and everything else only reads.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use annals_engine::engine::{EngineHandle, PartitionState};
@@ -22,6 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, timeout};
 
 use crate::limits;
+use crate::places::{Asker, Places, Target};
 use crate::problem::{Code, Problem};
 use crate::trace::{FORWARDED, REQUEST_TIMEOUT};
 
@@ -49,6 +51,7 @@ const OF_THE_CONNECTION: [HeaderName; 11] = [
 pub(crate) struct Peers {
     engine: EngineHandle,
     client: Client<HttpConnector, Full<Bytes>>,
+    places: Arc<Places>,
 }
 
 /// A request as it came.
@@ -76,7 +79,7 @@ pub(crate) enum Relayed {
 }
 
 impl Peers {
-    pub(crate) fn new(engine: EngineHandle) -> Self {
+    pub(crate) fn new(engine: EngineHandle, places: Arc<Places>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(Duration::from_millis(limits::PEER_CONNECT_MS)));
@@ -86,7 +89,12 @@ impl Peers {
             .pool_idle_timeout(Duration::from_millis(limits::PEER_IDLE_MS))
             .pool_max_idle_per_host(limits::PEER_IDLE_CONNECTIONS_MAX)
             .build(connector);
-        Self { engine, client }
+        Self { engine, client, places }
+    }
+
+    /// The budgets of this server.
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
     }
 
     /// True where there may be other nodes: this one can be reached by them.
@@ -97,6 +105,22 @@ impl Peers {
     /// True if a request about the partition is to be answered here, also where the answer is that it cannot be.
     pub(crate) fn is_here(&self, at: ContextPartition) -> bool {
         !self.are_there() || !matches!(self.engine.state(at), Some(PartitionState::NotOwner))
+    }
+
+    /// The same as [`Self::relay`] for a request of its own: it has a place among those that wait, and no other, so that an
+    /// owner that is dead or slow takes nothing from what does not need it.
+    pub(crate) async fn hand_on(
+        &self,
+        at: ContextPartition,
+        request: &Handed,
+        asker: Asker,
+        deadline: Instant,
+    ) -> Result<Relayed, Problem> {
+        if self.is_here(at) {
+            return Ok(Relayed::IsHere);
+        }
+        let _place = self.places.waits.take(asker, Target::Partition(at), deadline).await?;
+        self.relay(at, request, deadline).await
     }
 
     /// Lets the partition's owner answer, whoever that is until the deadline.

@@ -82,6 +82,8 @@ codes! {
     WorkspaceArchived = 409 "workspace-archived" "The workspace is archived",
     /// The body or line is too large.
     TooLarge = 413 "too-large" "Too large",
+    /// The head of the request is larger than the bound.
+    HeadTooLarge = 431 "head-too-large" "The head is too large",
     /// The body's content type is not one that the address takes.
     UnsupportedMediaType = 415 "unsupported-media-type" "The content type is not taken here",
     /// A business rule says no.
@@ -94,6 +96,8 @@ codes! {
     TooMuchWork = 422 "too-much-work" "The query would take too long",
     /// A mistake of this server.
     Internal = 500 "internal" "The server made a mistake",
+    /// The body is coded for its transfer in a way that is not known here.
+    UnknownTransferCoding = 501 "unknown-transfer-coding" "The transfer coding is not known",
     /// Too much at once, or shutting down: nothing was done.
     Overloaded = 503 "overloaded" "Too busy",
     /// The log did not take the append: nothing was written.

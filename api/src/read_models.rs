@@ -16,8 +16,9 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::consistency::ConsistencyTokens;
-use crate::limits;
+use crate::places::{Asker, Places, Target};
 use crate::problem::{Code, Problem};
+use crate::{descriptors, limits};
 
 /// The read models that queries are answered from.
 #[derive(Debug)]
@@ -60,6 +61,14 @@ pub(crate) struct Wanted {
     pub(crate) until: Instant,
 }
 
+/// Whose turn it is to be answered, and until when.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    pub(crate) places: &'a Places,
+    pub(crate) asker: Asker,
+    pub(crate) deadline: Instant,
+}
+
 impl ReadModels {
     pub(crate) fn new(
         tokens: ConsistencyTokens,
@@ -91,8 +100,8 @@ impl ReadModels {
         &self,
         request: &QueryRequest,
         wanted: Option<Wanted>,
-        deadline: Instant,
         log: &dyn EventLog,
+        turn: &Turn<'_>,
     ) -> Result<Answer, Problem> {
         let name = self.queries.read_model(&request.name)?;
         let missing = || Problem::new(Code::ReadModelUnavailable, format!("read model {name} is not carried here"));
@@ -101,8 +110,10 @@ impl ReadModels {
             let live = self.live(name)?;
             // Asked first, also where it may be too early: what is wrong with the request is known at once, and most
             // read models are where they are wanted.
+            let place = turn.places.queries.take(turn.asker, Target::ReadModel(name), turn.deadline).await?;
             let rows = self.rows(&live).await?;
-            let answer = source.tell(answer_by(deadline, name, self.queries.answer(request, &rows)).await)?;
+            let answer = source.tell(answer_by(turn.deadline, name, self.queries.answer(request, &rows)).await)?;
+            drop(place);
             let Some(wanted) = &wanted else { return Ok(answer) };
             let position = answer.position.positions();
             // Of the contexts that this very version reads: it never comes to positions of any other.
@@ -110,6 +121,8 @@ impl ReadModels {
             if position.covers(&wanted.position, |number| contexts.iter().any(|context| context.number == number)) {
                 return Ok(answer);
             }
+            // Whoever waits keeps nobody from asking.
+            let _place = turn.places.waits.take(turn.asker, Target::ReadModel(name), wanted.until).await?;
             source.refuse_beyond_end(&wanted.position, log).await?;
             source.wait(&live, wanted, &self.tokens).await?;
         }
@@ -190,7 +203,8 @@ impl ReadModels {
 }
 
 fn unreadable(generation: &Generation, error: &dyn std::error::Error) -> Problem {
-    tracing::warn!(%generation, %error, "generation cannot be read");
+    let error = descriptors::explained(error.to_string());
+    tracing::warn!(%generation, error, "generation cannot be read");
     Problem::new(Code::ReadModelUnavailable, format!("{generation} cannot be read now"))
 }
 
@@ -203,7 +217,8 @@ impl Source {
                 tracing::info!(read_model = self.name, "read model can be read again");
             }
             Err(QueryError::Unavailable { cause, .. }) if !self.is_down.swap(true, Ordering::Relaxed) => {
-                tracing::warn!(read_model = self.name, %cause, "read model cannot be read");
+                let cause = descriptors::explained(cause.clone());
+                tracing::warn!(read_model = self.name, cause, "read model cannot be read");
             }
             Err(QueryError::Damaged { cause, .. }) if !self.is_down.swap(true, Ordering::Relaxed) => {
                 tracing::error!(read_model = self.name, %cause, "read model is damaged; rebuild it");

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
 use axum::http::Response;
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -28,6 +28,15 @@ mod query;
 mod read_models;
 mod schemas;
 
+const LIVE: &str = "/livez";
+const READY: &str = "/readyz";
+const STARTED: &str = "/startupz";
+
+/// True for what is answered under any load.
+pub(crate) fn is_health(path: &str) -> bool {
+    [LIVE, READY, STARTED].contains(&path)
+}
+
 /// The whole HTTP surface.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let work = Router::new()
@@ -39,13 +48,13 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/queries/{name}", get(query::answer))
         .route("/v1/read-models", get(read_models::list))
         .merge(events::routes())
-        .merge(schemas::routes())
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), shed));
-    // Health is answered under any load: whoever asks decides over the process's life.
+        .merge(schemas::routes(&shared));
+    // Each route takes a place of its own kind, once it knows who asks and for what. Health is answered under any load:
+    // whoever asks decides over the process's life.
     let health = Router::new()
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/startupz", get(health::started));
+        .route(LIVE, get(health::live))
+        .route(READY, get(health::ready))
+        .route(STARTED, get(health::started));
     encoding::layer(work)
         .merge(health)
         .method_not_allowed_fallback(method_not_allowed)
@@ -53,15 +62,6 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(trace::middleware))
-}
-
-/// Refuses a request before any work is done for it if there are too many already.
-async fn shed(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response<Body> {
-    match shared.requests.try_acquire() {
-        Ok(_permit) => next.run(request).await,
-        Err(_) => Problem::new(Code::Overloaded, "too many requests at a time; nothing was done, send it again")
-            .into_response(),
-    }
 }
 
 async fn unknown_route() -> Problem {

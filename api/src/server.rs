@@ -1,5 +1,6 @@
 //! Connections: how many, for how long, and how they end.
 
+mod connections;
 mod stall;
 
 use std::io;
@@ -8,18 +9,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request, Response};
+use axum::response::IntoResponse as _;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use self::connections::{Answer, Connection, Connections};
 use self::stall::StallLimit;
-use crate::limits;
-use crate::routes::router;
+use crate::problem::{Code, Problem};
+use crate::routes::{is_health, router};
 use crate::shared::Api;
+use crate::{limits, trace};
 
 /// Why the server did not run.
 #[derive(Debug, thiserror::Error)]
@@ -36,22 +45,30 @@ pub enum ServeError {
 /// [`limits::DRAIN_MS`], and returns. The engine is to be shut down behind this, not before.
 pub async fn serve(listener: TcpListener, api: Api, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
     let address = listener.local_addr()?;
-    let Api { trusted_network, shared, mut followers } = api;
+    let Api { trusted_network, connections: connections_max, shared, mut followers } = api;
     if !address.ip().is_loopback() && !trusted_network {
         return Err(ServeError::NotLoopback(address));
     }
+    prepare(&listener);
     let router = router(Arc::clone(&shared));
     let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+    let known = Connections::new();
+    let mut accepting = Accepting::default();
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
+        let is_room = connections.len() < connections_max + limits::CONNECTIONS_RESERVED;
         tokio::select! {
             biased;
             () = &mut shutdown => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            (stream, permit) = accept(&listener, &room) => {
-                connections.spawn(connection(stream, router.clone(), &graceful, permit));
+            stream = accepting.next(&listener), if is_room => {
+                // Whoever comes when all are there takes the place of one that does nothing, or stands in the reserve.
+                let is_reserved = connections.len() >= connections_max && !known.make_room();
+                connections.spawn(connection(stream, router.clone(), &graceful, known.enter(is_reserved)));
+            }
+            () = tokio::time::sleep(Duration::from_millis(limits::ROOM_LOOK_MS)), if !is_room => {
+                known.make_room();
             }
         }
     }
@@ -66,19 +83,42 @@ pub async fn serve(listener: TcpListener, api: Api, shutdown: impl Future<Output
     Ok(())
 }
 
-/// The next connection, once there is room for it. May be dropped and called again.
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
-    loop {
-        let Ok(permit) = Arc::clone(room).acquire_owned().await else {
-            // Nobody closes this semaphore; were it closed, nothing would be accepted.
-            return std::future::pending().await;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => return (stream, permit),
-            Err(error) => {
-                // A connection that was reset before it was taken, or no file descriptors: both pass.
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(limits::ACCEPT_RETRY_MS)).await;
+/// Bounds what the system keeps for clients that do not read, and lets more of them wait to be accepted than it does by
+/// itself. Connections inherit the buffer from their listener.
+fn prepare(listener: &TcpListener) {
+    let buffer = setsockopt(listener, sockopt::SndBuf, &limits::SEND_BUFFER_BYTES);
+    let backlog = Backlog::new(limits::BACKLOG_CONNECTIONS).and_then(|backlog| listen(listener, backlog));
+    if let Err(error) = buffer.and(backlog) {
+        tracing::warn!(%error, "the listener keeps the system's bounds");
+    }
+}
+
+/// Takes connections, and says once when that begins to fail and once when it works again.
+#[derive(Debug, Default)]
+struct Accepting {
+    is_failing: bool,
+}
+
+impl Accepting {
+    /// The next connection. May be dropped and called again.
+    async fn next(&mut self, listener: &TcpListener) -> TcpStream {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    if std::mem::take(&mut self.is_failing) {
+                        tracing::info!("connections are accepted again");
+                    }
+                    return stream;
+                }
+                // It was reset before it was taken.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    if !std::mem::replace(&mut self.is_failing, true) {
+                        let remedy = "raise LimitNOFILE of its unit, or `ulimit -n`, if it is out of open files";
+                        tracing::warn!(%error, remedy, "connections cannot be accepted");
+                    }
+                    tokio::time::sleep(Duration::from_millis(limits::ACCEPT_RETRY_MS)).await;
+                }
             }
         }
     }
@@ -89,21 +129,51 @@ fn connection(
     stream: TcpStream,
     router: Router,
     graceful: &GracefulShutdown,
-    permit: OwnedSemaphorePermit,
+    connection: Arc<Connection>,
 ) -> impl Future<Output = ()> + Send + 'static {
     // Answers are small and awaited: they do not wait for more to be sent with.
     let _ = stream.set_nodelay(true);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits::HEAD_READ_MS))
-        .max_buf_size(limits::HEAD_BYTES_MAX)
+        .max_buf_size(limits::HEAD_BUFFER_BYTES_MAX)
         .half_close(true);
-    let stream = StallLimit::new(stream, Duration::from_millis(limits::WRITE_STALL_MS));
-    let served = graceful.watch(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
-    async move {
-        if let Err(error) = served.await {
-            tracing::debug!(%error, "a connection ended early");
+    let stream = StallLimit::new(stream, Duration::from_millis(limits::WRITE_STALL_MS), Arc::clone(&connection));
+    let ends = Arc::clone(&connection);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let busy = connection.begin();
+        let refused = connection.is_reserved && !is_health(request.uri().path());
+        let answer = (busy.is_some() && !refused).then(|| router.call(request));
+        async move {
+            let busy = busy.ok_or(MadeRoom)?;
+            let answer = match answer {
+                Some(answer) => answer.await.unwrap_or_else(|never| match never {}),
+                None => no_room(),
+            };
+            Ok::<_, MadeRoom>(answer.map(|body| Answer { body, _busy: busy }))
         }
-        drop(permit);
+    });
+    let served = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+    async move {
+        tokio::select! {
+            served = served => if let Err(error) = served {
+                tracing::debug!(%error, "a connection ended early");
+            },
+            () = ends.ends() => tracing::debug!("a connection made room for another"),
+        }
     }
+}
+
+/// The connection is about to end, and its request was not begun.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection makes room for another")]
+struct MadeRoom;
+
+/// Told to whoever comes when all connections are busy.
+fn no_room() -> Response<Body> {
+    let detail = "too many connections have requests under way; nothing was done, connect again";
+    let mut refusal = trace::marked(Problem::new(Code::Overloaded, detail).into_response());
+    refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    refusal
 }

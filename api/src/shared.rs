@@ -17,20 +17,22 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::response::Response;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Caller, SigningKey, TokenError};
+use crate::batch::Batches;
 use crate::command::answer::CONSISTENCY_TOKEN;
 use crate::command::single;
 use crate::consistency::ConsistencyTokens;
+use crate::descriptors;
 use crate::gate::{Gate, WorkspaceState};
-use crate::limits;
 use crate::peers::{Handed, Peers, Relayed};
+use crate::places::{Asker, Places};
 use crate::problem::{Code, Problem};
 use crate::read_models::ReadModels;
+use crate::registry::Registry;
 use crate::trace::Meta;
 
 /// What the HTTP surface is built on.
@@ -54,6 +56,7 @@ pub struct ApiOptions {
 #[derive(Debug)]
 pub struct Api {
     pub(crate) trusted_network: bool,
+    pub(crate) connections: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) followers: JoinSet<()>,
 }
@@ -66,16 +69,24 @@ pub(crate) struct Shared {
     pub(crate) peers: Peers,
     pub(crate) read_models: ReadModels,
     pub(crate) tokens: ConsistencyTokens,
-    pub(crate) requests: Semaphore,
-    pub(crate) batches: Arc<Semaphore>,
+    pub(crate) registry: Registry,
+    pub(crate) places: Arc<Places>,
+    pub(crate) batches: Batches,
     /// Ends batches and followers.
     pub(crate) stopping: CancellationToken,
 }
 
 impl Api {
-    /// Starts what runs beside the requests; needs a tokio runtime.
+    /// Starts what runs beside the requests; needs a tokio runtime. For as many connections as the process's open files
+    /// allow, at most [`limits::CONNECTIONS_MAX`](crate::limits::CONNECTIONS_MAX).
     pub fn new(options: ApiOptions) -> Self {
-        let peers = Peers::new(options.engine.clone());
+        Self::for_connections(options, descriptors::connections())
+    }
+
+    /// The same for so many connections.
+    pub fn for_connections(options: ApiOptions, connections: usize) -> Self {
+        let places = Arc::new(Places::new(connections));
+        let peers = Peers::new(options.engine.clone(), Arc::clone(&places));
         let tokens = ConsistencyTokens::new(options.queries.key(), options.engine.log().id());
         let shared = Arc::new(Shared {
             gate: Gate::new(options.engine.clone(), peers.clone(), options.key.clone()),
@@ -84,8 +95,9 @@ impl Api {
             key: options.key,
             tokens: tokens.clone(),
             read_models: ReadModels::new(tokens, options.queries, options.store, options.read_models),
-            requests: Semaphore::new(limits::REQUESTS_MAX),
-            batches: Arc::new(Semaphore::new(limits::BATCHES_MAX)),
+            registry: Registry::default(),
+            batches: Batches::default(),
+            places,
             stopping: CancellationToken::new(),
         });
         let mut followers = JoinSet::new();
@@ -95,7 +107,7 @@ impl Api {
                 shared.gate.follow(Partition(partition), shared.stopping.clone()).await;
             });
         }
-        Self { trusted_network: options.trusted_network, shared, followers }
+        Self { trusted_network: options.trusted_network, connections, shared, followers }
     }
 }
 
@@ -106,7 +118,8 @@ impl Shared {
         if workspace == WorkspaceId::NIL {
             return Ok(());
         }
-        match self.gate.state(tenant, workspace, deadline).await? {
+        let asker = Asker::of(tenant, &request.actor);
+        match self.gate.state(tenant, workspace, asker, deadline).await? {
             WorkspaceState::Active => Ok(()),
             // A retry of what was accepted before the workspace was archived still has its answer.
             WorkspaceState::Archived
@@ -158,6 +171,7 @@ impl Shared {
         &self,
         at: ContextPartition,
         meta: &Meta,
+        asker: Asker,
         deadline: Instant,
         handed: impl FnOnce() -> Handed,
         here: impl Fn() -> F,
@@ -176,7 +190,7 @@ impl Shared {
                     answered => return answered,
                 }
             }
-            match self.peers.relay(at, &handed, deadline).await? {
+            match self.peers.hand_on(at, &handed, asker, deadline).await? {
                 Relayed::Answered(answer) => return Ok(answer),
                 // A refusal above may have been the last of a partition that is claimed again.
                 Relayed::IsHere if Instant::now() < deadline => {}

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use annals_model::ids::CorrelationId;
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tokio::time::Instant;
@@ -13,6 +14,8 @@ use uuid::Uuid;
 
 use crate::problem::{Code, Problem};
 use crate::{CONTRACT_VERSION, limits};
+
+mod head;
 
 const CONTRACT_VERSION_HEADER: &str = "contract-version";
 const REQUEST_ID: &str = "x-request-id";
@@ -60,7 +63,10 @@ pub(crate) async fn middleware(mut request: Request, next: Next) -> Response {
         status = tracing::field::Empty,
     );
     let method = request.method().clone();
-    let mut response = match timeout(headers) {
+    let announces_body = headers.contains_key(TRANSFER_ENCODING)
+        || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+    let is_post = method == Method::POST;
+    let mut response = match head::check(&request).and_then(|()| timeout(headers)) {
         Ok(timeout) => {
             let forwarded = headers.contains_key(FORWARDED);
             let trace = trace_id.and_then(uuid).or_else(|| traceparent_trace_id(headers).and_then(uuid));
@@ -74,11 +80,24 @@ pub(crate) async fn middleware(mut request: Request, next: Next) -> Response {
     if response.status().is_server_error() {
         span.in_scope(|| tracing::info!(%method, status = response.status().as_u16(), "not answered"));
     }
-    let headers = response.headers_mut();
-    headers.insert(CONTRACT_VERSION_HEADER, HeaderValue::from_static(CONTRACT_VERSION));
-    if let Some(id) = request_id {
-        headers.insert(REQUEST_ID, id);
+    let refused = !response.status().is_success() && response.extensions().get::<BodyRead>().is_none();
+    if announces_body && (refused || !is_post) {
+        // Nobody reads the body: what follows on this connection would be taken for it.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    if let Some(id) = request_id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    marked(response)
+}
+
+/// On a refusal that came after the request's whole body was read: another request may follow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyRead;
+
+/// With the contract's version.
+pub(crate) fn marked(mut response: Response) -> Response {
+    response.headers_mut().insert(CONTRACT_VERSION_HEADER, HeaderValue::from_static(CONTRACT_VERSION));
     response
 }
 

@@ -7,7 +7,8 @@ use crate::limits::BATCH_LINE_BYTES_MAX;
 
 /// The lines of a body.
 pub(super) struct Lines<S> {
-    body: S,
+    /// Nothing once somebody else has it.
+    body: Option<S>,
     /// Read and not looked at.
     rest: Bytes,
     /// The beginning of a line.
@@ -32,7 +33,7 @@ where
     E: std::fmt::Display,
 {
     pub(super) fn new(body: S) -> Self {
-        Self { body, rest: Bytes::new(), begun: BytesMut::new(), skipping: false, ended: false }
+        Self { body: Some(body), rest: Bytes::new(), begun: BytesMut::new(), skipping: false, ended: false }
     }
 
     /// The next line without its line end; nothing at the end. May be dropped and called again.
@@ -44,7 +45,8 @@ where
             if self.ended {
                 return Ok(None);
             }
-            match self.body.next().await {
+            let Some(body) = &mut self.body else { return Ok(None) };
+            match body.next().await {
                 Some(Ok(bytes)) => self.rest = bytes,
                 Some(Err(error)) => {
                     self.ended = true;
@@ -60,6 +62,12 @@ where
                 }
             }
         }
+    }
+
+    /// The body, of which no more lines are read.
+    pub(super) fn take_body(&mut self) -> Option<S> {
+        self.ended = true;
+        self.body.take()
     }
 
     /// Moves bytes from `rest` on to the end of the line, if it is there.

@@ -23,6 +23,7 @@ use crate::command::answer::{CONSISTENCY_TOKEN, etag};
 use crate::document::Document;
 use crate::fields::uuid;
 use crate::peers::Handed;
+use crate::places::{self, Asker};
 use crate::problem::{Code, Problem};
 use crate::read_models::refuse_beyond_end;
 use crate::shared::Shared;
@@ -59,7 +60,7 @@ impl Target {
         let (scope, about) = match (kind.scope(), workspace) {
             (ScopeKind::Workspace, Some(workspace)) => {
                 // Archived or not: what is in it can be read.
-                shared.gate.state(caller.tenant, workspace, meta.deadline()).await?;
+                shared.gate.state(caller.tenant, workspace, Asker::from(caller), meta.deadline()).await?;
                 (Scope { tenant: caller.tenant, workspace }, None)
             }
             (ScopeKind::Workspace, None) => return Err(wrong("workspace_id", "is missing; name the workspace")),
@@ -128,8 +129,12 @@ pub(super) async fn state(
     let (deadline, at) = (meta.deadline(), target.partition(&shared));
     let engine = shared.reader(&request_headers)?;
     let handed = || Handed::get(uri, request_headers.clone());
-    let here = || state_here(&shared, &engine, &target, &request_headers, deadline);
-    shared.at_owner(at, &meta, deadline, handed, here).await
+    let asker = Asker::from(&caller);
+    let here = || async {
+        let _place = shared.places.reads.take(asker, places::Target::Partition(at), deadline).await?;
+        state_here(&shared, &engine, &target, &request_headers, deadline).await
+    };
+    shared.at_owner(at, &meta, asker, deadline, handed, here).await
 }
 
 async fn state_here(

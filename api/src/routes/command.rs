@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
-use super::body;
+use super::body::{self, CommandBody};
 use super::parameters::Parameters;
 use super::path;
 use crate::CONTRACT_VERSION;
@@ -24,9 +24,10 @@ use crate::command::{CommandHeaders, CommandKind, answer, prepare};
 use crate::document::Document;
 use crate::fields::{Fields, uuid};
 use crate::peers::Handed;
+use crate::places::{Asker, Target};
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
-use crate::trace::Meta;
+use crate::trace::{BodyRead, Meta};
 
 /// What a batch's body may say it is.
 pub(super) const NDJSON: &[&str] = &["application/x-ndjson", "application/ndjson", "application/jsonl"];
@@ -63,18 +64,40 @@ pub(super) async fn single(
     parameters.finish()?;
     body::require_type(&headers, &["application/json"])?;
     let given = CommandHeaders::read(&headers)?;
-    let bytes = body::read(&headers, body).await?;
-    let fields = Fields::of(parse_strict(&bytes)?)?;
-    let request = prepare(kind, fields, given, &caller, meta.correlation_id)?;
+    let asker = Asker::from(&caller);
+    let body = body::read(&headers, body, &shared.places.bodies, asker, meta.deadline()).await?;
+    let sent = Sent { kind, given, uri, headers, body };
+    let mut answer = execute(&shared, &caller, &meta, sent).await.into_response();
+    if !answer.status().is_success() {
+        answer.extensions_mut().insert(BodyRead);
+    }
+    Ok(answer)
+}
+
+/// A single command as it came.
+struct Sent<'a> {
+    kind: CommandKind<'a>,
+    given: CommandHeaders,
+    uri: Uri,
+    headers: HeaderMap,
+    body: CommandBody,
+}
+
+async fn execute(shared: &Shared, caller: &Caller, meta: &Meta, sent: Sent<'_>) -> Result<Response, Problem> {
+    let Sent { kind, given, uri, headers, body } = sent;
+    let asker = Asker::from(caller);
+    let fields = Fields::of(parse_strict(&body.bytes)?)?;
+    let request = prepare(kind, fields, given, caller, meta.correlation_id)?;
     let (deadline, at, operation) = (meta.deadline(), shared.partition_of(&request), request.operation_id());
-    let handed = || Handed { method: Method::POST, uri, headers, body: bytes.clone() };
+    let handed = || Handed { method: Method::POST, uri, headers, body: body.bytes.clone() };
     let here = || async {
         let workspace = request.scope.workspace;
         shared.admit(&request, deadline).await?;
+        let _place = shared.places.commands.take(asker, Target::Partition(at), deadline).await?;
         let answer = shared.execute(request.clone(), deadline).await?;
-        Ok(answer::respond(&answer, &shared, Some(workspace)))
+        Ok(answer::respond(&answer, shared, Some(workspace)))
     };
-    let answer = shared.at_owner(at, &meta, deadline, handed, here).await;
+    let answer = shared.at_owner(at, meta, asker, deadline, handed, here).await;
     if let Some(id) = request.aggregate_id {
         shared.changed(caller.tenant, request.context, request.aggregate_type, id);
     }
@@ -93,10 +116,8 @@ pub(super) async fn batch(
     parameters.finish()?;
     body::require_type(&headers, NDJSON)?;
     CommandHeaders::refuse(&headers)?;
-    let permit = Arc::clone(&shared.batches)
-        .try_acquire_owned()
-        .map_err(|_| Problem::new(Code::Overloaded, "too many batches at a time; nothing was done, send it again"))?;
-    let lines = batch::answer_lines(shared, caller, meta, &headers, body, permit);
+    let turn = shared.batches.enter(caller.tenant)?;
+    let lines = batch::answer_lines(shared, caller, meta, &headers, body, turn);
     let mut response = Body::from_stream(lines).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(NDJSON[0]));
     Ok(response)
@@ -116,7 +137,7 @@ pub(super) async fn operation(
     parameters.finish()?;
     let id = uuid(&id)
         .map_err(|message| Problem::at(Code::InvalidParameter, "operation_id", format!("operation_id {message}")))?;
-    let deadline = meta.deadline();
+    let (deadline, asker) = (meta.deadline(), Asker::from(&caller));
     let missing = || {
         let detail =
             format!("there is no operation {id}: the command was not accepted, or the id is not your tenant's");
@@ -125,8 +146,9 @@ pub(super) async fn operation(
     let at = shared.engine.operation_partition(OperationId(id)).ok_or_else(missing)?;
     let engine = shared.reader(&headers)?;
     let here = || async {
+        let _place = shared.places.reads.take(asker, Target::Partition(at), deadline).await?;
         let answer = engine.operation(caller.tenant, OperationId(id), deadline).await?.ok_or_else(missing)?;
         Ok(answer::respond(&answer, &shared, None))
     };
-    shared.at_owner(at, &meta, deadline, || Handed::get(uri, headers), here).await
+    shared.at_owner(at, &meta, asker, deadline, || Handed::get(uri, headers), here).await
 }

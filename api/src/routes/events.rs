@@ -27,6 +27,7 @@ use crate::event::{CLOUD_EVENT, CLOUD_EVENTS, EventDocument, cloud_event};
 use crate::fields::uuid;
 use crate::media::negotiate;
 use crate::peers::Handed;
+use crate::places::{self, Asker};
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
 use crate::trace::Meta;
@@ -93,9 +94,12 @@ async fn history(
     let asked = Asked { workspace, after, limit, form: negotiate(&headers, &[JSON, CLOUD_EVENTS])? };
     let target = Target::find(&shared, &caller, &meta, parts, workspace).await?;
     let (deadline, at) = (meta.deadline(), target.partition(&shared));
-    let engine = shared.reader(&headers)?;
-    let here = || history_here(&engine, &target, &asked, deadline);
-    shared.at_owner(at, &meta, deadline, || Handed::get(uri, headers), here).await
+    let (engine, asker) = (shared.reader(&headers)?, Asker::from(&caller));
+    let here = || async {
+        let _place = shared.places.reads.take(asker, places::Target::Partition(at), deadline).await?;
+        history_here(&engine, &target, &asked, deadline).await
+    };
+    shared.at_owner(at, &meta, asker, deadline, || Handed::get(uri, headers), here).await
 }
 
 async fn history_here(
@@ -148,14 +152,15 @@ async fn one(
     parameters.finish()?;
     let id = EventId(uuid(&id).map_err(|message| wrong("event_id", message))?);
     let form = negotiate(&headers, &[JSON, CLOUD_EVENT])?;
-    let deadline = meta.deadline();
+    let (deadline, asker) = (meta.deadline(), Asker::from(&caller));
     let Some(at) = shared.engine.operation_partition(id.operation()) else { return Err(no_event(id)) };
     let engine = shared.reader(&headers)?;
     let here = || async {
+        let _place = shared.places.reads.take(asker, places::Target::Partition(at), deadline).await?;
         let event = engine.event(caller.tenant, id, deadline).await?.ok_or_else(|| no_event(id))?;
         Ok(shown(form, &event))
     };
-    shared.at_owner(at, &meta, deadline, || Handed::get(uri, headers), here).await
+    shared.at_owner(at, &meta, asker, deadline, || Handed::get(uri, headers), here).await
 }
 
 fn no_event(id: EventId) -> Problem {

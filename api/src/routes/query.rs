@@ -17,8 +17,9 @@ use crate::auth::Caller;
 use crate::command::answer::CONSISTENCY_TOKEN;
 use crate::command::single;
 use crate::document::Document;
+use crate::places::Asker;
 use crate::problem::Problem;
-use crate::read_models::Wanted;
+use crate::read_models::{Turn, Wanted};
 use crate::shared::Shared;
 use crate::trace::Meta;
 
@@ -80,15 +81,17 @@ pub(super) async fn answer(
         }
         None => None,
     };
+    let asker = Asker::from(&caller);
     // What is waited for first counts: the client waits for all of it. The wait for its token is bounded by itself.
     let deadline = meta.deadline();
     if let Some(workspace) = workspace {
         // Archived or not: what is in it can be read.
-        shared.gate.state(caller.tenant, workspace, deadline).await?;
+        shared.gate.state(caller.tenant, workspace, asker, deadline).await?;
     }
     let request =
         QueryRequest { name, tenant: caller.tenant, workspace, parameters: parameters.into_rest(), limit, cursor };
-    let answer = shared.read_models.answer(&request, wanted, deadline, log).await?;
+    let turn = Turn { places: &shared.places, asker, deadline };
+    let answer = shared.read_models.answer(&request, wanted, log, &turn).await?;
     let behind_events = match answer.page.rows.is_empty() {
         true => shared.read_models.behind(&answer, log).await,
         false => None,

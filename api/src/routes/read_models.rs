@@ -18,14 +18,17 @@ use super::parameters::Parameters;
 use crate::CONTRACT_VERSION;
 use crate::auth::{Caller, ROLE_AUDITOR, ROLE_OPERATOR};
 use crate::document::Document;
+use crate::places::{Asker, Target};
 use crate::problem::{Code, Problem};
 use crate::read_models::Source;
 use crate::shared::Shared;
+use crate::trace::Meta;
 
 /// `GET /v1/read-models`
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
+    meta: Meta,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     if ![ROLE_OPERATOR, ROLE_AUDITOR].iter().any(|role| caller.roles.contains(*role)) {
@@ -33,6 +36,8 @@ pub(super) async fn list(
         return Err(Problem::new(Code::Forbidden, detail));
     }
     parameters.finish()?;
+    let (asker, deadline) = (Asker::from(&caller), meta.deadline());
+    let _place = shared.places.overviews.take(asker, Target::Any, deadline).await?;
     let processes = shared.read_models.processes().await;
     let health = shared.read_models.health();
     let mut read_models = Vec::new();

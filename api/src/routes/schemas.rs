@@ -7,26 +7,30 @@
 //! A subject is the full name of a record (in their words, the record name strategy), because one topic holds events of
 //! many types; from the second major version on `.v<major>` follows, because a subject's versions must be compatible.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use annals_engine::published::{PublishedSchema, published};
 use annals_model::envelope::SchemaId;
 use annals_schemas::CATALOGUE;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
+use crate::limits;
+use crate::places::{Asker, Target};
+use crate::registry::{Registered, Subjects};
 use crate::shared::Shared;
 
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
 /// All of these addresses.
-pub(super) fn routes() -> Router<Arc<Shared>> {
+pub(super) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
     Router::new()
         .route("/schemas/types", get(types))
         .route("/schemas/ids/{id}", get(by_id))
@@ -42,6 +46,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/config/{subject}", get(config).put(read_only).delete(read_only))
         .route("/mode", get(mode).put(read_only))
         .route("/mode/{subject}", get(mode).put(read_only))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(shared), in_its_place))
 }
 
 /// Refusals, with the registry's own numbers.
@@ -90,40 +95,21 @@ fn ok(body: Value) -> Answered {
     Ok(answer(StatusCode::OK, body))
 }
 
-/// Every schema that this build or the log knows, the versions of a subject in order.
-struct Registry {
-    subjects: BTreeMap<String, Vec<Registered>>,
+/// What the log says; only waits for it if nobody asked before.
+async fn ask(shared: &Shared) -> Result<Arc<Subjects>, Refusal> {
+    shared.registry.subjects(&**shared.engine.log()).await.map_err(Refusal::Unavailable)
 }
 
-struct Registered {
-    id: u32,
-    schema: String,
-}
-
-impl Registry {
-    /// The log knows more than this build where a newer one works beside it.
-    async fn of(shared: &Shared) -> Result<Self, Refusal> {
-        let described = published(&**shared.engine.log()).await;
-        let described = described.map_err(|error| Refusal::Unavailable(error.to_string()))?;
-        let mut all: BTreeMap<u32, PublishedSchema> = described.into_iter().map(|(id, it)| (id.0, it)).collect();
-        for known in CATALOGUE.iter() {
-            all.entry(known.id.0).or_insert_with(|| PublishedSchema {
-                event_type: known.event_type.to_owned(),
-                version: known.version,
-                revision: known.revision,
-                schema: known.writer_schema.to_owned(),
-            });
-        }
-        let mut ordered: Vec<_> = all.into_iter().collect();
-        ordered.sort_by_key(|(_, schema)| (schema.version, schema.revision));
-        let mut subjects: BTreeMap<String, Vec<Registered>> = BTreeMap::new();
-        for (id, schema) in ordered {
-            let subject = subject_of(&schema);
-            subjects.entry(subject).or_default().push(Registered { id, schema: schema.schema });
-        }
-        Ok(Self { subjects })
+/// Everybody's questions have places of their own: they need no token.
+async fn in_its_place(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let deadline = Instant::now() + Duration::from_millis(limits::REGISTRY_READ_MS);
+    match shared.places.registry.take(Asker::ANYBODY, Target::Any, deadline).await {
+        Ok(_place) => next.run(request).await,
+        Err(_) => Refusal::Unavailable("too many questions at a time; ask again".to_owned()).into_response(),
     }
+}
 
+impl Subjects {
     fn subject(&self, name: &str) -> Result<&[Registered], Refusal> {
         self.subjects.get(name).map(Vec::as_slice).ok_or_else(|| Refusal::SubjectNotFound(name.to_owned()))
     }
@@ -154,16 +140,6 @@ impl Registry {
     }
 }
 
-fn subject_of(schema: &PublishedSchema) -> String {
-    let parsed: Value = serde_json::from_str(&schema.schema).unwrap_or_default();
-    let name = match (parsed["namespace"].as_str(), parsed["name"].as_str()) {
-        (Some(namespace), Some(name)) => format!("{namespace}.{name}"),
-        // The log's own entries are checked at the start; a newer build's may be of any form.
-        _ => schema.event_type.clone(),
-    };
-    if schema.version > 1 { format!("{name}.v{}", schema.version) } else { name }
-}
-
 async fn types() -> Answered {
     ok(json!(["AVRO"]))
 }
@@ -174,35 +150,35 @@ async fn by_id(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Ans
     if let Some(known) = known {
         return ok(json!({ "schema": known.writer_schema }));
     }
-    ok(json!({ "schema": Registry::of(&shared).await?.id(&id)?.2.schema }))
+    ok(json!({ "schema": ask(&shared).await?.id(&id)?.2.schema }))
 }
 
 async fn text_by_id(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Answered {
-    Ok(text(&Registry::of(&shared).await?.id(&id)?.2.schema))
+    Ok(text(&ask(&shared).await?.id(&id)?.2.schema))
 }
 
 async fn subjects_of(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Answered {
-    ok(json!([Registry::of(&shared).await?.id(&id)?.0]))
+    ok(json!([ask(&shared).await?.id(&id)?.0]))
 }
 
 async fn versions_of(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Answered {
-    let registry = Registry::of(&shared).await?;
-    let (subject, version, _) = registry.id(&id)?;
+    let known = ask(&shared).await?;
+    let (subject, version, _) = known.id(&id)?;
     ok(json!([{ "subject": subject, "version": version }]))
 }
 
 async fn subjects(State(shared): State<Arc<Shared>>) -> Answered {
-    ok(json!(Registry::of(&shared).await?.subjects.keys().collect::<Vec<_>>()))
+    ok(json!(ask(&shared).await?.subjects.keys().collect::<Vec<_>>()))
 }
 
 async fn versions(State(shared): State<Arc<Shared>>, Path(subject): Path<String>) -> Answered {
-    let registry = Registry::of(&shared).await?;
-    ok(json!((1..=registry.subject(&subject)?.len()).collect::<Vec<_>>()))
+    let known = ask(&shared).await?;
+    ok(json!((1..=known.subject(&subject)?.len()).collect::<Vec<_>>()))
 }
 
 async fn by_version(State(shared): State<Arc<Shared>>, Path((subject, version)): Path<(String, String)>) -> Answered {
-    let registry = Registry::of(&shared).await?;
-    let (number, found) = registry.version(&subject, &version)?;
+    let known = ask(&shared).await?;
+    let (number, found) = known.version(&subject, &version)?;
     ok(json!({ "subject": subject, "version": number, "id": found.id, "schema": found.schema }))
 }
 
@@ -210,7 +186,7 @@ async fn text_by_version(
     State(shared): State<Arc<Shared>>,
     Path((subject, version)): Path<(String, String)>,
 ) -> Answered {
-    Ok(text(&Registry::of(&shared).await?.version(&subject, &version)?.1.schema))
+    Ok(text(&ask(&shared).await?.version(&subject, &version)?.1.schema))
 }
 
 fn text(schema: &str) -> Response {

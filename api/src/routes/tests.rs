@@ -1,3 +1,4 @@
+use axum::extract::Request;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
@@ -19,7 +20,7 @@ async fn a_panic_is_a_problem_document_and_not_the_end() {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(trace::middleware));
     for path in ["/text", "/other"] {
-        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let request = Request::builder().uri(path).header("host", "x").body(Body::empty()).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status(), Code::Internal.status());
         assert_eq!(response.headers()["contract-version"], crate::CONTRACT_VERSION);

@@ -3,7 +3,6 @@ use std::time::Duration;
 use annals_engine::log::memory::{Fault, Faults, MemoryLog};
 use annals_model::ids::{AggregateId, ClientRequestId, Scope, WorkspaceId};
 use annals_schemas::contexts::ACCESS;
-use futures_util::stream;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -101,31 +100,6 @@ async fn a_workspace_that_is_archived_elsewhere_is_found_archived() {
         }
         answer.expect(200);
         assert!(Instant::now() < deadline, "the workspace is still open");
-    }
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn more_batches_than_there_is_room_for_are_refused_before_any_work() {
-    let server = Server::start().await;
-    let open = || {
-        let post = server.request(Method::POST, "/v1/commands").header("content-type", "application/x-ndjson");
-        let body = stream::once(std::future::pending::<Result<&'static str, std::io::Error>>());
-        post.body(reqwest::Body::wrap_stream(body))
-    };
-    let mut batches = Vec::new();
-    for _ in 0..annals_api::limits::BATCHES_MAX {
-        let response = open().send().await.unwrap();
-        assert_eq!(response.status(), 200);
-        batches.push(response);
-    }
-    let answer = send(open()).await.expect(503);
-    assert_eq!((answer.problem().as_str(), answer.header("retry-after")), ("overloaded", "1"));
-    // One that its client gave up makes room.
-    drop(batches.pop());
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while server.batch("").await.status != 200 {
-        assert!(Instant::now() < deadline, "no room was made");
     }
     server.stop().await;
 }

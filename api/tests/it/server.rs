@@ -10,10 +10,10 @@ use annals_engine::engine::{Assigned, Assignment, Engine, EngineHandle, EngineOp
 use annals_engine::log::memory::MemoryLog;
 use annals_engine::log::{EventLog, Owner};
 use annals_engine::runner::ReadModels;
-use annals_model::ids::{Actor, ContextId, Partition, TenantId, UserId};
+use annals_model::ids::{Actor, ContextId, Partition, Scope, TenantId, UserId, WorkspaceId};
 use annals_model::position::{ContextPartition, Offset};
 use annals_projectors::queries::{CursorKey, Queries};
-use annals_projectors::sinks::{SqliteStore, Store};
+use annals_projectors::sinks::{PostgresStore, SqliteStore, Store};
 use annals_schemas::contexts::{ACCESS, PORTFOLIO};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -28,6 +28,15 @@ use crate::held_log::HeldLog;
 pub(crate) const CONTEXTS: [ContextId; 2] = [ACCESS, PORTFOLIO];
 
 const SECRET: [u8; 32] = [7; 32];
+
+/// What is not as it usually is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shape {
+    /// Connections that it takes.
+    pub(crate) connections: Option<usize>,
+    /// Where its read models are, if not in files.
+    pub(crate) postgres: Option<String>,
+}
 
 /// A running server.
 pub(crate) struct Server {
@@ -81,7 +90,11 @@ impl Server {
     }
 
     pub(crate) async fn start_on(log: Arc<dyn EventLog>) -> Self {
-        let server = Self::start_with(log, Assignment::everything(), None).await;
+        Self::start_as(log, Shape::default()).await
+    }
+
+    pub(crate) async fn start_as(log: Arc<dyn EventLog>, shape: Shape) -> Self {
+        let server = Self::start_with(log, Assignment::everything(), None, shape).await;
         server.engine().settled().await;
         server
     }
@@ -92,10 +105,15 @@ impl Server {
         assigned: watch::Receiver<Assigned>,
         key: &SigningKey,
     ) -> Self {
-        Self::start_with(log, Assignment::shared(assigned), Some(key.clone())).await
+        Self::start_with(log, Assignment::shared(assigned), Some(key.clone()), Shape::default()).await
     }
 
-    async fn start_with(log: Arc<dyn EventLog>, assignment: Assignment, cluster: Option<SigningKey>) -> Self {
+    async fn start_with(
+        log: Arc<dyn EventLog>,
+        assignment: Assignment,
+        cluster: Option<SigningKey>,
+        shape: Shape,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -109,7 +127,10 @@ impl Server {
         let key = cluster.unwrap_or_else(|| new_key(dir.path()));
         let definitions = annals_projectors::definitions();
         let stored = definitions.iter().map(annals_projectors::Definition::stored).collect();
-        let store = Store::from(SqliteStore::open(dir.path(), stored, log.id()).await.unwrap());
+        let store = match &shape.postgres {
+            None => Store::from(SqliteStore::open(dir.path(), stored, log.id()).await.unwrap()),
+            Some(url) => Store::from(PostgresStore::open(url, stored, log.id()).await.unwrap()),
+        };
         let held = HeldLog::new(Arc::clone(&log));
         let read_models = Arc::new(ReadModels::start(held.clone(), Arc::new(store.clone())).await.unwrap());
         let queries = Queries::new(definitions, CursorKey::new(SECRET));
@@ -121,7 +142,10 @@ impl Server {
             read_models,
             trusted_network: false,
         };
-        let api = Api::new(options.clone());
+        let api = match shape.connections {
+            None => Api::new(options.clone()),
+            Some(connections) => Api::for_connections(options.clone(), connections),
+        };
         let (shutdown, asked) = oneshot::channel::<()>();
         let served = tokio::spawn(annals_api::serve(listener, api, async {
             let _ = asked.await;
@@ -142,6 +166,33 @@ impl Server {
     /// What makes and reads the server's consistency tokens.
     pub(crate) fn tokens(&self) -> ConsistencyTokens {
         ConsistencyTokens::new(&CursorKey::new(SECRET), self.log.id())
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
+    }
+
+    /// Ends without a word, whatever is under way.
+    pub(crate) fn abandon(self) {
+        self.served.abort();
+    }
+
+    /// The partition of a workspace's things.
+    pub(crate) fn partition_of(&self, workspace: Uuid) -> ContextPartition {
+        let scope = Scope { tenant: tenant(), workspace: WorkspaceId(workspace) };
+        self.engine().partition_of(PORTFOLIO, scope.slot())
+    }
+
+    /// Two new workspaces whose things lie in different partitions.
+    pub(crate) async fn workspaces_apart(&self) -> [Uuid; 2] {
+        let first = self.workspace().await;
+        loop {
+            let second = self.workspace().await;
+            if self.partition_of(second) != self.partition_of(first) {
+                return [first, second];
+            }
+        }
     }
 
     /// Stops in the order in which a process does.

@@ -1,0 +1,55 @@
+use super::*;
+
+fn ended(connection: &Connection) -> bool {
+    connection.state.idle_since.load(Ordering::Acquire) == ENDED
+}
+
+/// As if it had been idle since then.
+fn idle_since(connection: &Connection, ms: u64) {
+    connection.state.idle_since.store(ms, Ordering::Release);
+}
+
+#[test]
+fn the_connection_that_has_been_idle_for_the_longest_makes_room() {
+    let connections = Connections::new();
+    let all: Vec<_> = (0..3).map(|_| connections.enter(false)).collect();
+    for (connection, since) in all.iter().zip([7, 5, 6]) {
+        idle_since(connection, since);
+    }
+    let busy = all[1].begin();
+    assert!(connections.make_room());
+    assert_eq!(all.iter().map(|connection| ended(connection)).collect::<Vec<_>>(), [false, false, true]);
+    assert!(all[2].begin().is_none(), "what has to end begins no request");
+    assert!(connections.make_room());
+    assert!(!connections.make_room(), "a request under way is never cut for another's sake");
+    drop(busy);
+    assert!(connections.make_room() && ended(&all[1]));
+    drop(all);
+    assert!(connections.all().is_empty());
+}
+
+#[tokio::test]
+async fn clients_that_take_nothing_make_room_and_are_never_more_than_the_limit() {
+    let connections = Arc::new(Connections {
+        started: Instant::now() - std::time::Duration::from_secs(3_600),
+        all: Mutex::default(),
+        last: AtomicU64::new(0),
+        stalled: AtomicUsize::new(0),
+    });
+    let all: Vec<_> = (0..=limits::STALLED_CONNECTIONS_MAX).map(|_| connections.enter(false)).collect();
+    let _busy: Vec<_> = all.iter().map(|connection| connection.begin()).collect();
+    let (last, first) = all.split_last().unwrap();
+    for (number, connection) in first.iter().enumerate() {
+        connection.is_stalled();
+        connection.state.stalled_since.store(number as u64, Ordering::Release);
+    }
+    first[0].takes_again();
+    first[0].is_stalled();
+    first[0].state.stalled_since.store(NEVER - 1, Ordering::Release);
+    last.is_stalled();
+    // The one that took something meanwhile stays.
+    first[1].ends().await;
+    assert_eq!(connections.stalled.load(Ordering::Acquire), limits::STALLED_CONNECTIONS_MAX);
+    assert!(connections.make_room());
+    first[2].ends().await;
+}
