@@ -39,7 +39,7 @@ pub const DESCRIPTORS_OWN: usize = 256;
 pub const ROOM_LOOK_MS: u64 = 20;
 /// Connections that wait to be accepted; the system cuts it to `net.core.somaxconn`.
 pub const BACKLOG_CONNECTIONS: i32 = 4_096;
-/// Most single commands at owners in this process at a time. One partition takes a third of these and all of
+/// Most single commands at owners in this process at a time. One partition takes a good quarter of these and all of
 /// [`BATCHES_COMMANDS_MAX`], about what its owner's queue holds.
 pub const COMMANDS_MAX: usize = 1_280;
 /// Fewest of them, however few connections there may be: what makes one append large.

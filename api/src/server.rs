@@ -56,19 +56,23 @@ pub async fn serve(listener: TcpListener, api: Api, shutdown: impl Future<Output
     let mut accepting = Accepting::default();
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
+    let all = connections_max + limits::CONNECTIONS_RESERVED;
     loop {
-        let is_room = connections.len() < connections_max + limits::CONNECTIONS_RESERVED;
+        let is_room = connections.len() < all;
         tokio::select! {
             biased;
             () = &mut shutdown => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             stream = accepting.next(&listener), if is_room => {
-                // Whoever comes when all are there takes the place of one that does nothing, or stands in the reserve.
-                let is_reserved = connections.len() >= connections_max && !known.make_room();
-                connections.spawn(connection(stream, router.clone(), &graceful, known.enter(is_reserved)));
+                let entered = known.enter(connections_max);
+                connections.spawn(connection(stream, router.clone(), &graceful, entered));
+                // Before the next one comes: however many come, and do nothing, it is accepted at once.
+                if connections.len() >= all {
+                    known.make_any_room();
+                }
             }
             () = tokio::time::sleep(Duration::from_millis(limits::ROOM_LOOK_MS)), if !is_room => {
-                known.make_room();
+                known.make_any_room();
             }
         }
     }
@@ -143,7 +147,7 @@ fn connection(
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
         let busy = connection.begin();
-        let refused = connection.is_reserved && !is_health(request.uri().path());
+        let refused = connection.is_reserved() && !is_health(request.uri().path());
         let answer = (busy.is_some() && !refused).then(|| router.call(request));
         async move {
             let busy = busy.ok_or(MadeRoom)?;

@@ -1,7 +1,9 @@
 //! Which connections there are, what each is doing, and which of them makes room for another.
 //!
 //! A connection costs a client nothing, so there may be any number of silent ones. Those that do nothing, or whose client
-//! takes nothing, go first; one whose request is under way never goes for another's sake.
+//! takes nothing, go first; one whose request is under way never goes for another's sake. Whoever comes when there is no
+//! room stands in the reserve, for health alone, and nobody gets out of it: those in it are busy for as long as it takes to
+//! answer health or to say no, so that however many come, the next one finds room there.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -22,6 +24,8 @@ pub(super) struct Connections {
     started: Instant,
     all: Mutex<HashMap<u64, Arc<State>>>,
     last: AtomicU64,
+    /// Those that are not in the reserve.
+    full: AtomicUsize,
     /// Those whose client takes nothing just now.
     stalled: AtomicUsize,
 }
@@ -32,12 +36,12 @@ pub(super) struct Connection {
     of: Arc<Connections>,
     number: u64,
     state: Arc<State>,
-    /// There was no room for it: it is there for health alone.
-    pub(super) is_reserved: bool,
 }
 
 #[derive(Debug)]
 struct State {
+    /// There was no room for it: it is there for health alone.
+    is_reserved: bool,
     /// Milliseconds since the start of the server, or one of the three below.
     idle_since: AtomicU64,
     /// Milliseconds since the start of the server, or [`NEVER`].
@@ -58,34 +62,42 @@ impl Connections {
             started: Instant::now(),
             all: Mutex::default(),
             last: AtomicU64::new(0),
+            full: AtomicUsize::new(0),
             stalled: AtomicUsize::new(0),
         })
     }
 
-    pub(super) fn enter(self: &Arc<Self>, is_reserved: bool) -> Arc<Connection> {
+    /// One more, in the place of one that does nothing where there are as many as there may be, or else in the reserve.
+    pub(super) fn enter(self: &Arc<Self>, max: usize) -> Arc<Connection> {
+        // Room made in the reserve is room in the reserve.
+        let is_reserved = self.full.load(Ordering::Acquire) >= max && !self.make_room(|state| !state.is_reserved);
+        if !is_reserved {
+            self.full.fetch_add(1, Ordering::AcqRel);
+        }
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         let state = Arc::new(State {
+            is_reserved,
             idle_since: AtomicU64::new(self.now_ms()),
             stalled_since: AtomicU64::new(NEVER),
             ends: Notify::new(),
         });
         self.all().insert(number, Arc::clone(&state));
-        Arc::new(Connection { of: Arc::clone(self), number, state, is_reserved })
+        Arc::new(Connection { of: Arc::clone(self), number, state })
     }
 
-    /// Ends the connection that has been idle for the longest, or else the one whose client has taken nothing for the
-    /// longest. False if there is neither.
-    pub(super) fn make_room(&self) -> bool {
+    /// Ends one, whichever it is, so that the next one can be accepted.
+    pub(super) fn make_any_room(&self) -> bool {
+        self.make_room(|_| true)
+    }
+
+    /// Ends the connection of these that has been idle for the longest, or else the one whose client has taken nothing for
+    /// the longest. False if there is neither.
+    fn make_room(&self, of: impl Fn(&State) -> bool) -> bool {
         loop {
-            let idle = {
-                let all = self.all();
-                let since =
-                    |state: &State| Some(state.idle_since.load(Ordering::Acquire)).filter(|since| *since < ENDED);
-                all.values()
-                    .filter_map(|state| Some((since(state)?, Arc::clone(state))))
-                    .min_by_key(|(since, _)| *since)
-            };
-            let Some((since, state)) = idle else { return self.cut_stalled() };
+            let idle = self.longest(|state| {
+                Some(state.idle_since.load(Ordering::Acquire)).filter(|since| *since < ENDED && of(state))
+            });
+            let Some((since, state)) = idle else { return self.cut_stalled(of) };
             // Its next request may have come meanwhile.
             if state.idle_since.compare_exchange(since, ENDED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 state.ends.notify_one();
@@ -94,19 +106,23 @@ impl Connections {
         }
     }
 
-    /// Ends the connection whose client has taken nothing for the longest; false if all clients read.
-    fn cut_stalled(&self) -> bool {
-        let longest = {
-            let all = self.all();
-            let since =
-                |state: &State| Some(state.stalled_since.load(Ordering::Acquire)).filter(|since| *since < NEVER);
-            all.values().filter_map(|state| Some((since(state)?, Arc::clone(state)))).min_by_key(|(since, _)| *since)
-        };
+    /// Ends the connection of these whose client has taken nothing for the longest; false if all clients read.
+    fn cut_stalled(&self, of: impl Fn(&State) -> bool) -> bool {
+        let longest = self.longest(|state| {
+            Some(state.stalled_since.load(Ordering::Acquire)).filter(|since| *since < NEVER && of(state))
+        });
         if let Some((_, state)) = &longest {
             self.takes_again(state);
             state.ends.notify_one();
         }
         longest.is_some()
+    }
+
+    /// Of those for which there is one: the one with the earliest moment.
+    fn longest(&self, since: impl Fn(&State) -> Option<u64>) -> Option<(u64, Arc<State>)> {
+        let all = self.all();
+        let earliest = all.values().filter_map(|state| Some((since(state)?, state))).min_by_key(|(since, _)| *since);
+        earliest.map(|(since, state)| (since, Arc::clone(state)))
     }
 
     fn takes_again(&self, state: &State) {
@@ -126,6 +142,11 @@ impl Connections {
 }
 
 impl Connection {
+    /// It is there for health alone.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.state.is_reserved
+    }
+
     /// Returns when it has to end before its client ends it.
     pub(super) async fn ends(&self) {
         self.state.ends.notified().await;
@@ -143,7 +164,7 @@ impl Connection {
         if self.state.stalled_since.swap(self.of.now_ms(), Ordering::AcqRel) == NEVER {
             let stalled = self.of.stalled.fetch_add(1, Ordering::AcqRel) + 1;
             if stalled > limits::STALLED_CONNECTIONS_MAX {
-                self.of.cut_stalled();
+                self.of.cut_stalled(|_| true);
             }
         }
     }
@@ -158,6 +179,9 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.takes_again();
         self.of.all().remove(&self.number);
+        if !self.state.is_reserved {
+            self.of.full.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use annals_model::position::ContextPartition;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use reqwest::{Method, RequestBuilder, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -48,9 +48,12 @@ impl Pile {
     }
 }
 
+fn project_in(workspace: Uuid) -> Value {
+    json!({ "client_request_id": new_id(), "workspace_id": workspace, "payload": { "name": new_id() } })
+}
+
 fn create(server: &Server, workspace: Uuid) -> RequestBuilder {
-    let body = json!({ "client_request_id": new_id(), "workspace_id": workspace, "payload": { "name": new_id() } });
-    server.request(Method::POST, "/v1/commands/portfolio.project.create").json(&body)
+    server.request(Method::POST, "/v1/commands/portfolio.project.create").json(&project_in(workspace))
 }
 
 fn projects(server: &Server, workspace: Uuid) -> RequestBuilder {
@@ -65,13 +68,68 @@ async fn all_well(request: impl Fn() -> RequestBuilder, status: u16) {
     }
 }
 
-/// What needs neither the partition nor the store.
-async fn commands_and_health_go_on(server: &Server, workspace: Uuid, project: Uuid) {
-    all_well(|| create(server, workspace), 201).await;
-    let path = format!("/v1/aggregates/portfolio.project/{project}?workspace_id={workspace}");
-    all_well(|| server.request(Method::GET, &path), 200).await;
-    all_well(|| server.anonymous(Method::GET, "/subjects"), 200).await;
-    all_well(|| server.anonymous(Method::GET, "/livez"), 200).await;
+/// What does not need the part that is slow or dead.
+struct Bystanders {
+    workspace: Uuid,
+    project: Uuid,
+    /// Another tenant's.
+    strangers: Uuid,
+}
+
+impl Bystanders {
+    /// In a workspace, and in one of another tenant whose things lie outside of a partition.
+    async fn of(server: &Server, workspace: Uuid, outside: Option<ContextPartition>) -> Self {
+        let project = server.project(workspace, &new_id()).await;
+        loop {
+            let strangers = Uuid::new_v4();
+            if Some(server.partition_of_strangers(strangers)) == outside {
+                continue;
+            }
+            let slug = format!("w-{}", strangers.simple());
+            let payload = json!({ "name": "W", "slug": slug });
+            let body = json!({ "client_request_id": new_id(), "aggregate_id": strangers, "payload": payload });
+            let path = "/v1/commands/access.workspace.create";
+            send(server.stranger(Method::POST, path).json(&body)).await.expect(201);
+            return Self { workspace, project, strangers };
+        }
+    }
+
+    /// What needs neither the partition nor the store.
+    async fn commands_and_health_go_on(&self, server: &Server) {
+        all_well(|| create(server, self.workspace), 201).await;
+        let path = format!("/v1/aggregates/portfolio.project/{}?workspace_id={}", self.project, self.workspace);
+        all_well(|| server.request(Method::GET, &path), 200).await;
+        all_well(|| server.anonymous(Method::GET, "/subjects"), 200).await;
+        all_well(|| server.anonymous(Method::GET, "/livez"), 200).await;
+        let path = "/v1/commands/portfolio.project.create";
+        all_well(|| server.stranger(Method::POST, path).json(&project_in(self.strangers)), 201).await;
+    }
+
+    async fn queries_go_on(&self, server: &Server) {
+        all_well(|| projects(server, self.workspace), 200).await;
+        self.a_few_queries_go_on(server).await;
+    }
+
+    /// No more at a time than read a generation for one tenant.
+    async fn a_few_queries_go_on(&self, server: &Server) {
+        let path = format!("/v1/queries/portfolio.projects?workspace_id={}", self.strangers);
+        for _ in 0..3 {
+            send(projects(server, self.workspace)).await.expect(200);
+            send(server.stranger(Method::GET, &path)).await.expect(200);
+        }
+    }
+
+    /// Each waits for what it has just done itself.
+    async fn waits_go_on(&self, server: &Server) {
+        let wait = async || {
+            let created = send(create(server, self.workspace)).await.expect(201);
+            let token = created.header("consistency-token").to_owned();
+            let asked = projects(server, self.workspace).header("x-request-timeout", "20s");
+            send(asked.header("consistency-token", token)).await.expect(200);
+        };
+        let mut waiting: FuturesUnordered<_> = (0..4).map(|_| wait()).collect();
+        while waiting.next().await.is_some() {}
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,8 +147,8 @@ async fn requests_to_a_dead_owner_take_nothing_from_other_partitions_and_queries
     let node = Server::start_node(Arc::clone(&log), receiver, &new_key(directory.path())).await;
     node.engine().settled().await;
     let [dead, alive] = node.workspaces_apart().await;
-    let project = node.project(alive, "p").await;
     let at = node.partition_of(dead);
+    let bystanders = Bystanders::of(&node, alive, Some(at)).await;
     // It takes connections, and answers nothing.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     assigned.send_replace(Assigned::new(all().filter(|other| *other != at).collect()));
@@ -98,8 +156,9 @@ async fn requests_to_a_dead_owner_take_nothing_from_other_partitions_and_queries
     let owner = Owner { id: "dead".to_owned(), address: silent.local_addr().unwrap().to_string() };
     let _claimed = log.claim(at, owner).await.unwrap();
     let pile = Pile::of(|| create(&node, dead)).await;
-    commands_and_health_go_on(&node, alive, project).await;
-    all_well(|| projects(&node, alive), 200).await;
+    bystanders.commands_and_health_go_on(&node).await;
+    bystanders.queries_go_on(&node).await;
+    bystanders.waits_go_on(&node).await;
     assert!(pile.is_there());
 }
 
@@ -108,11 +167,13 @@ async fn a_partition_whose_log_hangs_takes_nothing_from_other_partitions_and_que
     let log = StuckLog::new(MemoryLog::new(&CONTEXTS));
     let server = Server::start_on(log.clone()).await;
     let [dead, alive] = server.workspaces_apart().await;
-    let project = server.project(alive, "p").await;
-    log.stuck.send_replace(Some(server.partition_of(dead)));
+    let at = server.partition_of(dead);
+    let bystanders = Bystanders::of(&server, alive, Some(at)).await;
+    log.stuck.send_replace(Some(at));
     let pile = Pile::of(|| create(&server, dead)).await;
-    commands_and_health_go_on(&server, alive, project).await;
-    all_well(|| projects(&server, alive), 200).await;
+    bystanders.commands_and_health_go_on(&server).await;
+    bystanders.queries_go_on(&server).await;
+    bystanders.waits_go_on(&server).await;
     assert!(pile.is_there());
     log.stuck.send_replace(None);
     server.stop().await;
@@ -122,14 +183,13 @@ async fn a_partition_whose_log_hangs_takes_nothing_from_other_partitions_and_que
 async fn queries_that_wait_for_their_token_take_nothing_from_commands_and_other_queries() {
     let server = Server::start().await;
     let workspace = server.workspace().await;
+    let bystanders = Bystanders::of(&server, workspace, None).await;
     server.held.flowing.send_replace(false);
-    let body = json!({ "client_request_id": new_id(), "workspace_id": workspace, "payload": { "name": "p" } });
-    let created = server.command("portfolio.project.create", &body).await.expect(201);
+    let created = send(create(&server, workspace)).await.expect(201);
     let token = created.header("consistency-token").to_owned();
-    let project = created.json()["aggregate"]["id"].as_str().unwrap().parse().unwrap();
     let pile = Pile::of(|| projects(&server, workspace).header("consistency-token", &token)).await;
-    commands_and_health_go_on(&server, workspace, project).await;
-    all_well(|| projects(&server, workspace), 200).await;
+    bystanders.commands_and_health_go_on(&server).await;
+    bystanders.queries_go_on(&server).await;
     assert!(pile.is_there());
     server.held.flowing.send_replace(true);
     server.stop().await;
@@ -142,11 +202,11 @@ async fn queries_that_postgresql_does_not_answer_take_nothing_from_commands() {
     let shape = Shape { postgres: Some(database.url.clone()), ..Shape::default() };
     let server = Server::start_as(MemoryLog::new(&CONTEXTS), shape).await;
     let workspace = server.workspace().await;
-    let project = server.project(workspace, "p").await;
+    let bystanders = Bystanders::of(&server, workspace, None).await;
     all_well(|| projects(&server, workspace), 200).await;
     postgres.pause().unwrap();
     let pile = Pile::of(|| projects(&server, workspace)).await;
-    commands_and_health_go_on(&server, workspace, project).await;
+    bystanders.commands_and_health_go_on(&server).await;
     postgres.resume().unwrap();
     drop(pile);
     server.abandon();
@@ -157,7 +217,7 @@ async fn questions_to_the_registry_ask_the_log_once_in_a_moment_and_wait_for_nob
     let log = StuckLog::new(MemoryLog::new(&CONTEXTS));
     let server = Server::start_on(log.clone()).await;
     let workspace = server.workspace().await;
-    let project = server.project(workspace, "p").await;
+    let bystanders = Bystanders::of(&server, workspace, None).await;
     let before = log.meta_reads.load(Ordering::Relaxed);
     all_well(|| server.anonymous(Method::GET, "/subjects"), 200).await;
     let asked = log.meta_reads.load(Ordering::Relaxed) - before;
@@ -165,7 +225,9 @@ async fn questions_to_the_registry_ask_the_log_once_in_a_moment_and_wait_for_nob
     // The log answers nothing any more: what it said is good, and nobody waits but who asks it anew.
     log.meta_stuck.send_replace(true);
     let anew = tokio::spawn(send(server.anonymous(Method::GET, "/subjects")));
-    commands_and_health_go_on(&server, workspace, project).await;
+    bystanders.commands_and_health_go_on(&server).await;
+    bystanders.queries_go_on(&server).await;
+    bystanders.waits_go_on(&server).await;
     log.meta_stuck.send_replace(false);
     anew.await.unwrap().expect(200);
     server.stop().await;
@@ -174,24 +236,24 @@ async fn questions_to_the_registry_ask_the_log_once_in_a_moment_and_wait_for_nob
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_with_few_requests_is_answered_while_another_floods() {
     let server = Arc::new(Server::start().await);
-    let workspace = server.workspace().await;
+    let [workspace, elsewhere] = server.workspaces_apart().await;
+    let bystanders = Bystanders::of(&server, elsewhere, Some(server.partition_of(workspace))).await;
     let greedy = server.key.mint(tenant(), &Actor::Service("greedy".into()), &[], Duration::from_secs(600)).unwrap();
     let mut flood = JoinSet::new();
     for _ in 0..FLOOD {
         let (server, greedy) = (Arc::clone(&server), greedy.clone());
         flood.spawn(async move {
             loop {
-                let name = new_id();
-                let body =
-                    json!({ "client_request_id": new_id(), "workspace_id": workspace, "payload": { "name": name } });
                 let post = server.anonymous(Method::POST, "/v1/commands/portfolio.project.create");
-                let _ = post.bearer_auth(&greedy).json(&body).send().await;
+                let _ = post.bearer_auth(&greedy).json(&project_in(workspace)).send().await;
             }
         });
     }
-    for _ in 0..15 {
+    for _ in 0..5 {
         send(create(&server, workspace)).await.expect(201);
     }
-    all_well(|| projects(&server, workspace), 200).await;
+    bystanders.commands_and_health_go_on(&server).await;
+    bystanders.a_few_queries_go_on(&server).await;
+    bystanders.waits_go_on(&server).await;
     flood.shutdown().await;
 }

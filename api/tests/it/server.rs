@@ -184,6 +184,12 @@ impl Server {
         self.engine().partition_of(PORTFOLIO, scope.slot())
     }
 
+    /// The same for one of the other tenant.
+    pub(crate) fn partition_of_strangers(&self, workspace: Uuid) -> ContextPartition {
+        let scope = Scope { tenant: strangers(), workspace: WorkspaceId(workspace) };
+        self.engine().partition_of(PORTFOLIO, scope.slot())
+    }
+
     /// Two new workspaces whose things lie in different partitions.
     pub(crate) async fn workspaces_apart(&self) -> [Uuid; 2] {
         let first = self.workspace().await;
@@ -221,7 +227,7 @@ impl Server {
 
     /// A request of another tenant.
     pub(crate) fn stranger(&self, method: Method, path: &str) -> RequestBuilder {
-        self.anonymous(method, path).bearer_auth(mint(&self.key, TenantId(Uuid::from_u128(0x5712))))
+        self.anonymous(method, path).bearer_auth(mint(&self.key, strangers()))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -284,6 +290,11 @@ pub(crate) fn header(name: &'static str, value: &str) -> HeaderMap {
 
 pub(crate) fn tenant() -> TenantId {
     TenantId(Uuid::from_u128(0x7e4a47))
+}
+
+/// Another tenant.
+fn strangers() -> TenantId {
+    TenantId(Uuid::from_u128(0x5712))
 }
 
 pub(crate) fn user() -> UserId {

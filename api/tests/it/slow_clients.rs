@@ -52,6 +52,15 @@ async fn asks_anew(server: &Server, path: &str) -> String {
     answer
 }
 
+/// A command, a query that waits for it, and health.
+async fn goes_on(server: &Server, workspace: Uuid) {
+    let created = server.command("portfolio.project.create", &create(workspace)).await.expect(201);
+    let projects = format!("/v1/queries/portfolio.projects?workspace_id={workspace}");
+    let asked = server.request(Method::GET, &projects).header("x-request-timeout", "20s");
+    send(asked.header("consistency-token", created.header("consistency-token"))).await.expect(200);
+    send(server.anonymous(Method::GET, "/livez")).await.expect(200);
+}
+
 async fn all_room_is_taken_by_silent_ones(server: &Server, connections: usize) -> Vec<TcpStream> {
     let mut silent = Vec::new();
     for _ in 0..connections {
@@ -69,7 +78,7 @@ async fn silent_connections_keep_nobody_out() {
         let answer = asks_anew(&server, path).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
     }
-    server.command("portfolio.project.create", &create(workspace)).await.expect(201);
+    goes_on(&server, workspace).await;
     // The oldest of them made room; nothing else did.
     let mut first = silent.into_iter().next().unwrap();
     assert_eq!(first.read(&mut [0; 1]).await.unwrap(), 0);
@@ -78,35 +87,32 @@ async fn silent_connections_keep_nobody_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_is_answered_where_every_connection_has_a_request_under_way() {
-    let server = small().await;
+    // As many as one tenant may have batches.
+    let connections = annals_api::limits::BATCHES_MAX / 2;
+    let shape = Shape { connections: Some(connections), ..Shape::default() };
+    let server = Server::start_as(MemoryLog::new(&CONTEXTS), shape).await;
     let chunked = "content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n";
     let mut busy = Vec::new();
-    // A batch each: half of them of another tenant, which both leave free what a third one needs.
-    for _ in 0..CONNECTIONS {
+    for _ in 0..connections {
         let mut stream = connected(&server, &head(&server, "POST", "/v1/commands", chunked)).await;
         let mut status = [0; 12];
-        if tokio::time::timeout(Duration::from_secs(1), stream.read_exact(&mut status)).await.is_ok()
-            && status.ends_with(b"200")
-        {
-            busy.push(stream);
-        } else {
-            break;
-        }
+        stream.read_exact(&mut status).await.unwrap();
+        assert_eq!(status, *b"HTTP/1.1 200");
+        busy.push(stream);
     }
-    assert!(busy.len() >= annals_api::limits::BATCHES_MAX / 2, "{}", busy.len());
-    for _ in busy.len()..CONNECTIONS {
-        // Their body does not come; each is under way for as long as it is waited for.
-        let open = head(
-            &server,
-            "POST",
-            "/v1/commands/access.workspace.create",
-            "content-type: application/json\r\ncontent-length: 9\r\n",
-        );
-        busy.push(connected(&server, &open).await);
+    // Silent ones stand in the reserve for a moment only, however many there are.
+    let silent = all_room_is_taken_by_silent_ones(&server, annals_api::limits::CONNECTIONS_RESERVED * 5).await;
+    // Those that take the places of these are told no: they must not be busy there as well.
+    for _ in 0..annals_api::limits::CONNECTIONS_RESERVED * 2 {
+        busy.push(connected(&server, &head(&server, "POST", "/v1/commands", chunked)).await);
     }
-    let answer = asks_anew(&server, "/livez").await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    drop(busy);
+    for path in ["/livez", "/readyz", "/startupz"] {
+        let answer = asks_anew(&server, path).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    }
+    let refused = asks_anew(&server, "/v1/queries").await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("connection: close"), "{refused}");
+    drop((busy, silent));
     server.stop().await;
 }
 
@@ -123,8 +129,7 @@ async fn bodies_that_do_not_come_take_no_place_where_work_is_done() {
         }
     }
     send(strangers_workspace(&server)).await.expect(201);
-    server.command("portfolio.project.create", &create(workspace)).await.expect(201);
-    server.get("/v1/queries").await.expect(200);
+    goes_on(&server, workspace).await;
     server.stop().await;
     drop(open);
 }
@@ -132,6 +137,7 @@ async fn bodies_that_do_not_come_take_no_place_where_work_is_done() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_without_commands_give_way_and_one_tenant_cannot_have_them_all() {
     let server = Server::start().await;
+    let workspace = server.workspace().await;
     let chunked = "content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n";
     let head = head(&server, "POST", "/v1/commands", chunked);
     let mut open = Vec::new();
@@ -148,6 +154,7 @@ async fn batches_without_commands_give_way_and_one_tenant_cannot_have_them_all()
     assert_eq!(open.len(), annals_api::limits::BATCHES_MAX / 2);
     let post = server.stranger(Method::POST, "/v1/commands").header("content-type", "application/x-ndjson");
     send(post.body("")).await.expect(200);
+    goes_on(&server, workspace).await;
     // Newlines are no commands.
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {

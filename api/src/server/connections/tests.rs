@@ -1,5 +1,8 @@
 use super::*;
 
+/// More than there are in these tests.
+const ROOM: usize = 1_000;
+
 fn ended(connection: &Connection) -> bool {
     connection.state.idle_since.load(Ordering::Acquire) == ENDED
 }
@@ -12,20 +15,38 @@ fn idle_since(connection: &Connection, ms: u64) {
 #[test]
 fn the_connection_that_has_been_idle_for_the_longest_makes_room() {
     let connections = Connections::new();
-    let all: Vec<_> = (0..3).map(|_| connections.enter(false)).collect();
+    let all: Vec<_> = (0..3).map(|_| connections.enter(ROOM)).collect();
     for (connection, since) in all.iter().zip([7, 5, 6]) {
         idle_since(connection, since);
     }
     let busy = all[1].begin();
-    assert!(connections.make_room());
+    assert!(connections.make_any_room());
     assert_eq!(all.iter().map(|connection| ended(connection)).collect::<Vec<_>>(), [false, false, true]);
     assert!(all[2].begin().is_none(), "what has to end begins no request");
-    assert!(connections.make_room());
-    assert!(!connections.make_room(), "a request under way is never cut for another's sake");
+    assert!(connections.make_any_room());
+    assert!(!connections.make_any_room(), "a request under way is never cut for another's sake");
     drop(busy);
-    assert!(connections.make_room() && ended(&all[1]));
+    assert!(connections.make_any_room() && ended(&all[1]));
     drop(all);
     assert!(connections.all().is_empty());
+}
+
+#[test]
+fn whoever_takes_the_place_of_one_in_the_reserve_is_in_the_reserve() {
+    let connections = Connections::new();
+    let full: Vec<_> = (0..2).map(|_| connections.enter(2)).collect();
+    let busy: Vec<_> = full.iter().map(|connection| connection.begin().unwrap()).collect();
+    let reserve: Vec<_> = (0..5).map(|_| connections.enter(2)).collect();
+    assert!(reserve.iter().all(|connection| connection.is_reserved() && !ended(connection)));
+    // One of those that are not in it has nothing to do any more, and gives way first.
+    idle_since(&full[0], NEVER - 2);
+    let next = connections.enter(2);
+    let works = next.begin();
+    assert!(!next.is_reserved() && ended(&full[0]) && !reserve.iter().any(|connection| ended(connection)));
+    assert!(connections.make_any_room());
+    assert!(connections.enter(2).is_reserved(), "room made in the reserve is room in the reserve");
+    drop((busy, works, full, reserve, next));
+    assert!(connections.full.load(Ordering::Acquire) == 0 && !connections.enter(2).is_reserved());
 }
 
 #[tokio::test]
@@ -34,9 +55,10 @@ async fn clients_that_take_nothing_make_room_and_are_never_more_than_the_limit()
         started: Instant::now() - std::time::Duration::from_secs(3_600),
         all: Mutex::default(),
         last: AtomicU64::new(0),
+        full: AtomicUsize::new(0),
         stalled: AtomicUsize::new(0),
     });
-    let all: Vec<_> = (0..=limits::STALLED_CONNECTIONS_MAX).map(|_| connections.enter(false)).collect();
+    let all: Vec<_> = (0..=limits::STALLED_CONNECTIONS_MAX).map(|_| connections.enter(ROOM)).collect();
     let _busy: Vec<_> = all.iter().map(|connection| connection.begin()).collect();
     let (last, first) = all.split_last().unwrap();
     for (number, connection) in first.iter().enumerate() {
@@ -50,6 +72,6 @@ async fn clients_that_take_nothing_make_room_and_are_never_more_than_the_limit()
     // The one that took something meanwhile stays.
     first[1].ends().await;
     assert_eq!(connections.stalled.load(Ordering::Acquire), limits::STALLED_CONNECTIONS_MAX);
-    assert!(connections.make_room());
+    assert!(connections.make_any_room());
     first[2].ends().await;
 }
