@@ -13,6 +13,9 @@ const FULL: i32 = 13;
 const NOTADB: i32 = 26;
 /// Extended: the file ends inside a page.
 const IOERR_SHORT_READ: i32 = 522;
+/// Extended: the file that readers and the writer share cannot grow. Where there is not even room for that, SQLite says
+/// `disk I/O error` and not, as elsewhere, that the disk is full.
+const IOERR_SHMSIZE: i32 = 4874;
 
 /// An error of SQLite, sorted by what may be done about it.
 #[derive(Debug, thiserror::Error)]
@@ -44,21 +47,43 @@ impl From<sqlx::Error> for Failure {
             sqlx::Error::Database(error) => error.message().to_owned(),
             _ => error.to_string(),
         };
+        Self::of(code, cause)
+    }
+}
+
+impl Failure {
+    /// By SQLite's result code, if it is SQLite's.
+    fn of(code: Option<i32>, cause: String) -> Self {
         match code {
             Some(IOERR_SHORT_READ) => Self::Damaged(cause),
+            Some(IOERR_SHMSIZE) => Self::Broken(format!("{cause}: database or disk is full")),
             Some(code) if matches!(code & 0xff, CORRUPT | NOTADB) => Self::Damaged(cause),
             Some(code) if matches!(code & 0xff, BUSY | LOCKED | NOMEM | FULL) => Self::Transient(cause),
             _ => Self::Broken(cause),
         }
     }
-}
 
-impl Failure {
     /// As a reader of `at` reports it, who was about to read `offset`.
     pub(super) fn into_read_error(self, at: ContextPartition, offset: RecordOffset) -> ReadError {
         match self {
             Self::Damaged(cause) => ReadError::Corrupt { at, offset, cause },
             Self::Transient(cause) | Self::Broken(cause) => ReadError::Unavailable(cause),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_called_so_wherever_it_is_noticed() {
+        let full = Failure::of(Some(FULL), "database or disk is full".to_owned());
+        assert!(matches!(&full, Failure::Transient(cause) if cause == "database or disk is full"), "{full}");
+        let full = Failure::of(Some(IOERR_SHMSIZE), "disk I/O error".to_owned());
+        assert!(matches!(&full, Failure::Broken(cause) if cause.ends_with("database or disk is full")), "{full}");
+        // A disk that fails is not a full one.
+        let broken = Failure::of(Some(10), "disk I/O error".to_owned());
+        assert!(matches!(&broken, Failure::Broken(cause) if cause == "disk I/O error"), "{broken}");
     }
 }
