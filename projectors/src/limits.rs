@@ -91,5 +91,5 @@ pub const OPEN_PAUSE_MS_MAX: u64 = 2_000;
 pub const STDERR_BYTES_MAX: usize = 256 << 10;
 /// Longest wait for that reader before results are printed and before the process ends, milliseconds.
 pub const STDERR_FLUSH_MS_MAX: u64 = 500;
-/// Most tries to find a free port for metrics where none is named.
-pub const METRICS_PORTS_TRIED_MAX: u32 = 8;
+/// How often samples that no scrape asked for are counted, milliseconds.
+pub const METRICS_UPKEEP_MS: u64 = 5_000;

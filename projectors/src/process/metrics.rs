@@ -1,11 +1,19 @@
 //! `/metrics`: what the process counts, on a listener of its own, in the text that Prometheus reads.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use annals_engine::telemetry;
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::limits;
+
+/// The text format of Prometheus, in the version that the exporter writes.
+const TEXT: &str = "text/plain; version=0.0.4";
 
 /// Why metrics are not served.
 #[derive(Debug, thiserror::Error)]
@@ -27,33 +35,34 @@ pub enum MetricsError {
 /// start: what they count before is lost. Needs a Tokio runtime.
 pub fn serve(address: SocketAddr) -> Result<SocketAddr, MetricsError> {
     let refused = |cause: String| MetricsError::Listen { address, cause };
-    let mut tried = 1;
-    let (address, recorder, exporter) = loop {
-        // The exporter does not tell which port it took.
-        let wanted = match address.port() {
-            0 => TcpListener::bind(address)
-                .and_then(|held| held.local_addr())
-                .map_err(|error| refused(error.to_string()))?,
-            _ => address,
-        };
-        let appends = Matcher::Full(telemetry::APPEND_SECONDS.to_owned());
-        let built = PrometheusBuilder::new()
-            .with_http_listener(wanted)
-            .set_buckets_for_metric(appends, telemetry::APPEND_SECONDS_BUCKETS)
-            .and_then(PrometheusBuilder::build);
-        match built {
-            Ok((recorder, exporter)) => break (wanted, recorder, exporter),
-            // Somebody else took it between the look and the start.
-            Err(BuildError::FailedToCreateHTTPListener(_))
-                if address.port() == 0 && tried < limits::METRICS_PORTS_TRIED_MAX =>
-            {
-                tried += 1;
-            }
-            Err(error) => return Err(refused(error.to_string())),
-        }
-    };
+    let (listener, bound) = listen(address).map_err(|error| refused(error.to_string()))?;
+    let appends = Matcher::Full(telemetry::APPEND_SECONDS.to_owned());
+    let built = PrometheusBuilder::new().set_buckets_for_metric(appends, telemetry::APPEND_SECONDS_BUCKETS);
+    let recorder = built.map_err(|error| refused(error.to_string()))?.build_recorder();
+    let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|_| MetricsError::CollectedAlready)?;
     telemetry::describe();
-    tokio::spawn(exporter);
-    Ok(address)
+    tokio::spawn(keep_small(handle.clone()));
+    tokio::spawn(async move { axum::serve(listener, router(handle)).await });
+    Ok(bound)
+}
+
+fn listen(address: SocketAddr) -> io::Result<(tokio::net::TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let bound = listener.local_addr()?;
+    Ok((tokio::net::TcpListener::from_std(listener)?, bound))
+}
+
+/// Nothing is at any other path: whoever asks there, for `/readyz` say, must not take an answer for a yes.
+fn router(handle: PrometheusHandle) -> Router {
+    Router::new().route("/metrics", get(async move || ([(CONTENT_TYPE, TEXT)], handle.render())))
+}
+
+/// Samples of histograms pile up until somebody counts them, and nobody may ask for a long time.
+async fn keep_small(handle: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(limits::METRICS_UPKEEP_MS)).await;
+        handle.run_upkeep();
+    }
 }

@@ -11,7 +11,7 @@ use annals_engine::runner::ReadModels;
 use annals_engine::telemetry::{self, Sampler};
 use nix::sys::signal::Signal;
 
-use crate::world::{PATIENCE, Projector, World, command, largest, metrics, wait_until};
+use crate::world::{PATIENCE, Projector, World, command, get, largest, metrics, wait_until};
 
 /// About two seconds are promised; a busy machine gets some more.
 const TAKES_OVER_WITHIN: Duration = Duration::from_secs(5);
@@ -49,12 +49,18 @@ async fn a_projector_that_is_paused_is_seen_by_its_lag_from_another_process() {
     let mut world = World::new().await;
     let data = world.directory.path().to_owned();
     world.register(5).await;
-    let projector = Projector::start(&data);
+    let mut projector = Projector::start(&data);
     let own = projector.is_ready(&data)["metrics"].as_str().unwrap().to_owned();
     world.rows_are_there().await;
     // What every node does: it runs nothing, and measures all the same.
     let seen_from_outside = annals_projectors::process::metrics::serve("127.0.0.1:0".parse().unwrap()).unwrap();
     let node = format!("http://{seen_from_outside}/metrics");
+    // Whoever takes this port for another one must not find all well there.
+    for path in ["/", "/readyz", "/health", "/metrics/more"] {
+        let answer = get(&seen_from_outside.to_string(), path);
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
+    }
+    assert!(metrics(&node).starts_with("HTTP/1.1 200 "));
     let store = Arc::new(world.store.clone());
     let observed = Arc::new(ReadModels::observe(world.log.clone(), store.clone()).await.unwrap());
     let mut sampler = Sampler::new(world.log.clone(), store, observed.clone(), None);

@@ -132,7 +132,7 @@ pub(crate) fn command(data: &Path, arguments: &[&str]) -> Command {
 impl Projector {
     /// Starts one on a directory, and waits until it is ready.
     pub(crate) fn start(data: &Path) -> Self {
-        let projector = Self::begin(data, Stdio::null());
+        let mut projector = Self::begin(data, Stdio::null());
         projector.is_ready(data);
         projector
     }
@@ -143,9 +143,14 @@ impl Projector {
     }
 
     /// Waits for its ready.json; what it says.
-    pub(crate) fn is_ready(&self, data: &Path) -> Value {
+    pub(crate) fn is_ready(&mut self, data: &Path) -> Value {
         let mut found = Value::Null;
         wait_until("the projector is ready", || {
+            if let Some(ended) = self.child.try_wait().unwrap() {
+                let mut said = String::new();
+                self.child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
+                panic!("it ended before it was ready: {ended}: {said}");
+            }
             let ready = std::fs::read(data.join("ready.json")).ok();
             found = ready.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
             found["pid"] == self.child.id()
@@ -192,9 +197,13 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// What is measured at `http://…/metrics`.
 pub(crate) fn metrics(url: &str) -> String {
-    let address = url.strip_prefix("http://").and_then(|rest| rest.strip_suffix("/metrics")).unwrap();
+    get(url.strip_prefix("http://").and_then(|rest| rest.strip_suffix("/metrics")).unwrap(), "/metrics")
+}
+
+/// What is answered there.
+pub(crate) fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
