@@ -74,7 +74,8 @@ impl OpenLogError {
     pub const fn may_pass(&self) -> bool {
         matches!(
             self,
-            Self::Sqlite(sqlite::OpenError::Missing { .. })
+            // A server that is just making it puts the file there first, and its contexts into it then.
+            Self::Sqlite(sqlite::OpenError::Missing { .. } | sqlite::OpenError::UnknownContext(_))
                 | Self::Kafka(
                     kafka::OpenError::Unreachable(_)
                         | kafka::OpenError::Unsettled(_)

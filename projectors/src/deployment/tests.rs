@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::sink::GenerationStore as _;
 use annals_model::ids::LogId;
 use uuid::Uuid;
@@ -127,6 +128,22 @@ fn a_named_file_must_be_there_and_its_paths_are_relative_to_it() {
     assert!(matches!(read(), Err(ConfigError::Unreadable { .. })));
     fs::write(&file, "[api]\nsigning_key = 'keys/signing.key'").unwrap();
     assert_eq!(read().unwrap().api.signing_key, Some(directory.path().join("keys/signing.key")));
+}
+
+#[tokio::test]
+async fn a_reader_waits_for_a_log_that_a_server_is_just_making() {
+    let directory = tempfile::tempdir().unwrap();
+    let deployment = Deployment::resolve(&place(directory.path()), std::iter::empty(), Vec::new()).unwrap();
+    let path = deployment.log_path();
+    // There is nothing yet; then there is a log, and its contexts are not in it yet.
+    assert!(deployment.open_log(Access::Read).await.unwrap_err().may_pass());
+    for contexts in [&[], &annals_schemas::contexts::ALL[..1]] {
+        SqliteLog::open(&path, contexts, SqliteOptions::default()).await.unwrap().close().await;
+        let error = deployment.open_log(Access::Read).await.unwrap_err();
+        assert!(error.may_pass() && !error.is_missing_file(), "{error}");
+    }
+    let made = deployment.open_log(Access::Serve).await.unwrap();
+    assert_eq!(deployment.open_log(Access::Read).await.unwrap().id(), made.id());
 }
 
 /// The store of a deployment that was never used, then of one log, must not become another's.
