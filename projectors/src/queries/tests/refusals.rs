@@ -1,5 +1,7 @@
 //! What is refused, before anything is read, and in which words.
 
+use futures_util::FutureExt as _;
+
 use super::*;
 use crate::sinks::Readers;
 
@@ -171,7 +173,32 @@ async fn a_statement_that_does_not_end_is_ended_and_its_connection_serves_on() {
     queries().answer(&ask(query.name, HERE, &[]), &generation.live).await.unwrap();
 }
 
+async fn a_tenant_whose_connections_are_all_taken_waits_in_vain_and_others_are_answered() {
+    let (generation, queries) = (generation().await, queries());
+    let live = &generation.live;
+    let connections = match &live.readers {
+        Readers::Sqlite(_) => crate::limits::READERS_PER_GENERATION_MAX,
+        Readers::Postgres(_) => crate::limits::POSTGRES_READERS_MAX,
+    };
+    let (own, others) = (ask("portfolio.projects", HERE, &[]), ask("portfolio.projects", scope(8, 2), &[]));
+    // Begun and never looked at again: what a question has, it keeps.
+    let share = connections as usize / crate::limits::QUERY_TENANT_PART;
+    let mut held: Vec<_> = (0..share).map(|_| Box::pin(queries.answer(&own, live))).collect();
+    for question in &mut held {
+        assert!(question.as_mut().now_or_never().is_none());
+    }
+    // The wait is as long as it is, and takes no time here.
+    tokio::time::pause();
+    let one_more = queries.answer(&own, live).await;
+    tokio::time::resume();
+    assert_eq!(one_more, Err(QueryError::Busy { query: "portfolio.projects" }));
+    queries.answer(&others, live).await.unwrap();
+    drop(held);
+    queries.answer(&own, live).await.unwrap();
+}
+
 on_each_store! {
+    a_tenant_whose_connections_are_all_taken_waits_in_vain_and_others_are_answered,
     parameters_are_an_allow_list,
     limits_are_one_to_five_hundred,
     a_workspace_is_named_exactly_where_one_is_meant,
