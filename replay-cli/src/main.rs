@@ -67,7 +67,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Demo(args) => demo::run(output, args).await,
         Command::Token { command: TokenCommand::Mint(args) } => token::mint(global, output, args),
         Command::Log { command: LogCommand::Verify } => log_tools::verify_log(global, output).await,
-        Command::Log { command: LogCommand::Backup(args) } => log_tools::backup::run(global, output, &args).await,
+        Command::Log { command: LogCommand::Backup(args) } => log_tools::backup::run(global, output, args).await,
         Command::Log { command: LogCommand::Stats } => log_tools::log_stats(global, output).await,
         Command::Config { command: ConfigCommand::Show } => config::show(global, output),
         Command::Dev { command: DevCommand::Kafka(args) } => dev::kafka(args).await,

@@ -11,6 +11,8 @@ pub(crate) mod cell;
 pub(crate) mod fold;
 mod layout;
 
+pub(crate) use self::layout::{table, terminal_columns};
+
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -68,7 +70,7 @@ impl Output {
     /// Writes a list: a table, a JSON array, or a line per record.
     pub(crate) fn records(self, records: &[Value], columns: &[Column]) -> Result<(), Failure> {
         match self.format {
-            Format::Table => print_lines(&layout::on_terminal(records, columns)),
+            Format::Table => print_lines(&table(records, columns, terminal_columns())),
             Format::Json => print_lines(&pretty(&Value::Array(records.to_vec()))),
             Format::Jsonl => records.iter().try_for_each(|record| print_lines(&record.to_string())),
         }
@@ -86,12 +88,12 @@ impl Output {
 
 /// A table of records as text, without the line's end, as wide as it takes. What no record has is left out.
 pub(crate) fn render(records: &[Value], columns: &[Column]) -> String {
-    layout::table(records, columns, None)
+    table(records, columns, None)
 }
 
 /// The same in at most so many columns.
 pub(crate) fn render_within(records: &[Value], columns: &[Column], width_columns: u16) -> String {
-    layout::table(records, columns, Some(width_columns))
+    table(records, columns, Some(width_columns))
 }
 
 /// Names and values, one pair per line, as text.

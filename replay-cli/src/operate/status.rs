@@ -19,11 +19,12 @@ use super::plan::plan_failure;
 use super::{Site, generation_json, store_failure};
 use crate::cli::Global;
 use crate::client::{CallError, Client};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::limits;
 use crate::log_tools::read_failure;
 use crate::output::cell::shortened;
-use crate::output::{Format, Output, columns, print_lines};
+use crate::output::fold::{Edges, fold};
+use crate::output::{Format, Output, columns, print_lines, table, terminal_columns};
 
 /// `status`.
 pub(crate) async fn run(global: &Global, output: Output) -> anyhow::Result<Exit> {
@@ -56,20 +57,30 @@ pub(crate) async fn run(global: &Global, output: Output) -> anyhow::Result<Exit>
         }
         Format::Jsonl => output.records(&lines, &[])?,
         Format::Table => {
-            table(output, &lines)?;
-            processes::table(output, &processes)?;
-            for one in &advice {
-                let (name, why, remedy) = (text(one, "read_model"), text(one, "why"), text(one, "remedy"));
-                print_lines(&format!("\n{name}: {why}\n  → {remedy}"))?;
-            }
+            print_lines(&human(&lines, &processes, &advice, terminal_columns()))?;
             server(global, !runners.is_null());
         }
     }
     Ok(Exit::Ok)
 }
 
+/// All of it for people, in at most so many columns.
+fn human(lines: &[Value], processes: &[Value], advice: &[Value], width: Option<u16>) -> String {
+    let mut parts = vec![generations(lines, width)];
+    if !processes.is_empty() {
+        parts.push(processes::table(processes, width));
+    }
+    let columns = width.map_or(usize::MAX, usize::from);
+    let folded = |line: &str, first| fold(line, columns, &Edges { first, rest: "    ", unfinished: "" });
+    parts.extend(advice.iter().map(|one| {
+        let why = format!("{}: {}", text(one, "read_model"), text(one, "why"));
+        format!("{}\n{}", folded(&why, ""), folded(text(one, "remedy"), "  → "))
+    }));
+    parts.join("\n\n")
+}
+
 /// The generations that say something of now, in as little room as that takes.
-fn table(output: Output, lines: &[Value]) -> Result<(), Failure> {
+fn generations(lines: &[Value], width: Option<u16>) -> String {
     let shown: Vec<Value> = lines.iter().filter(|line| !is_history(line, lines)).map(in_short).collect();
     let pairs = [
         ("read model", "/read_model"),
@@ -89,12 +100,12 @@ fn table(output: Output, lines: &[Value]) -> Result<(), Failure> {
         true => column.optional(),
         false => column,
     });
-    output.records(&shown, &shown_columns.collect::<Vec<_>>())?;
+    let mut text = table(&shown, &shown_columns.collect::<Vec<_>>(), width);
     let left_out = lines.len() - shown.len();
     if left_out > 0 {
-        print_lines(&format!("({left_out} more that failed, before others that did not; -o json has all)"))?;
+        text.push_str(&format!("\n({left_out} more that failed, before others that did not; -o json has all)"));
     }
-    Ok(())
+    text
 }
 
 /// A build that failed before another one succeeded: nothing is to be done about it any more.

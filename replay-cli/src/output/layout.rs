@@ -16,10 +16,9 @@ const WORD_MAX: usize = 36;
 /// What such a word is left at least, characters.
 const BROKEN_WORD: usize = 12;
 
-/// Records as a table for stdout: as wide as its terminal, or as it takes where there is none.
-pub(super) fn on_terminal(records: &[Value], columns: &[Column]) -> String {
-    let width = io::stdout().is_terminal().then(|| Table::new().width()).flatten();
-    table(records, columns, width)
+/// The width of the terminal that stdout goes to; nothing where there is none, and lines must not be broken.
+pub(crate) fn terminal_columns() -> Option<u16> {
+    io::stdout().is_terminal().then(|| Table::new().width()).flatten()
 }
 
 /// One column with its texts.
@@ -50,8 +49,8 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// Records as a table of at most `width` characters. What no record has is left out.
-pub(super) fn table(records: &[Value], columns: &[Column], width: Option<u16>) -> String {
+/// Records as a table of at most `width` characters, or as wide as it takes. What no record has is left out.
+pub(crate) fn table(records: &[Value], columns: &[Column], width: Option<u16>) -> String {
     let given =
         |column: &&Column| records.iter().any(|record| record.pointer(&column.pointer).is_some_and(|v| !v.is_null()));
     let shown = columns.iter().filter(|column| records.is_empty() || given(column));

@@ -3,9 +3,8 @@
 use annals_engine::sink::KnownProcess;
 use serde_json::{Value, json};
 
-use crate::exit::Failure;
 use crate::output::cell::short_id;
-use crate::output::{Output, columns, print_lines};
+use crate::output::{self, columns};
 
 /// A process in a word or two.
 pub(super) fn name(process: &KnownProcess) -> String {
@@ -27,11 +26,7 @@ pub(super) fn lines(processes: &[KnownProcess]) -> Vec<Value> {
 }
 
 /// The same for people.
-pub(super) fn table(output: Output, lines: &[Value]) -> Result<(), Failure> {
-    if lines.is_empty() {
-        return Ok(());
-    }
-    print_lines("")?;
+pub(super) fn table(lines: &[Value], width: Option<u16>) -> String {
     let nothing = |value: &mut Value| {
         if value.as_array().is_some_and(Vec::is_empty) {
             *value = Value::Null;
@@ -63,5 +58,5 @@ pub(super) fn table(output: Output, lines: &[Value]) -> Result<(), Failure> {
         "host" | "pid" => column.optional(),
         _ => column,
     });
-    output.records(&shown, &shown_columns.collect::<Vec<_>>())
+    output::table(&shown, &shown_columns.collect::<Vec<_>>(), width)
 }
