@@ -212,7 +212,7 @@ mod tests {
         queue.flush(Duration::MAX);
         let (written, read) = mpsc::sync_channel(8);
         thread::spawn(|| queue.write_to(&mut Pipe { written, fails: true }));
-        let last = (0..3).map(|_| read.recv().unwrap()).next_back().unwrap();
+        let last = read.iter().take(3).last().unwrap();
         assert_eq!(last, "(3 lines were not written: nobody read them)\n");
     }
 }
