@@ -105,12 +105,14 @@ pub enum Hand {
 /// Names the mistake that is on.
 pub const BUG_VARIABLE: &str = "ANNALS_SEEDED_BUG";
 /// Names a directory: while `<point>.hold` is in it, processes that reach the point (only the one whose id the file
-/// has, if it has one) write `<point>.reached` and wait;
+/// has, or whoever is about the partition that it names, if it has one) write `<point>.reached` and wait;
 /// `<point>.lose` loses one outcome.
 pub const POINTS_VARIABLE: &str = "ANNALS_SEEDED_POINTS";
 
 #[cfg(not(feature = "seeded-bugs"))]
 mod switched {
+    use annals_model::position::ContextPartition;
+
     use super::{Hand, Point, SeededBug};
 
     /// True if this mistake is to be made: never, in this build.
@@ -131,6 +133,12 @@ mod switched {
         Hand::Told
     }
 
+    /// As [`reached`], by whoever is about one partition.
+    #[inline(always)]
+    pub const fn reached_in(_: Point, _: ContextPartition) -> Hand {
+        Hand::Told
+    }
+
     /// As [`reached`], for tasks.
     #[inline(always)]
     pub async fn reached_by_task(_: Point) {}
@@ -141,6 +149,8 @@ mod switched {
     use std::path::{Path, PathBuf};
     use std::sync::OnceLock;
     use std::time::Duration;
+
+    use annals_model::position::ContextPartition;
 
     use super::{BUG_VARIABLE, Hand, POINTS_VARIABLE, Point, SeededBug};
 
@@ -162,20 +172,22 @@ mod switched {
         DIRECTORY.get_or_init(|| std::env::var_os(POINTS_VARIABLE).map(PathBuf::from)).as_deref()
     }
 
-    fn hold_file(point: Point) -> Option<PathBuf> {
+    fn hold_file(point: Point, at: Option<ContextPartition>) -> Option<PathBuf> {
         let hold = directory()?.join(format!("{}.hold", point.name()));
         let whom = std::fs::read_to_string(&hold).ok()?;
-        (whom.is_empty() || whom == std::process::id().to_string()).then_some(hold)
+        let is_meant =
+            whom.is_empty() || whom == std::process::id().to_string() || at.is_some_and(|at| whom == at.to_string());
+        is_meant.then_some(hold)
     }
 
     /// True while whoever reaches the point is held.
     pub fn is_held(point: Point) -> bool {
-        hold_file(point).is_some()
+        hold_file(point, None).is_some()
     }
 
     /// The file that holds whoever comes to this point, after it was told that somebody came.
-    fn hold(point: Point) -> Option<PathBuf> {
-        let hold = hold_file(point)?;
+    fn hold(point: Point, at: Option<ContextPartition>) -> Option<PathBuf> {
+        let hold = hold_file(point, at)?;
         let reached = hold.with_extension("reached");
         // Whoever waits for this file notices that it does not come.
         let _ = std::fs::write(reached, std::process::id().to_string());
@@ -184,7 +196,16 @@ mod switched {
 
     /// A test may stop the thread here.
     pub fn reached(point: Point) -> Hand {
-        if let Some(hold) = hold(point) {
+        passed(point, None)
+    }
+
+    /// As [`reached`], by whoever is about one partition.
+    pub fn reached_in(point: Point, at: ContextPartition) -> Hand {
+        passed(point, Some(at))
+    }
+
+    fn passed(point: Point, at: Option<ContextPartition>) -> Hand {
+        if let Some(hold) = hold(point, at) {
             while hold.exists() {
                 std::thread::sleep(LOOK);
             }
@@ -199,7 +220,7 @@ mod switched {
 
     /// As [`reached`], for tasks.
     pub async fn reached_by_task(point: Point) {
-        if let Some(hold) = hold(point) {
+        if let Some(hold) = hold(point, None) {
             while hold.exists() {
                 tokio::time::sleep(LOOK).await;
             }
@@ -207,4 +228,4 @@ mod switched {
     }
 }
 
-pub use self::switched::{is_held, is_on, reached, reached_by_task};
+pub use self::switched::{is_held, is_on, reached, reached_by_task, reached_in};

@@ -179,9 +179,13 @@ impl Bed {
 
     /// Claims the partition of a place, as an heir would, and does nothing with it.
     pub async fn claim(&self, place: &Place) -> anyhow::Result<()> {
-        let at = ContextPartition { context: PORTFOLIO, partition: Partition(Self::partition(place)) };
-        self.log.claim(at, Owner { id: "drill".into(), address: String::new() }).await?;
+        self.log.claim(Self::at(place), Owner { id: "drill".into(), address: String::new() }).await?;
         Ok(())
+    }
+
+    /// Where a place's applications lie.
+    pub fn at(place: &Place) -> ContextPartition {
+        ContextPartition { context: PORTFOLIO, partition: Partition(Self::partition(place)) }
     }
 
     /// A client that waits for one answer as long as any server works on it.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use annals_engine::seeded::Point;
+use annals_model::position::ContextPartition;
 use anyhow::ensure;
 use tokio::time::Instant;
 
@@ -25,6 +26,11 @@ impl World {
     pub fn hold_node(&self, point: Point, node: usize) -> anyhow::Result<()> {
         let pid = self.nodes[node].pid()?;
         self.hold_whom(point, pid.to_string())
+    }
+
+    /// From now on whoever is about this partition waits when it comes to this point.
+    pub fn hold_in(&self, point: Point, at: ContextPartition) -> anyhow::Result<()> {
+        self.hold_whom(point, at.to_string())
     }
 
     fn hold_whom(&self, point: Point, whom: String) -> anyhow::Result<()> {

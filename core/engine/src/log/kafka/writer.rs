@@ -21,7 +21,7 @@ use crate::limits;
 use crate::log::admission::{Admitted, admit, follows};
 use crate::log::claim_record::encode_claim;
 use crate::log::{AppendBatch, AppendOutcome, BoxFuture, ClaimError, LogWriter, Owner, ProofOutcome};
-use crate::seeded::{Point, SeededBug, is_on, reached};
+use crate::seeded::{Point, SeededBug, is_on, reached, reached_in};
 
 /// Key of records that only prove that a producer is not fenced. They have no value, and go to a topic of their own that
 /// nobody reads. Older builds wrote them among the events: no reader delivers them.
@@ -97,7 +97,7 @@ impl Claiming {
     /// First all older owners lose both producers, then each of ours must still work: two owners who claim at the same
     /// time cannot both come through.
     fn attempt(&self) -> Result<(Pair, RecordOffset), Failure> {
-        reached(Point::ClaimBegins);
+        reached_in(Point::ClaimBegins, self.at);
         let connect = |suffix| {
             let id = seeded_id(format!("{}.{suffix}", self.id), suffix);
             let config = self.clients.transactional(&id);
