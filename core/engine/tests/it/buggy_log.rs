@@ -81,8 +81,8 @@ impl BuggyWriter {
                     LogBug::AnswersBeforeCommit => self.lie(writer, batch.len()).await,
                     LogBug::CallsUnknownAborted => AppendOutcome::Aborted { writer: self.with(writer), cause },
                     LogBug::RetriesUnknownBlindly => {
-                        let ordinal = last_ordinal(&self.log, self.at).await;
-                        let again = renumbered(&batch, ordinal, writer.claim_epoch());
+                        let last = last(&self.log, self.at).await;
+                        let again = renumbered(&batch, last, writer.claim_epoch());
                         match writer.append(again).await {
                             AppendOutcome::Durable { writer, positions } => {
                                 AppendOutcome::Durable { writer: self.with(writer), positions }
@@ -119,22 +119,23 @@ async fn claim_again(log: &MemoryLog, at: ContextPartition) -> Option<Box<dyn Lo
     log.claim(at, owner).await.ok().map(|claimed| claimed.writer)
 }
 
-async fn last_ordinal(log: &MemoryLog, at: ContextPartition) -> Ordinal {
+async fn last(log: &MemoryLog, at: ContextPartition) -> Checkpoint {
     let mut reader = CheckedReader::open(log, at, Checkpoint::default()).await.unwrap();
     while reader.next().await.unwrap().is_some() {}
-    reader.checkpoint().ordinal
+    reader.checkpoint()
 }
 
-/// The same records behind `last`, under another claim.
-fn renumbered(batch: &AppendBatch, last: Ordinal, claim_epoch: ClaimEpoch) -> AppendBatch {
+/// The same records behind `last`, no earlier than that, under another claim.
+fn renumbered(batch: &AppendBatch, last: Checkpoint, claim_epoch: ClaimEpoch) -> AppendBatch {
     let mut renumbered = AppendBatch::default();
-    let mut ordinal = last;
+    let mut ordinal = last.ordinal;
     for bytes in batch.iter() {
         let record = Record::decode(RecordOffset(0), bytes).unwrap();
         ordinal = ordinal.next();
         renumbered.push(|out| {
             put_frame(out, record.schema);
-            Envelope { ordinal, claim_epoch, ..record.envelope }.encode(out);
+            let emitted_at = record.envelope.emitted_at.max(last.emitted_at);
+            Envelope { ordinal, claim_epoch, emitted_at, ..record.envelope }.encode(out);
             out.extend_from_slice(record.payload);
         });
     }
