@@ -3,9 +3,10 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use annals_dev::kafka::Cluster;
+use annals_dev::postgres::Server;
 use annals_engine::log::kafka::{KafkaLog, KafkaOptions};
 use annals_engine::runner::ReadModels;
 use annals_engine::telemetry::{self, Sampler};
@@ -128,6 +129,39 @@ async fn a_projector_waits_for_a_log_on_kafka_and_makes_nothing_of_it() {
     projector.is_ready(&data);
     projector.signal(Signal::SIGTERM);
     assert_eq!(projector.ends(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_projector_stops_in_time_while_neither_its_brokers_nor_its_database_answer() {
+    let (cluster, server) = (Cluster::start(1).unwrap(), Server::start().unwrap());
+    let database = server.fresh_database().unwrap();
+    let options = KafkaOptions { prefix: "dumb".into(), ..KafkaOptions::new(cluster.addresses()) };
+    KafkaLog::connect(options, annals_schemas::contexts::ALL).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let log = format!("[log]\nkind = 'kafka'\nbrokers = '{}'\nprefix = 'dumb'", cluster.addresses());
+    std::fs::write(directory.path().join("annals.toml"), format!("{log}\n[read_models]\nurl = '{}'", database.url))
+        .unwrap();
+    for (brokers, rows) in [(true, false), (false, true), (true, true)] {
+        let mut projector = Projector::start(directory.path());
+        if brokers {
+            cluster.pause(0).unwrap();
+        }
+        if rows {
+            server.pause().unwrap();
+        }
+        let asked = Instant::now();
+        projector.signal(Signal::SIGTERM);
+        assert_eq!(projector.ends(), Some(0), "brokers paused: {brokers}, database: {rows}");
+        // Twice what is promised: the machine may be busy. A paused server answers nobody, however long that takes.
+        let longest = Duration::from_millis(2 * annals_projectors::limits::STOP_MS_MAX);
+        assert!(asked.elapsed() < longest, "brokers paused: {brokers}, database: {rows}, {:?}", asked.elapsed());
+        if brokers {
+            cluster.resume(0).unwrap();
+        }
+        if rows {
+            server.resume().unwrap();
+        }
+    }
 }
 
 #[test]

@@ -1,18 +1,22 @@
 //! The log on a real Apache Kafka.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use annals_dev::kafka::Cluster;
+use annals_engine::engine::system_now;
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::contract::records::TestRecords;
 use annals_engine::log::contract::{CONTEXTS, log_contract};
 use annals_engine::log::kafka::{KafkaLog, KafkaOptions, OpenError};
 use annals_engine::log::{AppendOutcome, EventLog, LogWriter, Owner};
 use annals_model::position::Checkpoint;
+use annals_model::time::Timestamp;
 use annals_tests::{LOG_CONTEXT, LOG_PARTITION};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
 use crate::kafka_cluster::{options, shared, visible};
 use crate::log_process::LogProcess;
@@ -183,6 +187,64 @@ async fn processes_that_start_a_new_log_together_start_the_same_one() {
     let logs = futures_util::future::join_all(connects).await;
     let ids: BTreeSet<_> = logs.into_iter().map(|log| log.unwrap().id().to_string()).collect();
     assert_eq!(ids.len(), 1, "{ids:?}");
+}
+
+/// The times of a partition's records on the brokers, milliseconds, by offset, up to the one at `last`.
+fn times_on_the_brokers(cluster: &Cluster, topic: &str, last: u64) -> BTreeMap<u64, i64> {
+    let settings = [("group.id", "times"), ("isolation.level", "read_committed"), ("enable.auto.commit", "false")];
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", cluster.addresses())
+        .extend(settings.map(|(name, value)| (name.into(), value.into())));
+    let consumer: BaseConsumer = config.create().unwrap();
+    let mut partitions = TopicPartitionList::new();
+    partitions.add_partition_offset(topic, i32::from(LOG_PARTITION.partition.0), Offset::Beginning).unwrap();
+    consumer.assign(&partitions).unwrap();
+    let mut times = BTreeMap::new();
+    while times.last_key_value().is_none_or(|(offset, _)| *offset < last) {
+        let record = consumer.poll(PATIENCE).expect("the record is there").unwrap();
+        times.insert(u64::try_from(record.offset()).unwrap(), record.timestamp().to_millis().unwrap());
+    }
+    times
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_whose_times_are_ahead_of_the_brokers_clock_still_takes_appends() {
+    const DAY_MICROS: i64 = 24 * 3_600 * 1_000_000;
+    let cluster = shared();
+    let topic = format!("ahead.{}.events", LOG_CONTEXT.name);
+    // What brokers do unless they are told otherwise: they refuse records that are an hour ahead.
+    let hour =
+        [("retention.ms", "-1"), ("max.message.bytes", "8388608"), ("message.timestamp.after.max.ms", "3600000")];
+    cluster.create_topic(&topic, 4, &hour).await.unwrap();
+    let log = KafkaLog::connect(options(&cluster, "ahead"), &[LOG_CONTEXT]).await.unwrap();
+    let began = system_now();
+    let (yesterday, next_year) = (Timestamp(began.0 - DAY_MICROS), Timestamp(began.0 + 365 * DAY_MICROS));
+    let (mut writer, mut records) = claim_again(&log).await;
+    let mut placed = Vec::new();
+    for emitted_at in [yesterday, next_year] {
+        records.resume(records.ordinal, emitted_at);
+        match writer.append(records.batch(&[1, 2])).await {
+            AppendOutcome::Durable { writer: again, positions } => {
+                writer = again;
+                placed.push(positions);
+            }
+            other => panic!("it ended as {other:?}"),
+        }
+    }
+    let ended = system_now();
+    let last = placed[1].last().unwrap().0;
+    let times = tokio::task::block_in_place(|| times_on_the_brokers(&cluster, &topic, last));
+    for (behind, at) in (1..).zip(&placed[0]) {
+        assert_eq!(times[&at.0], (yesterday.0 + behind) / 1_000, "its event's own");
+    }
+    for at in &placed[1] {
+        let time = times[&at.0];
+        assert!((began.0 / 1_000..=ended.0 / 1_000).contains(&time), "{time} is not when it was appended");
+    }
+    let mut reader = CheckedReader::open(&*log, LOG_PARTITION, Checkpoint::default()).await.unwrap();
+    while reader.next().await.unwrap().is_some() {}
+    assert_eq!(reader.checkpoint().emitted_at, Timestamp(next_year.0 + 3), "an event's time is its owner's");
 }
 
 #[tokio::test]
