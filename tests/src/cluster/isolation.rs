@@ -122,7 +122,7 @@ impl<'a> Isolation<'a> {
         let waiting = self.commands_to(&node, &lost);
         let during = self.load(&node, &kept, &kept).await?;
         let owned = owners(&self.bed, self.world).await?;
-        ensure!(owned.get(&Bed::partition(&lost)).is_none(), "its partition was not without an owner for long enough");
+        ensure!(!owned.contains_key(&Bed::partition(&lost)), "its partition was not without an owner for long enough");
         tokio::task::block_in_place(|| self.world.start_killed().and_then(|()| self.world.wait_until_ready()))?;
         self.bring_home(waiting).await?;
         goes_on("commands to other partitions, an owner is dead", &before.commands, &during.commands)?;
