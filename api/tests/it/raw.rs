@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::server::{Server, rename};
 
@@ -82,15 +82,19 @@ async fn a_batch_whose_client_reads_only_when_it_has_sent_everything_is_answered
     let project = server.project(workspace, "n0").await;
     let mut last = rename(workspace, project, "n1");
     last["type"] = "portfolio.project.rename".into();
-    // More answers than the buffers of both sides hold.
-    let lines = "{\"type\":\"portfolio.project.vanish\"}\n".repeat(50_000) + &format!("{last}\n");
+    // More lines and more answers than the buffers of both sides hold; the system would let this side's grow.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    socket.set_send_buffer_size(64 << 10).unwrap();
+    let unknown = format!("{{\"type\":\"portfolio.project.vanish\",\"payload\":\"{}\"}}\n", "x".repeat(400));
+    let lines = unknown.repeat(50_000) + &format!("{last}\n");
     let request = format!(
         "POST /v1/commands HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
          content-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n{lines}",
         server.token(),
         lines.len(),
     );
-    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    let mut stream = socket.connect(server.address().parse().unwrap()).await.unwrap();
     let sent = tokio::time::timeout(Duration::from_secs(60), stream.write_all(request.as_bytes())).await;
     sent.expect("the server reads on").unwrap();
     let mut answer = String::new();

@@ -171,6 +171,7 @@ fn a_release_shares_the_releases_before_it() {
     after.evolve(&released("one more"));
     assert_eq!(after.releases.size(), before.releases.size() + 1);
     assert_eq!(held(&before), alone, "the first release was copied for another one");
+    assert!(Arc::ptr_eq(&first(&before), &first(&after)), "all releases were made anew for another one");
 }
 
 #[test]
