@@ -52,8 +52,12 @@ pub const DRILL_CATCH_UP_MS_MAX: u64 = 8_000;
 pub const SHARED_OUT_MS: u64 = 700;
 /// How long a client of a drill tries until it takes a partition for dead, milliseconds: longer than an heir needs.
 pub const DRILL_ANSWER_MS_MAX: u64 = 40_000;
-/// How long a drill keeps a table of the database locked, milliseconds: longer than anybody waits for an answer.
-pub const DRILL_LOCK_MS: u64 = 13_000;
+/// How long a drill keeps a table of the database locked, milliseconds: longer than anybody waits for an answer, and
+/// [`SESSION_OUTLIVES_MS`] more.
+pub const DRILL_LOCK_MS: u64 = 17_000;
+/// How long a session that a drill calls left behind has been without its client, milliseconds: several times as long as
+/// the server takes to notice.
+pub const SESSION_OUTLIVES_MS: u64 = 3_000;
 /// How often a drill looks for an owner that stays one until it is held.
 pub const DRILL_HOLDS_MAX: usize = 5;
 /// The same where nobody has to inherit the partition, milliseconds.

@@ -248,8 +248,12 @@ impl Drill<'_> {
         self.world.lock_table("applications").await?;
         self.accepted(&place, "behind").await?;
         let until = Instant::now() + Duration::from_millis(limits::DRILL_LOCK_MS);
+        let mut since = None;
         while Instant::now() < until {
-            if self.bed.sessions_left_behind() > 0 {
+            since = (self.bed.sessions_left_behind() > 0).then(|| since.unwrap_or_else(Instant::now));
+            // For a moment each session outlives its client, until the server looks.
+            if since.is_some_and(|since: Instant| since.elapsed() > Duration::from_millis(limits::SESSION_OUTLIVES_MS))
+            {
                 // The judgement is to see it, too: it would end with the lock.
                 return Ok(());
             }
