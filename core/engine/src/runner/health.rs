@@ -65,6 +65,8 @@ pub(super) struct Watcher {
     names: Vec<String>,
     view: Arc<RwLock<View>>,
     still: BTreeMap<String, Still>,
+    /// Since when no generation of these is live.
+    missing: BTreeMap<String, Instant>,
     last: LastOrdinals,
     publish: watch::Sender<Vec<Health>>,
 }
@@ -78,7 +80,16 @@ impl Watcher {
         view: Arc<RwLock<View>>,
         publish: watch::Sender<Vec<Health>>,
     ) -> Self {
-        Self { log, store, names, view, still: BTreeMap::new(), last: LastOrdinals::default(), publish }
+        Self {
+            log,
+            store,
+            names,
+            view,
+            still: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            last: LastOrdinals::default(),
+            publish,
+        }
     }
 
     /// Looks for ever. Ends by being dropped.
@@ -105,10 +116,11 @@ impl Watcher {
 
     async fn trouble(&mut self, name: &str) -> Option<Trouble> {
         let live = match bounded(self.store.live(name)).await {
-            Some(Ok(Some(live))) => live,
-            Some(Ok(None)) => {
-                return Some(Trouble::lasting(format!("{name} has no live generation: rebuild and promote one")));
+            Some(Ok(Some(live))) => {
+                self.missing.remove(name);
+                live
             }
+            Some(Ok(None)) => return Some(self.is_missing(name)),
             Some(Err(error)) => return Some(Trouble::of_store(&error)),
             None => return Some(Trouble::passing(format!("{name}: the registry of read models {}", silent()))),
         };
@@ -120,6 +132,16 @@ impl Watcher {
             Some(Err(error)) => Some(Trouble::of_store(&error)),
             None => Some(Trouble::passing(format!("{live}: its store {}", silent()))),
         }
+    }
+
+    /// A new deployment has none until whoever runs its read models has made the first: that is no news, and asks nobody.
+    fn is_missing(&mut self, name: &str) -> Trouble {
+        let since = *self.missing.entry(name.to_owned()).or_insert_with(Instant::now);
+        if since.elapsed() < Duration::from_millis(limits::HEALTH_STILL_MS) {
+            let cause = format!("{name} has no live generation yet");
+            return Trouble { cause, passes: true, said: true };
+        }
+        Trouble::lasting(format!("{name} has no live generation: rebuild and promote one"))
     }
 
     /// What whoever follows the generation in this process says.
