@@ -41,7 +41,7 @@ pub const ROOM_LOOK_MS: u64 = 20;
 pub const BACKLOG_CONNECTIONS: i32 = 4_096;
 /// Most single commands at owners in this process at a time. One partition takes a good quarter of these and all of
 /// [`BATCHES_COMMANDS_MAX`], about what its owner's queue holds.
-pub const COMMANDS_MAX: usize = 1_280;
+pub const COMMANDS_MAX: usize = 1_536;
 /// Fewest of them, however few connections there may be: what makes one append large.
 pub const COMMANDS_MIN: usize = 512;
 /// Most questions at a time how the read models fare.

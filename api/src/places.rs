@@ -52,7 +52,7 @@ impl Places {
     /// together, leaves a good third of them to everything else.
     pub(crate) fn new(connections: usize) -> Self {
         let part = |of: usize| (connections / of).max(limits::PLACES_MIN);
-        let commands = (connections / 4).clamp(limits::COMMANDS_MIN, limits::COMMANDS_MAX);
+        let commands = (connections * 3 / 8).clamp(limits::COMMANDS_MIN, limits::COMMANDS_MAX);
         let queue = part(8);
         Self {
             commands: Pool::new("commands", commands, queue),
