@@ -88,7 +88,7 @@ async fn execute(shared: &Shared, caller: &Caller, meta: &Meta, sent: Sent<'_>) 
     let asker = Asker::from(caller);
     let fields = Fields::of(parse_strict(&body.bytes)?)?;
     let request = prepare(kind, fields, given, caller, meta.correlation_id)?;
-    let (deadline, at, operation) = (meta.deadline(), shared.partition_of(&request), request.operation_id());
+    let (deadline, at) = (meta.deadline(), shared.partition_of(&request));
     let handed = || Handed { method: Method::POST, uri, headers, body: body.bytes.clone() };
     let here = || async {
         let workspace = request.scope.workspace;
@@ -101,7 +101,7 @@ async fn execute(shared: &Shared, caller: &Caller, meta: &Meta, sent: Sent<'_>) 
     if let Some(id) = request.aggregate_id {
         shared.changed(caller.tenant, request.context, request.aggregate_type, id);
     }
-    answer.map_err(|problem| problem.of_operation(operation))
+    answer.map_err(|problem| problem.of_operation(request.operation_id()))
 }
 
 /// `POST /v1/commands`
