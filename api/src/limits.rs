@@ -8,7 +8,9 @@ pub const COMPRESSED_BYTES_MIN: u64 = 1_024;
 pub const BATCH_LINE_BYTES_MAX: usize = 256 << 10;
 /// Longest request head, bytes.
 pub const HEAD_BYTES_MAX: usize = 32 << 10;
-/// What is read of a head at most, bytes: one that is longer than this is refused without a word of ours.
+/// Most headers of one request; hyper's own bound, which costs nothing as long as nobody sets another one.
+pub const HEADERS_MAX: usize = 100;
+/// What is read of a head at most, bytes.
 pub const HEAD_BUFFER_BYTES_MAX: usize = 64 << 10;
 /// What the system may keep of answers that one client does not take, bytes; it keeps as much again for itself.
 pub const SEND_BUFFER_BYTES: usize = 128 << 10;

@@ -38,6 +38,8 @@ codes! {
     MalformedJson = 400 "malformed-json" "The body is not acceptable JSON",
     /// A field of the body is missing, unknown, repeated, of the wrong type or out of range.
     InvalidField = 400 "invalid-field" "A field is wrong",
+    /// The head of the request cannot be read.
+    MalformedHead = 400 "malformed-head" "The head cannot be read",
     /// A header says what it may not, or contradicts the body.
     InvalidHeader = 400 "invalid-header" "A header is wrong",
     /// A query parameter or a part of the path is wrong.

@@ -2,6 +2,7 @@
 
 mod connections;
 mod stall;
+mod unasked;
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use tokio::task::JoinSet;
 
 use self::connections::{Answer, Connection, Connections};
 use self::stall::StallLimit;
+use self::unasked::Unasked;
 use crate::problem::{Code, Problem};
 use crate::routes::{is_health, router};
 use crate::shared::Api;
@@ -143,6 +145,7 @@ fn connection(
         .max_buf_size(limits::HEAD_BUFFER_BYTES_MAX)
         .half_close(true);
     let stream = StallLimit::new(stream, Duration::from_millis(limits::WRITE_STALL_MS), Arc::clone(&connection));
+    let stream = Unasked::new(stream, Arc::clone(&connection));
     let ends = Arc::clone(&connection);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {

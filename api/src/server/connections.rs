@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -46,6 +46,8 @@ struct State {
     idle_since: AtomicU64,
     /// Milliseconds since the start of the server, or [`NEVER`].
     stalled_since: AtomicU64,
+    /// A request has come, and not all has been written that is its answer.
+    is_asked: AtomicBool,
     ends: Notify,
 }
 
@@ -79,6 +81,7 @@ impl Connections {
             is_reserved,
             idle_since: AtomicU64::new(self.now_ms()),
             stalled_since: AtomicU64::new(NEVER),
+            is_asked: AtomicBool::new(false),
             ends: Notify::new(),
         });
         self.all().insert(number, Arc::clone(&state));
@@ -155,8 +158,22 @@ impl Connection {
     /// A request has come; nothing if the connection is about to end, and it must not be begun.
     pub(super) fn begin(self: &Arc<Self>) -> Option<Busy> {
         let begin = |since: u64| (since != ENDED).then_some(BUSY);
+        // One task reads, answers and writes: it is in order with itself.
+        self.state.is_asked.store(true, Ordering::Relaxed);
         let begun = self.state.idle_since.fetch_update(Ordering::AcqRel, Ordering::Acquire, begin);
         begun.is_ok().then(|| Busy(Arc::clone(self)))
+    }
+
+    /// What is written now is of an answer to a request.
+    pub(super) fn was_asked(&self) -> bool {
+        self.state.is_asked.load(Ordering::Relaxed)
+    }
+
+    /// All has been written that there was to write; of an answer too if it is at its end.
+    pub(super) fn has_written(&self) {
+        if self.state.idle_since.load(Ordering::Relaxed) != BUSY {
+            self.state.is_asked.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Its client takes nothing just now. There is room for so many of them: what they do not take lies in memory.

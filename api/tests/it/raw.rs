@@ -54,6 +54,44 @@ async fn a_head_that_can_be_understood_in_two_ways_or_is_too_large_is_refused_wi
 }
 
 #[tokio::test]
+async fn a_head_that_hyper_refuses_before_anybody_is_asked_gets_a_problem_too() {
+    let server = Server::start().await;
+    let large = |bytes: usize| format!("GET /livez HTTP/1.1\r\nhost: x\r\nx-large: {}\r\n\r\n", "x".repeat(bytes));
+    let many: String = (0..101).map(|at| format!("x-{at}: 1\r\n")).collect();
+    let cases = [
+        ("hello\r\n\r\n".to_owned(), 400, "malformed-head"),
+        ("GET /livez HTTP/9.9\r\nhost: x\r\n\r\n".to_owned(), 400, "malformed-head"),
+        ("G@T /livez HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), 400, "malformed-head"),
+        ("GET /live{z} \u{7f} HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), 400, "malformed-head"),
+        ("GET /livez HTTP/1.1\r\nhost: x\r\nno header\r\n\r\n".to_owned(), 400, "malformed-head"),
+        ("GET /livez HTTP/1.1\r\nhost: x\r\nx: \u{1}\r\n\r\n".to_owned(), 400, "malformed-head"),
+        ("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: many\r\n\r\n".to_owned(), 400, "malformed-head"),
+        (format!("GET /livez HTTP/1.1\r\nhost: x\r\n{many}\r\n"), 431, "head-too-large"),
+        (large(200 << 10), 431, "head-too-large"),
+    ];
+    let good = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+    for (request, status, kind) in cases {
+        // Alone, and behind a request that is answered.
+        for before in ["", good] {
+            let (answers, closed) = answered(&server, &format!("{before}{request}")).await;
+            let at = answers.rfind("HTTP/1.1 4").unwrap_or_else(|| panic!("{request:.200}: {answers}"));
+            let (before_it, answer) = answers.split_at(at);
+            assert_eq!(before_it.starts_with("HTTP/1.1 200 "), !before.is_empty(), "{request:.200}: {answers}");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && closed, "{request:.200}: {answer}");
+            for header in
+                ["content-type: application/problem+json", "contract-version: 1", "connection: close", "date: "]
+            {
+                assert_eq!(answer.matches(&format!("\r\n{header}")).count(), 1, "{header}: {answer}");
+            }
+            assert_eq!(answer.matches("content-length: ").count(), 1, "{answer}");
+            assert_eq!(problem(answer)["type"], format!("urn:annals:problem:{kind}"), "{answer}");
+            assert_eq!(problem(answer)["status"], status, "{answer}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_refusal_before_the_body_was_read_announces_the_end_of_the_connection_and_arrives() {
     let server = Server::start().await;
     let body = "x".repeat(200_000);
