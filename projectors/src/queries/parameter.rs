@@ -1,6 +1,7 @@
 //! From a request's parameters, all text, to values: an allow-list, checked completely before anything is read.
 
 use annals_model::projection::OwnedValue;
+use annals_model::text::normal_form;
 use uuid::Uuid;
 
 use super::definition::{Parameter, ParameterType, Query};
@@ -12,6 +13,8 @@ use crate::limits;
 pub(super) struct Given {
     pub(super) parameter: &'static Parameter,
     pub(super) value: OwnedValue,
+    /// A text as it was sent, where that is not its normal form: what was recorded before names had one form may be in it.
+    pub(super) as_sent: Option<OwnedValue>,
 }
 
 impl PartialEq for Parameter {
@@ -32,7 +35,7 @@ pub(super) fn parse(query: &'static Query, parameters: &[(String, String)]) -> R
         if given.iter().any(|earlier| earlier.parameter == parameter) {
             return Err(QueryError::RepeatedParameter { parameter: parameter.name });
         }
-        given.push(Given { parameter, value: value(parameter, text)? });
+        given.push(Given { parameter, value: value(parameter, text)?, as_sent: as_sent(parameter, text) });
     }
     let is_given = |name: &str| given.iter().any(|given| given.parameter.name == name);
     if let Some(missing) = query.parameters.iter().find(|parameter| parameter.required && !is_given(parameter.name)) {
@@ -51,10 +54,16 @@ fn value(parameter: &'static Parameter, text: &str) -> Result<OwnedValue, QueryE
     }
     let parsed = match parameter.parameter_type {
         ParameterType::Uuid => Uuid::try_parse(text).ok().map(OwnedValue::Uuid),
-        ParameterType::Text => (!text.contains('\0')).then(|| OwnedValue::Text(text.into())),
+        // Names are recorded in this form: whoever asks for one means it, however its letters are composed there.
+        ParameterType::Text => (!text.contains('\0')).then(|| OwnedValue::Text(normal_form(text).into())),
         ParameterType::Int => text.parse().ok().map(OwnedValue::Int),
         ParameterType::Bool => text.parse().ok().map(OwnedValue::Bool),
         ParameterType::OneOf(words) => words.contains(&text).then(|| OwnedValue::Text(text.into())),
     };
     parsed.ok_or(QueryError::InvalidParameter { parameter: parameter.name, expected: parameter.parameter_type })
+}
+
+fn as_sent(parameter: &Parameter, text: &str) -> Option<OwnedValue> {
+    let differs = parameter.parameter_type == ParameterType::Text && normal_form(text) != text;
+    differs.then(|| OwnedValue::Text(text.into()))
 }

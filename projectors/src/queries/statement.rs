@@ -161,7 +161,10 @@ fn filters(statement: &mut Statement, given: &[Given], ordered_from: Option<&str
             (Bound::Argument, _) => {}
             (Bound::Equals(column), value) => {
                 let place = statement.argument(value.clone());
-                conditions.push(format!("{column} = {place}"));
+                conditions.push(match &given.as_sent {
+                    None => format!("{column} = {place}"),
+                    Some(sent) => format!("{column} in ({place}, {})", statement.argument(sent.clone())),
+                });
             }
             (Bound::Prefix(column), OwnedValue::Text(prefix)) => {
                 if ordered_from != Some(column) {

@@ -40,6 +40,36 @@ async fn applications_are_found_by_each_filter_and_by_all_of_them() {
     }
 }
 
+async fn a_name_is_found_however_its_letters_are_composed_in_the_question() {
+    let mut history = History::default();
+    application(&mut history, HERE, 20, "caf\u{e9}", &[]);
+    // As it was recorded before names had one form.
+    application(&mut history, HERE, 21, "the\u{301}", &[20]);
+    application(&mut history, HERE, 22, "caf\u{e9} noir", &[]);
+    let generation = generation(&history).await;
+    let cases: &[(Given<'_>, &[&str])] = &[
+        (&[("name", "cafe\u{301}")], &["caf\u{e9}"]),
+        (&[("name", "caf\u{e9}")], &["caf\u{e9}"]),
+        (&[("name", "the\u{301}")], &["the\u{301}"]),
+        (&[("name_prefix", "cafe\u{301}")], &["caf\u{e9}", "caf\u{e9} noir"]),
+        (&[("name", "caf\u{e9}\u{200b}")], &[]),
+    ];
+    for (parameters, expect) in cases {
+        let request = ask("portfolio.applications", HERE, parameters);
+        assert_eq!(each(&generation.live, &request, "name").await, *expect, "{parameters:?}");
+    }
+    let dependents = ask("portfolio.dependents", HERE, &[("name", "cafe\u{301}")]);
+    assert_eq!(each(&generation.live, &dependents, "name").await, ["the\u{301}"]);
+    // A page goes on under either spelling of the question.
+    let page = |prefix: &str, cursor| QueryRequest {
+        limit: Some(1),
+        cursor,
+        ..ask("portfolio.applications", HERE, &[("name_prefix", prefix)])
+    };
+    let first = queries().answer(&page("cafe\u{301}", None), &generation.live).await.unwrap();
+    assert_eq!(each(&generation.live, &page("caf\u{e9}", first.page.next_cursor), "name").await, ["caf\u{e9} noir"]);
+}
+
 async fn dependents_are_the_direct_ones_by_id_or_by_name() {
     let mut history = History::default();
     application(&mut history, HERE, 20, "serde", &[]);
@@ -170,6 +200,7 @@ async fn pages_are_read_from_an_index_in_order() {
 }
 
 on_each_store! {
+    a_name_is_found_however_its_letters_are_composed_in_the_question,
     applications_are_found_by_each_filter_and_by_all_of_them,
     dependents_are_the_direct_ones_by_id_or_by_name,
     dependencies_carry_the_names_of_both_ends_and_forget_withdrawn_ones,
