@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use annals_engine::command::{CommandError, ReadFailure};
+use annals_engine::command::{CommandError, NotNow, ReadFailure};
 use annals_model::command_json::FieldError;
 use annals_model::context::ParseError;
 use annals_model::ids::OperationId;
@@ -102,6 +102,8 @@ codes! {
     UnknownTransferCoding = 501 "unknown-transfer-coding" "The transfer coding is not known",
     /// Too much at once, or shutting down: nothing was done.
     Overloaded = 503 "overloaded" "Too busy",
+    /// The log cannot be read or written just now: nothing was done.
+    LogUnavailable = 503 "log-unavailable" "The log cannot be used now",
     /// The log did not take the append: nothing was written.
     Aborted = 503 "aborted" "The log did not take it",
     /// No answer in time: it may or may not be written.
@@ -122,6 +124,12 @@ impl Code {
     /// The HTTP status.
     pub fn status(self) -> StatusCode {
         StatusCode::from_u16(self.parts().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+    const fn of(reason: NotNow) -> Self {
+        match reason {
+            NotNow::QueueFull => Self::Overloaded,
+            NotNow::LogSilent | NotNow::LogUnsettled => Self::LogUnavailable,
+        }
     }
     /// The `type` member.
     pub fn urn(self) -> String {
@@ -321,7 +329,7 @@ impl From<CommandError> for Problem {
                     "{aggregate_type} cannot decide this command because of a mistake in its code; nothing was written, report it"
                 ),
             ),
-            CommandError::Busy { retry_after } => Self::new(Code::Overloaded, detail).retry_after(retry_after),
+            CommandError::Busy { reason, retry_after } => Self::new(Code::of(reason), detail).retry_after(retry_after),
             CommandError::Aborted { .. } => Self::new(Code::Aborted, detail),
             CommandError::Unanswered => Self::new(Code::Unanswered, detail),
             CommandError::NotOwner(_) => Self::new(Code::NotOwner, detail),
@@ -334,7 +342,7 @@ impl From<ReadFailure> for Problem {
     fn from(error: ReadFailure) -> Self {
         let detail = error.to_string();
         match error {
-            ReadFailure::Busy { retry_after } => Self::new(Code::Overloaded, detail).retry_after(retry_after),
+            ReadFailure::Busy { reason, retry_after } => Self::new(Code::of(reason), detail).retry_after(retry_after),
             ReadFailure::Deadline => Self::new(Code::Unanswered, format!("{detail}; ask again")),
             ReadFailure::NotOwner(_) => Self::new(Code::NotOwner, detail),
             ReadFailure::Stopped { .. } => Self::new(Code::PartitionStopped, detail),

@@ -1,11 +1,11 @@
 //! Where queries are answered from: the live generation of each read model, and how far it has come.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use annals_engine::lag::Lag;
 use annals_engine::log::{EventLog, ReadError};
+use annals_engine::outage::Outage;
 use annals_engine::runner::{self, GenerationStatus, Health, LiveReadModel, WaitError};
 use annals_engine::sink::{Checkpoints, Generation, GenerationStore as _, KnownProcess};
 use annals_model::ids::{ContextId, Partition};
@@ -28,6 +28,8 @@ pub(crate) struct ReadModels {
     store: Store,
     runners: Arc<runner::ReadModels>,
     sources: Vec<Source>,
+    /// Of generations that cannot be opened or say nothing of themselves.
+    outage: Outage,
 }
 
 /// The answer, if it comes while it is of use to anybody: what is late is given up with its statement.
@@ -51,7 +53,7 @@ pub(crate) struct Source {
     /// The contexts whose events its rows come from, in any version.
     pub(crate) contexts: Vec<ContextId>,
     /// It could not be read when it was asked last.
-    is_down: AtomicBool,
+    outage: Outage,
 }
 
 /// What a query's answer must cover.
@@ -87,12 +89,11 @@ impl ReadModels {
                     source.contexts.dedup();
                 }
                 None => {
-                    let is_down = AtomicBool::new(false);
-                    sources.push(Source { name, versions: vec![version], contexts, is_down });
+                    sources.push(Source { name, versions: vec![version], contexts, outage: Outage::default() });
                 }
             }
         }
-        Self { queries, tokens, store, runners, sources }
+        Self { queries, tokens, store, runners, sources, outage: Outage::default() }
     }
 
     /// Answers a query, once its read model covers what is wanted.
@@ -138,7 +139,7 @@ impl ReadModels {
 
     async fn rows(&self, live: &LiveReadModel) -> Result<LiveGeneration, Problem> {
         let generation = live.generation.clone();
-        let readers = self.store.readers(&generation).await.map_err(|error| unreadable(&generation, &error))?;
+        let readers = self.read(&generation, self.store.readers(&generation).await)?;
         Ok(LiveGeneration { generation, readers })
     }
 
@@ -198,29 +199,33 @@ impl ReadModels {
 
     /// How far a generation has come, as it is stored.
     pub(crate) async fn checkpoints(&self, generation: &Generation) -> Result<Checkpoints, Problem> {
-        self.store.checkpoints(generation).await.map_err(|error| unreadable(generation, &error))
+        self.read(generation, self.store.checkpoints(generation).await)
     }
-}
 
-fn unreadable(generation: &Generation, error: &dyn std::error::Error) -> Problem {
-    let error = descriptors::explained(error.to_string());
-    tracing::warn!(%generation, error, "generation cannot be read");
-    Problem::new(Code::ReadModelUnavailable, format!("{generation} cannot be read now"))
+    /// Logs what the store says of a generation that cannot be read; once, until one can be.
+    fn read<T>(&self, generation: &Generation, answer: Result<T, impl std::error::Error>) -> Result<T, Problem> {
+        match &answer {
+            Ok(_) if self.outage.ends() => tracing::info!(%generation, "generations can be read again"),
+            Err(error) if self.outage.begins() => {
+                let error = descriptors::explained(error.to_string());
+                tracing::warn!(%generation, error, "generation cannot be read");
+            }
+            Ok(_) | Err(_) => {}
+        }
+        answer.map_err(|_| Problem::new(Code::ReadModelUnavailable, format!("{generation} cannot be read now")))
+    }
 }
 
 impl Source {
     /// Logs what a store says of itself, which no client is told; once, until it answers again.
     fn tell(&self, answer: Result<Answer, QueryError>) -> Result<Answer, QueryError> {
         match &answer {
-            Ok(_) if self.is_down.load(Ordering::Relaxed) => {
-                self.is_down.store(false, Ordering::Relaxed);
-                tracing::info!(read_model = self.name, "read model can be read again");
-            }
-            Err(QueryError::Unavailable { cause, .. }) if !self.is_down.swap(true, Ordering::Relaxed) => {
+            Ok(_) if self.outage.ends() => tracing::info!(read_model = self.name, "read model can be read again"),
+            Err(QueryError::Unavailable { cause, .. }) if self.outage.begins() => {
                 let cause = descriptors::explained(cause.clone());
                 tracing::warn!(read_model = self.name, cause, "read model cannot be read");
             }
-            Err(QueryError::Damaged { cause, .. }) if !self.is_down.swap(true, Ordering::Relaxed) => {
+            Err(QueryError::Damaged { cause, .. }) if self.outage.begins() => {
                 tracing::error!(read_model = self.name, %cause, "read model is damaged; rebuild it");
             }
             _ => {}

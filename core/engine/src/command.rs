@@ -163,9 +163,12 @@ pub enum CommandError {
         /// What the panic said.
         cause: String,
     },
-    /// Overload or shutdown; nothing was written. Send it again, with the same id, after the time named.
-    #[error("the partition's queue is full; send it again after {} ms", .retry_after.as_millis())]
+    /// Overload, shutdown, or a log that does not answer; nothing was written. Send it again, with the same id, after the
+    /// time named.
+    #[error("{reason}; send it again after {} ms", .retry_after.as_millis())]
     Busy {
+        /// Why not now.
+        reason: NotNow,
         /// When to try again.
         retry_after: Duration,
     },
@@ -217,12 +220,28 @@ impl CommandError {
     }
 }
 
+/// Why something was not begun that may be a moment later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotNow {
+    /// As many wait as may.
+    #[error("the partition's queue is full")]
+    QueueFull,
+    /// What is recorded cannot be read.
+    #[error("the log cannot be read now")]
+    LogSilent,
+    /// What was asked for together with it, or before it, was not taken by the log.
+    #[error("the log did not take what came before it, or does not say whether it did")]
+    LogUnsettled,
+}
+
 /// Why a read at the owner failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ReadFailure {
-    /// Overload or shutdown: try again.
-    #[error("the partition's queue is full; try again after {} ms", .retry_after.as_millis())]
+    /// Overload, shutdown, or a log that does not answer: try again.
+    #[error("{reason}; try again after {} ms", .retry_after.as_millis())]
     Busy {
+        /// Why not now.
+        reason: NotNow,
         /// When to try again.
         retry_after: Duration,
     },

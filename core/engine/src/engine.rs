@@ -14,10 +14,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::command::{
-    AggregateView, AnsweredEvent, CommandAnswer, CommandError, CommandRequest, HistoryEvent, ReadFailure,
+    AggregateView, AnsweredEvent, CommandAnswer, CommandError, CommandRequest, HistoryEvent, NotNow, ReadFailure,
 };
 use crate::limits;
 use crate::log::{EventLog, Owner};
+use crate::outage::Outage;
 use crate::published::{SchemaError, publish};
 use crate::telemetry::{self, CommandOutcome, OwnerMeters};
 
@@ -171,6 +172,7 @@ impl Engine {
                         state: state_sender,
                         assignment: options.assignment.clone(),
                         stopping: stopping.clone(),
+                        outage: Outage::default(),
                     }
                     .run(),
                 );
@@ -179,7 +181,15 @@ impl Engine {
         }
         owners.spawn(clock.watch(Arc::clone(&log), options.owner.address.clone(), stopping.clone()));
         let handle = EngineHandle {
-            shared: Arc::new(Shared { log, contexts, catalogue, mailboxes, addresses, owner: options.owner.clone() }),
+            shared: Arc::new(Shared {
+                log,
+                contexts,
+                catalogue,
+                mailboxes,
+                addresses,
+                owner: options.owner.clone(),
+                unread: Outage::default(),
+            }),
             at_least: Arc::default(),
         };
         if !options.owner.address.is_empty() {
@@ -220,6 +230,8 @@ struct Shared {
     mailboxes: BTreeMap<ContextPartition, Mailbox>,
     addresses: Owners,
     owner: Owner,
+    /// Of the log, where recorded events are read.
+    unread: Outage,
 }
 
 #[derive(Debug)]
@@ -372,7 +384,9 @@ impl EngineHandle {
         let (reply, answer) = oneshot::channel();
         let input = Input::Command { request: Box::new(request), deadline, reply };
         mailbox.sender.try_send(input).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => CommandError::Busy { retry_after: batch::RETRY_AFTER },
+            mpsc::error::TrySendError::Full(_) => {
+                CommandError::Busy { reason: NotNow::QueueFull, retry_after: batch::RETRY_AFTER }
+            }
             mpsc::error::TrySendError::Closed(_) => mailbox.state().command_error(at),
         })?;
         let recorded = match timeout_at(deadline, answer).await {
@@ -463,7 +477,9 @@ impl EngineHandle {
         let (reply, answer) = oneshot::channel();
         let at_least = self.at_least.get(at);
         mailbox.sender.try_send(Input::Read { query, at_least, reply }).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => ReadFailure::Busy { retry_after: batch::RETRY_AFTER },
+            mpsc::error::TrySendError::Full(_) => {
+                ReadFailure::Busy { reason: NotNow::QueueFull, retry_after: batch::RETRY_AFTER }
+            }
             mpsc::error::TrySendError::Closed(_) => mailbox.state().read_failure(at),
         })?;
         match timeout_at(deadline, answer).await {

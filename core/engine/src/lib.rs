@@ -5,7 +5,11 @@ pub mod command;
 pub mod engine;
 pub mod lag;
 pub mod limits;
+#[cfg(test)]
+#[path = "../tests/it/lines.rs"]
+mod lines;
 pub mod log;
+pub mod outage;
 mod panics;
 pub mod presence;
 pub mod published;

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::engine::{EngineHandle, PartitionState};
 use crate::limits;
+use crate::outage::Outage;
 use crate::runner::ReadModels;
 use crate::sink::{GenerationStore, ProcessReport, ProcessTrouble, StoreError};
 
@@ -30,17 +31,16 @@ impl Presence {
     ) -> Self {
         let (stop, mut stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
-            let (mut who, mut is_down) = (who, false);
+            let (mut who, untold) = (who, Outage::default());
             loop {
                 who.owns = engine.as_ref().map(owned).unwrap_or_default();
                 who.troubles = troubles(&read_models);
                 match bounded(store.tell_of_process(&who)).await {
-                    Ok(()) => is_down = false,
-                    Err(error) => {
-                        if !std::mem::replace(&mut is_down, true) {
-                            tracing::warn!(%error, "this process cannot tell that it lives, trying again");
-                        }
+                    Ok(()) if untold.ends() => tracing::info!("this process can tell again that it lives"),
+                    Err(error) if untold.begins() => {
+                        tracing::warn!(%error, "this process cannot tell that it lives, trying again");
                     }
+                    Ok(()) | Err(_) => {}
                 }
                 tokio::select! {
                     _ = &mut stopped => break,

@@ -9,6 +9,7 @@ mod observer;
 mod progress;
 mod source;
 mod supervisor;
+mod tries;
 mod work;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 pub use self::health::{Health, Trouble};
 pub use self::progress::{RunnerFailure, RunnerProgress, RunnerState};
 pub use self::supervisor::{GenerationStatus, LiveReadModel, ReadModels, WaitError};
+use self::tries::Outages;
 use self::work::Work;
 use crate::log::{EventLog, ReadError};
 use crate::sink::{Checkpoints, Generation, Sink};
@@ -59,7 +61,19 @@ pub fn start(
     log: Arc<dyn EventLog>,
     read_model: Arc<ReadModel>,
     generation: Generation,
+    sink: Box<dyn Sink>,
+) -> RunnerHandle {
+    let outages = Arc::new(Outages::of(generation.to_string()));
+    start_again(log, read_model, generation, sink, outages)
+}
+
+/// The same where one ran before, which said of some outages that they are there.
+fn start_again(
+    log: Arc<dyn EventLog>,
+    read_model: Arc<ReadModel>,
+    generation: Generation,
     mut sink: Box<dyn Sink>,
+    outages: Arc<Outages>,
 ) -> RunnerHandle {
     let (publish, progress) = watch::channel(RunnerProgress::new(log.id()));
     let (stop, mut stopped) = oneshot::channel();
@@ -68,7 +82,7 @@ pub fn start(
     let own_turns = Arc::clone(&turns);
     let meters = RunnerMeters::of(&generation);
     let task = tokio::spawn(async move {
-        let work = Work::new(&*log, &read_model, sink.as_mut(), &publish, &own_turns, &meters).run(None);
+        let work = Work::new(&*log, &read_model, sink.as_mut(), &publish, &own_turns, &meters, &outages).run(None);
         let ended = tokio::select! {
             biased;
             _ = &mut stopped => return publish.send_modify(|progress| progress.state = RunnerState::Ended),
@@ -79,9 +93,9 @@ pub fn start(
             Ok(()) => RunnerState::Ended,
             Err(failure) => {
                 meters.stops.increment(1);
-                // What is started again by itself needs nobody to look.
+                // What is started again by itself needs nobody to look, and was said when it began.
                 if failure.is_transient() {
-                    tracing::warn!(generation = %label, error = %failure, "read model pauses");
+                    tracing::debug!(generation = %label, error = %failure, "read model pauses");
                 } else {
                     tracing::error!(generation = %label, error = %failure, "read model stopped");
                 }
@@ -102,7 +116,8 @@ pub async fn catch_up(
 ) -> Result<Checkpoints, RunnerFailure> {
     let (publish, progress) = watch::channel(RunnerProgress::new(log.id()));
     let turns = Semaphore::new(1);
-    Work::new(log, read_model, sink, &publish, &turns, &RunnerMeters::none()).run(Some(until)).await?;
+    let outages = Outages::of(format!("{} v{}", read_model.name(), read_model.version()));
+    Work::new(log, read_model, sink, &publish, &turns, &RunnerMeters::none(), &outages).run(Some(until)).await?;
     let reached = progress.borrow().checkpoints.clone();
     Ok(reached)
 }

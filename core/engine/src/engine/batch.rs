@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::decide::{Accepted, Decision, advance, decide};
 use super::owner::{FreshEvent, Input, ReadAnswer, ReadQuery, Recorded, answer_read};
 use super::state::{AggregateEntry, AggregateKey, Changes, LedgerEntry, StateStore};
-use crate::command::{CommandError, CommandRequest, ReadFailure};
+use crate::command::{CommandError, CommandRequest, NotNow, ReadFailure};
 use crate::limits;
 use crate::log::AppendBatch;
 
@@ -300,19 +300,22 @@ impl Batch {
         for (_, sender) in self.reads {
             drop(sender.send(Err(match error() {
                 CommandError::NotOwner(at) => ReadFailure::NotOwner(at),
-                _ => ReadFailure::Busy { retry_after: RETRY_AFTER },
+                _ => ReadFailure::Busy { reason: NotNow::LogUnsettled, retry_after: RETRY_AFTER },
             })));
         }
     }
 
-    /// Refuses inputs that never got into a batch.
+    /// Refuses inputs that never got into a batch, because the one before them is not settled.
     pub(super) fn refuse_inputs(inputs: impl Iterator<Item = Input>) {
+        let reason = NotNow::LogUnsettled;
         for input in inputs {
             match input {
                 Input::Command { reply, .. } => {
-                    drop(reply.send(Err(CommandError::Busy { retry_after: RETRY_AFTER })));
+                    drop(reply.send(Err(CommandError::Busy { reason, retry_after: RETRY_AFTER })));
                 }
-                Input::Read { reply, .. } => drop(reply.send(Err(ReadFailure::Busy { retry_after: RETRY_AFTER }))),
+                Input::Read { reply, .. } => {
+                    drop(reply.send(Err(ReadFailure::Busy { reason, retry_after: RETRY_AFTER })));
+                }
             }
         }
     }

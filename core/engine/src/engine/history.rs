@@ -9,7 +9,7 @@ use super::EngineHandle;
 use super::batch::RETRY_AFTER;
 use super::owner::{ReadAnswer, ReadQuery};
 use super::state::LedgerEntry;
-use crate::command::{AnsweredEvent, HistoryEvent, ReadFailure};
+use crate::command::{AnsweredEvent, HistoryEvent, NotNow, ReadFailure};
 use crate::log::{RawBatch, ReadError};
 
 impl EngineHandle {
@@ -108,10 +108,17 @@ impl EngineHandle {
         read: impl Future<Output = Result<RawBatch, ReadError>>,
     ) -> Result<RawBatch, ReadFailure> {
         match timeout_at(deadline, read).await {
-            Ok(Ok(batch)) => Ok(batch),
+            Ok(Ok(batch)) => {
+                if self.shared.unread.ends() {
+                    tracing::info!(%at, "recorded events can be read again");
+                }
+                Ok(batch)
+            }
             Ok(Err(ReadError::Unavailable(cause))) => {
-                tracing::warn!(%at, cause, "recorded events cannot be read now");
-                Err(ReadFailure::Busy { retry_after: RETRY_AFTER })
+                if self.shared.unread.begins() {
+                    tracing::warn!(%at, cause, "recorded events cannot be read now");
+                }
+                Err(ReadFailure::Busy { reason: NotNow::LogSilent, retry_after: RETRY_AFTER })
             }
             Ok(Err(error)) => Err(ReadFailure::Stopped { at, cause: error.to_string() }),
             Err(_) => Err(ReadFailure::Deadline),

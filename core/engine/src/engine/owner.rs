@@ -12,7 +12,7 @@ use annals_model::ids::{OperationId, TenantId, WorkspaceId};
 use annals_model::position::{ContextPartition, Offset, PositionVector, RecordOffset, Sequence};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use self::serving::{Ended, Proven};
 use self::standby::Woken;
@@ -24,6 +24,7 @@ use super::state::{AggregateKey, LedgerEntry, Peek, StateStore};
 use crate::command::{AggregateView, CommandError, CommandRequest, ReadFailure};
 use crate::limits;
 use crate::log::{ClaimError, Claimed, EventLog, Owner};
+use crate::outage::Outage;
 use crate::telemetry::OwnerMeters;
 
 /// Everything that an owner can be asked.
@@ -117,6 +118,8 @@ pub(super) struct Owning {
     pub(super) assignment: Assignment,
     /// True once the process shuts down: no further inputs are taken, those queued are answered.
     pub(super) stopping: watch::Receiver<bool>,
+    /// Of appends and proofs; a claim is told by itself.
+    pub(super) outage: Outage,
 }
 
 /// Why a partition could not be claimed.
@@ -188,6 +191,7 @@ impl Owning {
     /// Claims the partition and folds its log up to the barrier, try after try.
     async fn claim(&mut self) -> Result<Proven, Unclaimed> {
         let mut backoff_ms = limits::CLAIM_BACKOFF_MS_MIN;
+        let failing = Outage::default();
         self.state.send_replace(PartitionState::Claiming);
         loop {
             // A claim fences whoever owns the partition: it is for those who should own it.
@@ -207,7 +211,11 @@ impl Owning {
                 },
                 () = given_up => return Err(Unclaimed::ShuttingDown),
             };
-            warn!(at = %self.at, %cause, backoff_ms, "claim failed, trying again");
+            // Its end is told with the claim.
+            match failing.begins() {
+                true => warn!(at = %self.at, %cause, "claim failed, trying again"),
+                false => debug!(at = %self.at, %cause, backoff_ms, "claim failed again"),
+            }
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(backoff_ms)) => {}
                 () = self.assignment.becomes(self.at, false) => return Err(Unclaimed::Revoked),

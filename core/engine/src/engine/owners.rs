@@ -80,10 +80,10 @@ pub(super) async fn publish(engine: EngineHandle, owner: Owner, mut stopping: wa
     loop {
         let trouble = exchange(&engine, &owner).await.err();
         // A node that hears nothing serves what it owns all the same.
-        if let Some(cause) = &trouble
-            && addresses.trouble().is_none()
-        {
-            tracing::warn!(%cause, "owners of partitions cannot be exchanged, trying again");
+        match (&trouble, addresses.trouble()) {
+            (Some(cause), None) => tracing::warn!(%cause, "owners of partitions cannot be exchanged, trying again"),
+            (None, Some(_)) => tracing::info!("owners of partitions can be exchanged again"),
+            _ => {}
         }
         addresses.set_trouble(trouble);
         let poll = Duration::from_millis(limits::OWNERS_POLL_MS);

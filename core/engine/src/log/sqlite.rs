@@ -27,7 +27,7 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::backup::{BackupError, backup};
-use self::committer::{Claim, Committer, PutMeta, Request, WrittenBytes};
+use self::committer::{Claim, Committer, Outages, PutMeta, Request, WrittenBytes};
 use self::connections::{Access, ReadConnections, connect};
 use self::failure::Failure;
 pub use self::file::OpenError;
@@ -164,6 +164,7 @@ impl Shared {
             wake: Arc::clone(&self.wake),
             written: Arc::clone(&written),
             closed: self.closed.clone(),
+            outages: Outages::default(),
         };
         tokio::spawn(checkpointer::checkpoint(self.path.clone(), written, self.closed.subscribe()));
         tokio::spawn(committer.run());

@@ -65,6 +65,9 @@ pub(super) fn observe(store: Arc<dyn GenerationStore>, generation: Generation) -
         let mut failed = 0;
         loop {
             let stored = store.stored_checkpoints(&generation).await;
+            if stored.is_ok() && failed > 0 {
+                tracing::info!(%generation, "checkpoints can be read again");
+            }
             failed = if stored.is_ok() { 0 } else { failed + 1 };
             show(&publish, &generation, log_id, stored, failed);
             let pause = match own.is_there() {

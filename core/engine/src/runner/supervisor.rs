@@ -13,9 +13,11 @@ use tokio::time::Instant;
 use super::health::{Health, Watcher};
 use super::observer::{Interest, Observer, observe};
 use super::progress::{RunnerFailure, RunnerProgress};
-use super::{RunnerHandle, start};
+use super::tries::Outages;
+use super::{RunnerHandle, start_again};
 use crate::limits;
 use crate::log::EventLog;
+use crate::outage::Outage;
 use crate::sink::{Generation, GenerationId, GenerationState, GenerationStore, StoreError};
 
 /// All read models of a process: their runners, and which generation serves. Dropping it ends the runners.
@@ -166,7 +168,8 @@ impl ReadModels {
         let view = Arc::new(RwLock::new(View::default()));
         let (publish, health) = watch::channel(Vec::new());
         let mut watcher = Watcher::new(log, store.clone(), names.clone(), view.clone(), publish);
-        let mut supervisor = Supervisor { role, store, names, view: view.clone(), runners: BTreeMap::new() };
+        let mut supervisor =
+            Supervisor { role, store, names, view: view.clone(), runners: BTreeMap::new(), outages: BTreeMap::new() };
         let mut changes = supervisor.store.changes();
         changes.mark_unchanged();
         supervisor.look().await?;
@@ -295,10 +298,13 @@ struct Supervisor {
     names: Vec<String>,
     view: Arc<RwLock<View>>,
     runners: BTreeMap<(String, GenerationId), Kept>,
+    /// Of each runner, for those that take its place.
+    outages: BTreeMap<(String, GenerationId), Arc<Outages>>,
 }
 
 impl Supervisor {
     async fn run(mut self, mut changes: watch::Receiver<u64>, mut stopped: oneshot::Receiver<()>) {
+        let unread = Outage::default();
         loop {
             tokio::select! {
                 biased;
@@ -306,8 +312,12 @@ impl Supervisor {
                 changed = changes.changed() => if changed.is_err() { break },
                 () = tokio::time::sleep(Duration::from_millis(limits::RUNNER_RESTART_MS / 2)) => {}
             }
-            if let Err(error) = self.look().await {
-                tracing::warn!(%error, "registry of read models cannot be read, trying again");
+            match self.look().await {
+                Ok(()) if unread.ends() => tracing::info!("registry of read models can be read again"),
+                Err(error) if unread.begins() => {
+                    tracing::warn!(%error, "registry of read models cannot be read, trying again");
+                }
+                Ok(()) | Err(_) => {}
             }
         }
         for (_, kept) in std::mem::take(&mut self.runners) {
@@ -396,6 +406,10 @@ impl Supervisor {
         for (_, kept) in ended {
             kept.handle.stop().await;
         }
+        let is_there = |(name, id): &(String, GenerationId)| {
+            generations.iter().any(|generation| generation.id == *id && generation.read_model == *name)
+        };
+        self.outages.retain(|key, _| is_there(key));
     }
 
     /// Sees to it that a generation that must be current has a runner.
@@ -410,7 +424,10 @@ impl Supervisor {
         let handle = match &self.role {
             Role::Runs(log) => {
                 let sink = self.store.open(generation).await?;
-                Follower::Runner(start(log.clone(), read_model.clone(), generation.clone(), sink))
+                let outages =
+                    self.outages.entry(key.clone()).or_insert_with(|| Outages::of(generation.to_string()).into());
+                let (read_model, generation) = (read_model.clone(), generation.clone());
+                Follower::Runner(start_again(log.clone(), read_model, generation, sink, Arc::clone(outages)))
             }
             Role::Observes => Follower::Observer(observe(self.store.clone(), generation.clone())),
         };

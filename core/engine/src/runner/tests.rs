@@ -7,6 +7,7 @@ use annals_model::position::{Checkpoint, Offset, Ordinal};
 use annals_model::projection::{ApplyError, Contributions, Fold, Projection, Rollup, own};
 
 use super::*;
+use crate::lines::Lines;
 use crate::log::checked::CheckedReader;
 use crate::log::memory::{MemoryLog, MemoryOptions};
 use crate::log::{AppendBatch, AppendOutcome, LogWriter, Owner, ReadError};
@@ -456,6 +457,49 @@ async fn a_runner_that_gave_up_is_started_again_when_the_sink_is_back() {
         }
     };
     tokio::time::timeout(PATIENCE, again).await.unwrap();
+    read_models.stop().await;
+    world.settle_and_compare(&first).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_stays_down_is_told_once_however_often_its_runner_is_started_again() {
+    let lines = Lines::of_this_thread();
+    let mut world = World::new(9);
+    let first = world.live().await;
+    let read_models = ReadModels::start(world.log.clone(), Arc::new(world.store.clone())).await.unwrap();
+    let told = || (lines.count("WARN", "waits for its sink"), lines.count("INFO", "waits no longer"));
+    for outage in 1..=2 {
+        world.store.set_faults(SinkFaults::seeded(0, 100, 0));
+        world.append(0, 20, Shop::event).await;
+        let mut before: Option<watch::Receiver<RunnerProgress>> = None;
+        for _ in 0..5 {
+            // Each of these is another runner.
+            let another = async {
+                loop {
+                    let progress = until_live(&read_models, 1).await.progress;
+                    if before.as_ref().is_none_or(|before| !before.same_channel(&progress)) {
+                        break progress;
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            };
+            let mut progress = tokio::time::timeout(PATIENCE, another).await.unwrap();
+            assert!(failure(&mut progress).await.is_transient());
+            before = Some(progress);
+        }
+        // Its rows, its checkpoints: two operations.
+        assert!((outage..=2 * outage).contains(&told().0), "{:?}", told());
+        world.store.set_faults(SinkFaults::none());
+        let until = ends(&*world.log, &stock::stock_v1()).await.unwrap();
+        let again = async {
+            while until_live(&read_models, 1).await.wait_for(&until, PATIENCE).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, again).await.unwrap();
+        assert_eq!(told().0, told().1, "{:?}", told());
+    }
+    assert_eq!(lines.count("WARN", "pauses"), 0);
     read_models.stop().await;
     world.settle_and_compare(&first).await;
 }

@@ -1,7 +1,6 @@
 //! The runner's loop: read, route, load, apply, commit.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use annals_model::envelope::Record;
 use annals_model::position::{Checkpoint, ContextPartition, PositionVector};
@@ -12,12 +11,12 @@ use tokio::sync::{Semaphore, watch};
 
 use super::progress::{RunnerFailure, RunnerProgress, RunnerState};
 use super::source::{Source, Woken};
+use super::tries::{Outages, Telling, Tries};
 use super::{ALL_KEYS, partitions};
 use crate::limits;
 use crate::log::checked::CheckedReader;
 use crate::log::{EventLog, ReadError};
 use crate::panics::panic_text;
-use crate::seeded::{SeededBug, is_on};
 use crate::sink::{Checkpoints, CommitError, Sink, SinkError, false_checkpoint};
 use crate::telemetry::RunnerMeters;
 
@@ -30,6 +29,7 @@ pub(super) struct Work<'a> {
     /// A turn needs its permit; whoever holds it holds the runner still.
     turns: &'a Semaphore,
     meters: &'a RunnerMeters,
+    outages: &'a Outages,
     keys: KeySets,
     tables: Tables,
 }
@@ -50,9 +50,10 @@ impl<'a> Work<'a> {
         progress: &'a watch::Sender<RunnerProgress>,
         turns: &'a Semaphore,
         meters: &'a RunnerMeters,
+        outages: &'a Outages,
     ) -> Self {
         let (keys, tables) = (read_model.new_key_sets(), read_model.new_tables(ALL_KEYS));
-        Self { log, read_model, sink, progress, turns, meters, keys, tables }
+        Self { log, read_model, sink, progress, turns, meters, outages, keys, tables }
     }
 
     /// Works until `until` is reached, or for ever.
@@ -112,8 +113,11 @@ impl<'a> Work<'a> {
         let mut tries = Tries::default();
         loop {
             match self.sink.checkpoints().await {
-                Ok(stored) => return Ok(stored),
-                Err(error) => tries.again(self.progress, self.meters, error).await?,
+                Ok(stored) => {
+                    self.outages.end(&self.outages.checkpoints);
+                    return Ok(stored);
+                }
+                Err(error) => tries.again(self.telling(), &self.outages.checkpoints, error).await?,
             }
         }
     }
@@ -124,12 +128,13 @@ impl<'a> Work<'a> {
         loop {
             match CheckedReader::follow(self.log, at, committed).await {
                 Ok(reader) => {
+                    self.outages.end(&self.outages.follow);
                     self.running();
                     return Ok(Source::new(at, reader, committed));
                 }
                 Err(error) => {
                     refuse_false(self.log, self.read_model, (at, committed), &error).await?;
-                    tries.again(self.progress, self.meters, error).await?;
+                    tries.again(self.telling(), &self.outages.follow, error).await?;
                 }
             }
         }
@@ -151,7 +156,7 @@ impl<'a> Work<'a> {
 
     /// After the log failed: goes on with a new reader, from the checkpoint.
     async fn reopen(&mut self, source: Source, error: ReadError) -> Result<Source, RunnerFailure> {
-        Tries::default().again(self.progress, self.meters, error).await?;
+        Tries::default().again(self.telling(), &self.outages.read, error).await?;
         self.source(source.at, source.committed).await
     }
 
@@ -165,10 +170,11 @@ impl<'a> Work<'a> {
             let batch = match reader.next().await {
                 Ok(batch) => batch,
                 Err(error) => {
-                    tries.again(self.progress, self.meters, error).await?;
+                    tries.again(self.telling(), &self.outages.read, error).await?;
                     continue;
                 }
             };
+            self.outages.end(&self.outages.read);
             let Some(batch) = batch else {
                 let to = reader.checkpoint();
                 self.is_behind(at, false);
@@ -259,10 +265,11 @@ impl<'a> Work<'a> {
             self.tables.clear();
             match self.sink.load(&self.keys, &mut self.tables).await {
                 Ok(()) => {
+                    self.outages.end(&self.outages.load);
                     self.running();
                     return Ok(());
                 }
-                Err(error) => tries.again(self.progress, self.meters, error).await?,
+                Err(error) => tries.again(self.telling(), &self.outages.load, error).await?,
             }
         }
     }
@@ -304,9 +311,10 @@ impl<'a> Work<'a> {
                     tracing::debug!(%at, from = %from.offset, found = %found.offset, "another runner was faster");
                     break None;
                 }
-                Err(CommitError::Sink(error)) => tries.again(self.progress, self.meters, error).await?,
+                Err(CommitError::Sink(error)) => tries.again(self.telling(), &self.outages.commit, error).await?,
             }
         };
+        self.outages.end(&self.outages.commit);
         self.tables.clear();
         let meter = if committed.is_some() { &self.meters.commits } else { &self.meters.stale };
         meter.increment(1);
@@ -317,6 +325,10 @@ impl<'a> Work<'a> {
             });
         }
         Ok(committed)
+    }
+
+    fn telling(&self) -> Telling<'a> {
+        Telling { progress: self.progress, meters: self.meters, outages: self.outages }
     }
 
     /// Without waking who waits for progress.
@@ -360,53 +372,5 @@ fn behind(record: &Record<'_>) -> Checkpoint {
         // The newest claim passed: were there a newer one, this record would be void.
         claim_epoch: record.envelope.claim_epoch,
         emitted_at: record.envelope.emitted_at,
-    }
-}
-
-/// Tries of one operation.
-#[derive(Default)]
-struct Tries {
-    made: u32,
-}
-
-/// What may be tried again.
-trait MayBeTransient: Into<RunnerFailure> + std::fmt::Display {
-    fn is_transient(&self) -> bool;
-}
-impl MayBeTransient for SinkError {
-    fn is_transient(&self) -> bool {
-        SinkError::is_transient(self)
-    }
-}
-impl MayBeTransient for ReadError {
-    fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
-    }
-}
-
-impl Tries {
-    /// Tells of the failure and waits; gives the failure back where trying again is of no use, or was tried enough.
-    async fn again(
-        &mut self,
-        progress: &watch::Sender<RunnerProgress>,
-        meters: &RunnerMeters,
-        error: impl MayBeTransient,
-    ) -> Result<(), RunnerFailure> {
-        self.made += 1;
-        if !error.is_transient() || self.made >= limits::RUNNER_ATTEMPTS_MAX {
-            return Err(error.into());
-        }
-        if is_on(SeededBug::RunnerGivesUp) {
-            std::future::pending::<()>().await;
-        }
-        let (attempts, cause) = (self.made, error.to_string());
-        meters.retries.increment(1);
-        if attempts == 1 {
-            tracing::warn!(%cause, "read model waits for its sink or log");
-        }
-        progress.send_modify(|progress| progress.state = RunnerState::Retrying { attempts, cause });
-        let pause = limits::RUNNER_BACKOFF_MS_MIN << (self.made - 1).min(16);
-        tokio::time::sleep(Duration::from_millis(pause.min(limits::RUNNER_BACKOFF_MS_MAX))).await;
-        Ok(())
     }
 }

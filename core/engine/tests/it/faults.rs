@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals_engine::command::{CommandError, ReadFailure};
+use annals_engine::command::{CommandError, NotNow, ReadFailure};
 use annals_engine::engine::{Engine, EngineOptions, PartitionState};
 use annals_engine::log::EventLog;
 use annals_engine::log::memory::{Fault, Faults, MemoryLog, MemoryOptions};
@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::accounts::{BANK, address, scope};
 use crate::clients::check;
 use crate::engine::{deadline, owner, send, start};
+use crate::lines::Lines;
 
 /// Where workspace 1 lies.
 fn partition(log: &dyn EventLog) -> ContextPartition {
@@ -114,9 +115,37 @@ async fn a_log_that_cannot_be_read_now_is_no_damaged_log() {
     let again = send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap_err();
     assert_eq!(again, CommandError::Unanswered);
     let history = engine.history(address(scope(1), 1), Sequence::ZERO, 9, deadline()).await.unwrap_err();
-    assert!(matches!(history, ReadFailure::Busy { .. }), "{history:?}");
+    // Nobody's queue is full.
+    assert!(matches!(history, ReadFailure::Busy { reason: NotNow::LogSilent, .. }), "{history:?}");
     log.set_faults(Faults::none());
     assert_eq!(send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap().events, opened.events);
+}
+
+#[tokio::test]
+async fn a_log_that_fails_is_told_once_however_often_it_is_asked_and_so_is_its_end() {
+    let lines = Lines::of_this_thread();
+    let open = json!({"name": "a"});
+    let (log, running) = scripted(std::iter::once(None).chain(vec![Some(Fault::Abort); 20])).await;
+    let engine = running.handle();
+    send(&engine, "o", 1, "open", open.clone()).await.unwrap();
+    for n in 0..20 {
+        let failed = send(&engine, &format!("d{n}"), 1, "deposit", json!({"amount": 1})).await;
+        assert!(matches!(failed, Err(CommandError::Aborted { .. })), "{failed:?}");
+    }
+    assert_eq!((lines.count("WARN", "append aborted"), lines.count("INFO", "durable again")), (1, 0));
+    send(&engine, "d", 1, "deposit", json!({"amount": 1})).await.unwrap();
+    assert_eq!((lines.count("WARN", "append aborted"), lines.count("INFO", "durable again")), (1, 1));
+
+    let history = || engine.history(address(scope(1), 1), Sequence::ZERO, 9, deadline());
+    for _ in 0..2 {
+        log.set_faults(Faults::none().with_failing_reads(1_000));
+        for _ in 0..20 {
+            history().await.unwrap_err();
+        }
+        log.set_faults(Faults::none());
+        history().await.unwrap();
+    }
+    assert_eq!((lines.count("WARN", "cannot be read now"), lines.count("INFO", "can be read again")), (2, 2));
 }
 
 proptest! {

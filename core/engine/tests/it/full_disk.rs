@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::accounts::{BANK, address, request, request_in, scope};
 use crate::engine::{deadline, send, start};
+use crate::lines::Lines;
 
 async fn open(path: &Path, max_page_count: Option<u32>) -> (Arc<SqliteLog>, Arc<dyn EventLog>) {
     let options = SqliteOptions { max_page_count, ..SqliteOptions::default() };
@@ -46,8 +47,9 @@ async fn fill(engine: &EngineHandle) -> (BTreeMap<usize, CommandAnswer>, usize) 
     panic!("the disk was never full");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_full_disk_refuses_loses_nothing_and_goes_on_when_there_is_space() {
+    let lines = Lines::of_this_thread();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log.sqlite");
     let (log, shared) = open(&path, Some(60)).await;
@@ -59,6 +61,11 @@ async fn a_full_disk_refuses_loses_nothing_and_goes_on_when_there_is_space() {
     assert!(acknowledged.len() > 10, "{}", acknowledged.len());
 
     // Still full: other partitions are refused too, reads and replays are answered.
+    for n in 0..10 {
+        let again = handle.execute(deposit(scope(1), 20_000 + n), deadline()).await;
+        assert!(matches!(again, Err(CommandError::Aborted { .. })), "{again:?}");
+    }
+    assert_eq!(lines.count("WARN", "log cannot be written now"), 1);
     let elsewhere = handle.execute(deposit(scope(2), 0), deadline()).await;
     assert!(matches!(elsewhere, Err(CommandError::Aborted { .. })), "{elsewhere:?}");
     let view = handle.aggregate(address(scope(1), 1), deadline()).await.unwrap().unwrap();

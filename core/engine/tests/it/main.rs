@@ -12,6 +12,7 @@ mod engine;
 mod faults;
 mod full_disk;
 mod histories;
+mod lines;
 mod ownership;
 mod seeded_bugs;
 mod stores;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use annals_model::position::Checkpoint;
 use annals_model::time::Timestamp;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 use super::{Input, Owning, Unclaimed, stopped};
 use crate::command::CommandError;
@@ -229,7 +229,7 @@ impl Owning {
                 }
                 ProofOutcome::Unknown { cause } => {
                     self.meters.unknown();
-                    warn!(at = %self.at, %cause, "ownership could not be proved, claiming again");
+                    self.begins("ownership could not be proved, claiming again", &cause);
                     After::Reclaim(Box::new(batch))
                 }
             };
@@ -237,10 +237,13 @@ impl Owning {
         match writer.append(std::mem::take(&mut batch.append)).await {
             AppendOutcome::Durable { writer, positions } => {
                 self.meters.durable(started.elapsed());
+                if self.outage.ends() {
+                    info!(at = %self.at, "appends are durable again");
+                }
                 self.answered(Proven { writer, at: started }, batch, Settled::Durable(positions))
             }
             AppendOutcome::Aborted { writer, cause } => {
-                warn!(at = %self.at, %cause, "append aborted");
+                self.begins("append aborted", &cause);
                 batch.refuse_all(|| CommandError::Aborted { cause: cause.clone() });
                 After::Serving(Proven { writer, at: proven_at })
             }
@@ -251,9 +254,17 @@ impl Owning {
             }
             AppendOutcome::Unknown { cause } => {
                 self.meters.unknown();
-                warn!(at = %self.at, %cause, "append outcome unknown, claiming again");
+                self.begins("append outcome unknown, claiming again", &cause);
                 After::Reclaim(Box::new(batch))
             }
+        }
+    }
+
+    /// Says that the log does not take what it is given, unless that was said.
+    fn begins(&self, what: &'static str, cause: &str) {
+        match self.outage.begins() {
+            true => warn!(at = %self.at, %cause, "{what}"),
+            false => debug!(at = %self.at, %cause, "{what}"),
         }
     }
 

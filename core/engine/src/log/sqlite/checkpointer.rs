@@ -10,20 +10,27 @@ use super::committer::WrittenBytes;
 use super::connections::{Access, connect};
 use super::failure::Failure;
 use crate::limits;
+use crate::outage::Outage;
 
 /// Checkpoints whenever enough was written, until `closed` is set.
 pub(super) async fn checkpoint(path: PathBuf, written: Arc<WrittenBytes>, mut closed: watch::Receiver<bool>) {
-    let mut connection = None;
+    let (mut connection, failing) = (None, Outage::default());
     loop {
         tokio::select! {
             _ = closed.wait_for(|closed| *closed) => return,
             () = written.enough.notified() => {}
         }
-        if let Err(error) = checkpoint_once(&mut connection, &path).await {
+        match checkpoint_once(&mut connection, &path).await {
+            Ok(()) if failing.ends() => tracing::info!("the log is checkpointed again"),
+            Ok(()) => {}
             // Nothing acknowledged is lost: it stays in the write-ahead log, and a checkpoint that failed is done
             // again in full, on a new connection.
-            tracing::warn!(%error, "checkpoint of the log failed");
-            connection = None;
+            Err(error) => {
+                if failing.begins() {
+                    tracing::warn!(%error, "checkpoint of the log failed");
+                }
+                connection = None;
+            }
         }
     }
 }

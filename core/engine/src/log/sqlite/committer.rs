@@ -19,6 +19,7 @@ use crate::limits;
 use crate::log::admission::Admitted;
 use crate::log::holes::Holes;
 use crate::log::{Owner, ReadError};
+use crate::outage::Outage;
 
 /// What the committer is asked to write.
 #[derive(Debug)]
@@ -86,6 +87,16 @@ pub(super) struct Committer {
     pub(super) wake: Arc<Wake>,
     pub(super) written: Arc<WrittenBytes>,
     pub(super) closed: watch::Sender<bool>,
+    pub(super) outages: Outages,
+}
+
+/// What was said of writing.
+#[derive(Debug, Default)]
+pub(super) struct Outages {
+    /// Before a commit.
+    writing: Outage,
+    /// At one, or for good: somebody has to look.
+    committing: Outage,
 }
 
 /// Bytes appended since the write-ahead log was copied last.
@@ -157,18 +168,24 @@ impl Committer {
         let mut connection = match self.connect(line).await {
             Ok(connection) => connection,
             Err((line, failure)) => {
-                Answers::of(requests).abort(&failure.to_string());
+                let cause = failure.to_string();
+                self.outages.not_now(&cause);
+                Answers::of(requests).abort(&cause);
                 return line;
             }
         };
         let prepared = match prepare(&mut connection, requests, &mut self.holes).await {
             Ok(prepared) => prepared,
-            Err((answers, failure)) => return discard(connection, answers, failure).await,
+            Err((answers, failure)) => return self.discard(connection, answers, failure).await,
         };
         // Only fenced or refused appends, maybe: nothing to make durable.
         let conclusion = if prepared.writes { "COMMIT" } else { "ROLLBACK" };
         match sqlx::query(conclusion).execute(&mut connection).await {
             Ok(_) => {
+                // One without writes says nothing of what becomes of them.
+                if prepared.writes {
+                    self.outages.end();
+                }
                 prepared.answers.succeed();
                 for (at, head) in prepared.moved {
                     self.wake.moved(at, head.next);
@@ -178,7 +195,9 @@ impl Committer {
             }
             Err(error) => {
                 let cause = Failure::from(error).to_string();
-                tracing::error!(cause, "commit of the log failed, its outcome is unknown; opening the file again");
+                if self.outages.committing.begins() {
+                    tracing::error!(cause, "commit of the log failed, its outcome is unknown; opening the file again");
+                }
                 // Closed before anybody is told, so that whoever claims next meets no half-open transaction.
                 let _ = connection.close_hard().await;
                 prepared.answers.leave_unknown(&cause);
@@ -222,22 +241,39 @@ impl Committer {
             tracing::warn!(%error, "log closed without a checkpoint");
         }
     }
+
+    /// Gives up a connection inside a transaction (closing rolls it back), then answers.
+    async fn discard(&self, connection: SqliteConnection, answers: Answers, failure: Failure) -> Line {
+        // Nothing was committed on it; if it does not close well, opening the file again shows what is there.
+        let _ = connection.close_hard().await;
+        match failure {
+            Failure::Transient(cause) => {
+                self.outages.not_now(&cause);
+                answers.abort(&cause);
+                Line::Closed
+            }
+            Failure::Broken(cause) | Failure::Damaged(cause) => {
+                if self.outages.committing.begins() {
+                    tracing::error!(cause, "writing the log failed; opening the file again");
+                }
+                answers.leave_unknown(&cause);
+                Line::Broken
+            }
+        }
+    }
 }
 
-/// Gives up a connection inside a transaction (closing rolls it back), then answers.
-async fn discard(connection: SqliteConnection, answers: Answers, failure: Failure) -> Line {
-    // Nothing was committed on it; if it does not close well, opening the file again shows what is there.
-    let _ = connection.close_hard().await;
-    match failure {
-        Failure::Transient(cause) => {
+impl Outages {
+    fn not_now(&self, cause: &str) {
+        if self.writing.begins() {
             tracing::warn!(cause, "log cannot be written now");
-            answers.abort(&cause);
-            Line::Closed
         }
-        Failure::Broken(cause) | Failure::Damaged(cause) => {
-            tracing::error!(cause, "writing the log failed; opening the file again");
-            answers.leave_unknown(&cause);
-            Line::Broken
+    }
+
+    fn end(&self) {
+        // Both, whichever it was.
+        if self.writing.ends() | self.committing.ends() {
+            tracing::info!("log can be written again");
         }
     }
 }

@@ -24,6 +24,7 @@ async fn behind_a_failed_commit_nothing_is_appended_until_all_that_is_there_was_
         wake: Arc::new(Wake::new(std::iter::empty())),
         written: Arc::default(),
         closed: watch::Sender::new(false),
+        outages: Outages::default(),
     };
     let refused = committer.connect(Line::Broken).await;
     assert!(matches!(refused, Err((Line::Broken, Failure::Transient(_)))), "the reader still needs the old pages");
