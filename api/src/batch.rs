@@ -7,11 +7,12 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use annals_engine::command::{CommandError, CommandRequest};
+use annals_engine::engine::Link;
 use annals_model::command_json::parse_strict;
-use annals_model::position::ContextPartition;
 use axum::body::{Body, BodyDataStream};
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use self::lines::{LineError, Lines};
+use self::order::{Answered, Orders, Sent};
 pub(crate) use self::turn::Batches;
 use self::turn::Turn;
 use crate::auth::Caller;
@@ -34,12 +36,13 @@ use crate::shared::Shared;
 use crate::trace::Meta;
 
 mod lines;
+mod order;
 mod turn;
 mod unread;
 
 type Outcome = Result<Accepted, Problem>;
 
-type Pending = Pin<Box<dyn Future<Output = (u64, Outcome)> + Send>>;
+type Pending = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
 /// One batch being answered.
 struct Batch {
@@ -53,6 +56,8 @@ struct Batch {
     pending: FuturesOrdered<Pending>,
     /// Commands of partitions that other nodes own.
     lanes: Lanes,
+    /// What keeps lines of one partition in their order.
+    orders: Orders,
     /// Nothing more is read.
     ended: bool,
     /// What comes all the same.
@@ -77,6 +82,7 @@ pub(crate) fn answer_lines(
         lines: Lines::new(body.into_data_stream()),
         line: 0,
         pending: FuturesOrdered::new(),
+        orders: Orders::default(),
         ended: false,
         rest: None,
         turn,
@@ -86,8 +92,13 @@ pub(crate) fn answer_lines(
         let mut text = String::new();
         batch.next_answer(&mut text).await?;
         // What one append answered goes out in one piece.
-        while let Some(Some((line, outcome))) = batch.pending.next().now_or_never() {
-            batch.write(line, outcome, &mut text);
+        while let Some(Some(answered)) = batch.pending.next().now_or_never() {
+            if batch.orders.has_left(&answered) {
+                // It is handed on behind what is here to be told.
+                batch.pending.push_front(std::future::ready(answered).boxed());
+                break;
+            }
+            batch.write(answered, &mut text);
         }
         Some((Ok(Bytes::from(text)), batch))
     });
@@ -101,8 +112,12 @@ impl Batch {
             let room = self.pending.len() < self.turn.commands_max();
             tokio::select! {
                 biased;
-                Some((line, outcome)) = self.pending.next(), if !self.pending.is_empty() => {
-                    self.write(line, outcome, text);
+                Some(answered) = self.pending.next(), if !self.pending.is_empty() => {
+                    if self.orders.has_left(&answered) {
+                        self.hand_on(answered).await;
+                        continue;
+                    }
+                    self.write(answered, text);
                     return Some(());
                 }
                 read = read_line(&mut self.lines, &self.turn, &self.shared), if room && !self.ended => match read {
@@ -135,42 +150,84 @@ impl Batch {
     /// Hands a line's command to the engine or to the node that owns its partition, or keeps the line's problem in its
     /// place.
     async fn take(&mut self, line: Vec<u8>) {
-        let deadline = self.meta.deadline();
+        let (number, deadline) = (self.line, self.meta.deadline());
         let request = match self.parse(&line) {
             Ok(request) => request,
             Err(problem) => return self.push(Err(problem)),
         };
         let (at, operation) = (self.shared.partition_of(&request), request.operation_id());
-        if !self.meta.forwarded && (self.lanes.is_busy(at) || !self.shared.peers.is_here(at)) {
-            return self.take_there(at, line, request, deadline);
+        let text = (!self.meta.forwarded && self.shared.peers.are_there()).then(|| line.into());
+        let sent = Sent { at, operation, deadline, text };
+        let refused = |problem: Problem, sent| {
+            let outcome = Err(problem.of_operation(operation));
+            std::future::ready(Answered { line: number, outcome, sent: Some(sent) }).boxed()
+        };
+        let Some((link, is_under_way)) = self.orders.link(at, number, operation) else {
+            return self.pending.push_back(refused(CommandError::BehindUndecided.into(), sent));
+        };
+        // It goes the way of those before it: where they are told that the partition has left, so is this one.
+        if sent.text.is_some() && (self.lanes.is_busy(at) || !(is_under_way || self.shared.peers.is_here(at))) {
+            return self.take_there(number, link, request, sent);
         }
         if let Err(problem) = self.shared.admit(&request, deadline).await {
-            return self.push(Err(problem.of_operation(operation)));
+            if problem.is_passing() {
+                link.leave_undecided();
+            }
+            return self.pending.push_back(refused(problem, sent));
         }
-        let (number, shared) = (self.line, Arc::clone(&self.shared));
+        let shared = Arc::clone(&self.shared);
         let mut pending: Pending = Box::pin(async move {
-            let answer = shared.execute(request, deadline).await;
+            let answer = shared.execute(Some(link), request, deadline).await;
             let answer = answer.map_err(|problem| problem.of_operation(operation));
-            (number, answer.map(|answer| Accepted::Here(Box::new(answer))))
+            let outcome = answer.map(|answer| Accepted::Here(Box::new(answer)));
+            Answered { line: number, outcome, sent: Some(sent) }
         });
         // The first poll puts the command into its partition's queue: before any later line's.
         match futures_util::poll!(&mut pending) {
-            std::task::Poll::Ready((_, outcome)) => self.push(outcome),
-            std::task::Poll::Pending => self.pending.push_back(pending),
+            Poll::Ready(answered) => self.pending.push_back(std::future::ready(answered).boxed()),
+            Poll::Pending => self.pending.push_back(pending),
         }
     }
 
     /// Sends a line to the owner of its partition, behind those of the same partition before it.
-    fn take_there(&mut self, at: ContextPartition, line: Vec<u8>, request: CommandRequest, deadline: Instant) {
+    fn take_there(&mut self, line: u64, link: Link, request: CommandRequest, sent: Sent) {
         let (reply, answer) = oneshot::channel();
-        let operation = request.operation_id();
-        self.lanes.send(at, Line { text: line.into(), request, deadline, reply });
-        let number = self.line;
+        let text = sent.text.clone().unwrap_or_default();
+        self.lanes.send(sent.at, Line { text, link, request, deadline: sent.deadline, reply });
         let answered = async move {
             let answer = answer.await.unwrap_or_else(|_| Err(CommandError::Unanswered.into()));
-            (number, answer.map_err(|problem: Problem| problem.of_operation(operation)))
+            let outcome = answer.map_err(|problem: Problem| problem.of_operation(sent.operation));
+            Answered { line, outcome, sent: Some(sent) }
         };
         self.pending.push_back(Box::pin(answered));
+    }
+
+    /// Hands on what was not decided here because its partition has left, in its order and before anything that comes behind
+    /// it is read.
+    async fn hand_on(&mut self, first: Answered) {
+        let mut answers = vec![first];
+        // Those behind it were refused with it, or are answered soon: nothing of the partition is under way then.
+        while let Some(answered) = self.pending.next().await {
+            answers.push(answered);
+        }
+        let is_handed_on = self.orders.hand_on(&answers);
+        for (answered, is_handed_on) in answers.into_iter().zip(is_handed_on) {
+            let again = is_handed_on.then(|| self.again(&answered)).flatten();
+            match (again, answered) {
+                (Some((link, request)), Answered { line, sent: Some(sent), .. }) => {
+                    self.take_there(line, link, request, sent);
+                }
+                (_, answered) => self.pending.push_back(std::future::ready(answered).boxed()),
+            }
+        }
+    }
+
+    /// The command of a line that was parsed before.
+    fn again(&mut self, answered: &Answered) -> Option<(Link, CommandRequest)> {
+        let sent = answered.sent.as_ref()?;
+        let request = self.parse(sent.text.as_ref()?).ok()?;
+        let (link, _) = self.orders.link(sent.at, answered.line, sent.operation)?;
+        Some((link, request))
     }
 
     fn parse(&self, line: &[u8]) -> Result<CommandRequest, Problem> {
@@ -183,10 +240,12 @@ impl Batch {
     }
 
     fn push(&mut self, outcome: Outcome) {
-        self.pending.push_back(std::future::ready((self.line, outcome)).boxed());
+        self.pending.push_back(std::future::ready(Answered { line: self.line, outcome, sent: None }).boxed());
     }
 
-    fn write(&self, line: u64, outcome: Outcome, text: &mut String) {
+    fn write(&mut self, answered: Answered, text: &mut String) {
+        self.orders.is_told(&answered);
+        let Answered { line, outcome, .. } = answered;
         if self.pending.is_empty() {
             self.turn.is_idle();
         }

@@ -46,9 +46,9 @@ impl WorkspaceState {
 }
 
 /// What another node says of a workspace.
-async fn read_state(answer: Response<Body>) -> Result<Option<WorkspaceState>, Problem> {
+async fn read_state(answer: Response<Body>, deadline: Instant) -> Result<Option<WorkspaceState>, Problem> {
     let status = answer.status();
-    let read = peers::read_answer(answer).await;
+    let read = peers::read_answer(answer, deadline).await;
     let body: Option<Value> = read.ok().and_then(|body| serde_json::from_slice(&body).ok());
     match (status, body) {
         (StatusCode::OK, Some(body)) => Ok(Some(WorkspaceState::of(&body["state"]))),
@@ -131,7 +131,7 @@ impl Gate {
             if let Relayed::Answered(answer) =
                 self.peers.hand_on(at, &self.question(tenant, workspace)?, asker, deadline).await?
             {
-                return read_state(answer).await;
+                return read_state(answer, deadline).await;
             }
         }
     }

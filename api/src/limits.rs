@@ -127,8 +127,12 @@ pub const PROBLEM_FIELD_BYTES_MAX: usize = 256;
 pub const ADR_ID_BYTES_MAX: usize = 256;
 /// Longest wait for a connection to another node, milliseconds.
 pub const PEER_CONNECT_MS: u64 = 1_000;
-/// Longest wait for another node's answer before somebody else is asked, milliseconds: commands are answered, not repeated.
+/// Longest wait for another node's answer, and for the next piece of one that has begun, before somebody else is asked,
+/// milliseconds: commands are answered, not repeated.
 pub const PEER_ANSWER_MS: u64 = 5_000;
+/// What of another node's answer is read before its client is told anything, bytes: in a shorter one the node cannot go
+/// silent without another one being asked.
+pub const PEER_ANSWER_WHOLE_BYTES: usize = 1 << 20;
 /// Pause before an owner is looked for again, milliseconds.
 pub const PEER_RETRY_MS: u64 = 50;
 /// How long a connection to another node is kept for the next request, milliseconds.

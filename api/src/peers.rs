@@ -20,13 +20,14 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use crate::limits;
 use crate::places::{Asker, Places, Target};
 use crate::problem::{Code, Problem};
 use crate::trace::{FORWARDED, REQUEST_TIMEOUT};
 
+mod body;
 mod lane;
 
 pub(crate) use self::lane::{Accepted, Lanes, Line};
@@ -156,12 +157,12 @@ impl Peers {
     async fn send(&self, address: &str, request: &Handed, deadline: Instant) -> Result<Option<Response<Body>>, String> {
         let left = deadline.saturating_duration_since(Instant::now());
         // An owner that was paused does not answer, and another one may own the partition by now.
-        let patience = left.min(Duration::from_millis(limits::PEER_ANSWER_MS));
+        let patience = Instant::now() + left.min(Duration::from_millis(limits::PEER_ANSWER_MS));
         let sent = self.client.request(self.outgoing(address, request, left)?);
-        let response = match timeout(patience, sent).await {
+        let response = match timeout_at(patience, sent).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(error.to_string()),
-            Err(_) => return Err(format!("no answer within {} ms", patience.as_millis())),
+            Err(_) => return Err("no answer in time".to_owned()),
         };
         let (mut parts, body) = response.into_parts();
         OF_THE_CONNECTION
@@ -169,10 +170,11 @@ impl Peers {
             .filter(|name| **name != CONTENT_LENGTH)
             .for_each(|name| drop(parts.headers.remove(name)));
         if parts.status != StatusCode::SERVICE_UNAVAILABLE {
-            return Ok(Some(Response::from_parts(parts, Body::new(body))));
+            let body = body::bounded(body, deadline).await?;
+            return Ok(Some(Response::from_parts(parts, body)));
         }
         let refusal = Limited::new(body, limits::PEER_PROBLEM_BYTES_MAX).collect();
-        let refusal = timeout(patience, refusal).await.map_err(|error| error.to_string())?;
+        let refusal = timeout_at(patience, refusal).await.map_err(|error| error.to_string())?;
         let refusal = refusal.map_err(|error| error.to_string())?.to_bytes();
         Ok((!is_not_owner(&refusal)).then(|| Response::from_parts(parts, Body::from(refusal))))
     }
@@ -207,9 +209,9 @@ fn no_owner(at: ContextPartition) -> Problem {
 }
 
 /// The whole body of a node's answer.
-pub(crate) async fn read_answer(answer: Response<Body>) -> Result<Bytes, String> {
+pub(crate) async fn read_answer(answer: Response<Body>, deadline: Instant) -> Result<Bytes, String> {
     let read = Limited::new(answer.into_body(), limits::PEER_ANSWER_BYTES_MAX).collect();
-    let read = timeout(Duration::from_millis(limits::PEER_ANSWER_MS), read).await.map_err(|error| error.to_string())?;
+    let read = timeout_at(deadline, read).await.map_err(|error| error.to_string())?;
     read.map(|read| read.to_bytes()).map_err(|error| error.to_string())
 }
 

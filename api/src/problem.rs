@@ -106,6 +106,8 @@ codes! {
     LogUnavailable = 503 "log-unavailable" "The log cannot be used now",
     /// The log did not take the append: nothing was written.
     Aborted = 503 "aborted" "The log did not take it",
+    /// A line before it, of the same partition, was not decided: nothing was done.
+    BehindUndecided = 503 "behind-undecided" "A line before it was not decided",
     /// No answer in time: it may or may not be written.
     Unanswered = 503 "unanswered" "No answer in time",
     /// Another process owns the partition.
@@ -187,6 +189,11 @@ impl Problem {
     /// Its kind.
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// True where the same may have another answer when it is asked again: nothing was decided.
+    pub fn is_passing(&self) -> bool {
+        self.code.status() == StatusCode::SERVICE_UNAVAILABLE
     }
 
     /// As JSON, the line of a batch.
@@ -331,6 +338,7 @@ impl From<CommandError> for Problem {
             ),
             CommandError::Busy { reason, retry_after } => Self::new(Code::of(reason), detail).retry_after(retry_after),
             CommandError::Aborted { .. } => Self::new(Code::Aborted, detail),
+            CommandError::BehindUndecided => Self::new(Code::BehindUndecided, detail),
             CommandError::Unanswered => Self::new(Code::Unanswered, detail),
             CommandError::NotOwner(_) => Self::new(Code::NotOwner, detail),
             CommandError::Stopped { .. } => Self::new(Code::PartitionStopped, detail),

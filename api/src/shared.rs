@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use annals_aggregates::access::workspace::Workspace;
 use annals_engine::command::{CommandAnswer, CommandRequest};
-use annals_engine::engine::EngineHandle;
+use annals_engine::engine::{EngineHandle, Link};
 use annals_engine::runner;
 use annals_model::aggregate::Aggregate as _;
 use annals_model::ids::{AggregateId, ContextId, Partition, TenantId, WorkspaceId};
@@ -144,10 +144,15 @@ impl Shared {
         })
     }
 
-    /// Executes an admitted command.
-    pub(crate) async fn execute(&self, request: CommandRequest, deadline: Instant) -> Result<CommandAnswer, Problem> {
+    /// Executes an admitted command, in its place among those that it may rest on.
+    pub(crate) async fn execute(
+        &self,
+        link: Option<Link>,
+        request: CommandRequest,
+        deadline: Instant,
+    ) -> Result<CommandAnswer, Problem> {
         let tenant = request.scope.tenant;
-        let answer = self.engine.execute(request, deadline).await?;
+        let answer = self.engine.execute_in(link, request, deadline).await?;
         self.changed(tenant, answer.context, answer.aggregate_type, answer.aggregate_id);
         Ok(answer)
     }

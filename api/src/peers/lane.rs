@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Poll;
 
-use annals_engine::command::{CommandAnswer, CommandRequest};
+use annals_engine::command::{CommandAnswer, CommandError, CommandRequest};
+use annals_engine::engine::Link;
 use annals_model::position::ContextPartition;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use bytes::Bytes;
@@ -34,6 +35,8 @@ pub(crate) enum Accepted {
 pub(crate) struct Line {
     /// As it came, without its line end.
     pub(crate) text: Bytes,
+    /// Its place among the lines of its partition.
+    pub(crate) link: Link,
     /// What it asks.
     pub(crate) request: CommandRequest,
     /// When its answer is no use any more.
@@ -99,19 +102,22 @@ async fn run(
     let mut decided = JoinSet::new();
     while queued.recv_many(&mut lines, limits::BATCH_COMMANDS_MAX).await > 0 {
         while !lines.is_empty() {
-            match relay(&shared, &headers, at, &lines).await {
+            while decided.try_join_next().is_some() {}
+            let answers = match decided.is_empty() {
+                true => relay(&shared, &headers, at, &mut lines).await,
+                // Those that are queued here may be told that the partition has left: so must be those behind them. Its
+                // next owner must not decide these before it has seen those.
+                false => Answers::Here,
+            };
+            match answers {
                 Answers::Each(answers) => {
-                    for ((line, _on_its_way), answer) in lines.drain(..answers.len()).zip(answers) {
-                        if let Some(id) = line.request.aggregate_id {
-                            let CommandRequest { scope, context, aggregate_type, .. } = line.request;
-                            shared.changed(scope.tenant, context, aggregate_type, id);
-                        }
-                        let _ = line.reply.send(Ok(Accepted::There(answer)));
+                    for ((line, on_its_way), answer) in lines.drain(..answers.len()).zip(answers) {
+                        answered(&shared, line, on_its_way, answer);
                     }
                 }
                 Answers::None(problem) => {
-                    for (line, _on_its_way) in lines.drain(..) {
-                        let _ = line.reply.send(Err(problem.clone()));
+                    for (line, on_its_way) in lines.drain(..) {
+                        left_undecided(line, on_its_way, problem.clone());
                     }
                 }
                 Answers::Here => {
@@ -120,22 +126,48 @@ async fn run(
                     }
                 }
             }
-            while decided.try_join_next().is_some() {}
         }
     }
     // No more lines come; those that are here are still to be answered.
     while decided.join_next().await.is_some() {}
 }
 
+/// Hands back what the owner answered.
+fn answered(shared: &Shared, line: Line, on_its_way: OnItsWay, answer: Map<String, Value>) {
+    let Line { link, request, reply, .. } = line;
+    if let Some(id) = request.aggregate_id {
+        shared.changed(request.scope.tenant, request.context, request.aggregate_type, id);
+    }
+    if answer.get("status") == Some(&StatusCode::SERVICE_UNAVAILABLE.as_u16().into()) {
+        link.leave_undecided();
+    }
+    // Not under way any more before it is not on its way: what comes behind it goes the same way.
+    drop(link);
+    let _ = reply.send(Ok(Accepted::There(answer)));
+    drop(on_its_way);
+}
+
+/// Hands back that nobody has decided it.
+fn left_undecided(line: Line, on_its_way: OnItsWay, problem: Problem) {
+    let Line { link, reply, .. } = line;
+    link.leave_undecided();
+    drop(link);
+    let _ = reply.send(Err(problem));
+    drop(on_its_way);
+}
+
 /// Hands a line's command to the engine, and returns once it is in its partition's queue.
 async fn queue_here(shared: &Arc<Shared>, line: Line, on_its_way: OnItsWay, decided: &mut JoinSet<()>) {
-    let Line { request, deadline, reply, .. } = line;
-    if let Err(problem) = shared.admit(&request, deadline).await {
-        let _ = reply.send(Err(problem));
+    if let Err(problem) = shared.admit(&line.request, line.deadline).await {
+        if problem.is_passing() {
+            return left_undecided(line, on_its_way, problem);
+        }
+        let _ = line.reply.send(Err(problem));
         return;
     }
+    let Line { link, request, deadline, reply, .. } = line;
     let shared = Arc::clone(shared);
-    let mut answer = Box::pin(async move { shared.execute(request, deadline).await });
+    let mut answer = Box::pin(async move { shared.execute(Some(link), request, deadline).await });
     let accepted = |answer: Result<CommandAnswer, Problem>| answer.map(|answer| Accepted::Here(Box::new(answer)));
     // The first poll puts the command into the queue: behind those before it, before those behind it.
     match futures_util::poll!(&mut answer) {
@@ -155,11 +187,22 @@ enum Answers {
     Here,
 }
 
-/// Sends all lines to the partition's owner.
-async fn relay(shared: &Shared, headers: &HeaderMap, at: ContextPartition, lines: &[(Line, OnItsWay)]) -> Answers {
+/// Sends all lines to the partition's owner, but for those that must not be decided any more: they are told so.
+async fn relay(
+    shared: &Shared,
+    headers: &HeaderMap,
+    at: ContextPartition,
+    lines: &mut Vec<(Line, OnItsWay)>,
+) -> Answers {
+    for (line, on_its_way) in lines.extract_if(.., |(line, _)| line.link.is_behind_undecided()) {
+        left_undecided(line, on_its_way, CommandError::BehindUndecided.into());
+    }
+    if lines.is_empty() {
+        return Answers::Each(Vec::new());
+    }
     let deadline = lines.iter().map(|(line, _)| line.deadline).min().unwrap_or_else(Instant::now);
     let mut body = Vec::with_capacity(lines.iter().map(|(line, _)| line.text.len() + 1).sum());
-    for (line, _) in lines {
+    for (line, _) in &*lines {
         body.extend_from_slice(&line.text);
         body.push(b'\n');
     }
@@ -172,7 +215,7 @@ async fn relay(shared: &Shared, headers: &HeaderMap, at: ContextPartition, lines
     };
     let is_batch = answer.status() == StatusCode::OK;
     // What broke off is as good as not answered: those lines are sent again.
-    let text = read_answer(answer).await.unwrap_or_default();
+    let text = read_answer(answer, deadline).await.unwrap_or_default();
     let answers = text.split(|byte| *byte == b'\n').filter(|answer| !answer.is_empty());
     let answers = answers.map_while(|answer| match serde_json::from_slice(answer) {
         Ok(Value::Object(answer)) if answer.get("type") != Some(&Code::NotOwner.urn().into()) => Some(answer),

@@ -94,7 +94,7 @@ async fn execute(shared: &Shared, caller: &Caller, meta: &Meta, sent: Sent<'_>) 
         let workspace = request.scope.workspace;
         shared.admit(&request, deadline).await?;
         let _place = shared.places.commands.take(asker, Target::Partition(at), deadline).await?;
-        let answer = shared.execute(request.clone(), deadline).await?;
+        let answer = shared.execute(None, request.clone(), deadline).await?;
         Ok(answer::respond(&answer, shared, Some(workspace)))
     };
     let answer = shared.at_owner(at, meta, asker, deadline, handed, here).await;

@@ -8,31 +8,33 @@ use annals_api::auth::SigningKey;
 use annals_engine::engine::{Assigned, PartitionState};
 use annals_engine::log::EventLog;
 use annals_engine::log::memory::MemoryLog;
-use annals_model::ids::Partition;
+use annals_model::ids::{ContextId, Partition};
 use annals_model::position::ContextPartition;
-use bytes::Bytes;
-use futures_util::stream;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::server::{Answer, CONTEXTS, Server, header, new_id, new_key, rename, send};
 
 /// Nodes, and what each should own.
-struct Cluster {
-    log: Arc<dyn EventLog>,
+pub(crate) struct Cluster {
+    pub(crate) log: Arc<dyn EventLog>,
     key: SigningKey,
-    nodes: Vec<Server>,
-    assigned: Vec<watch::Sender<Assigned>>,
+    pub(crate) nodes: Vec<Server>,
+    pub(crate) assigned: Vec<watch::Sender<Assigned>>,
     _directory: tempfile::TempDir,
 }
 
 impl Cluster {
     /// So many nodes; the first owns everything.
-    async fn start(nodes: usize) -> Self {
+    pub(crate) async fn start(nodes: usize) -> Self {
+        Self::on(MemoryLog::new(&CONTEXTS), nodes).await
+    }
+
+    /// The same on this log.
+    pub(crate) async fn on(log: Arc<dyn EventLog>, nodes: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let log: Arc<dyn EventLog> = MemoryLog::new(&CONTEXTS);
         let key = new_key(directory.path());
         let mut cluster = Self { log, key, nodes: Vec::new(), assigned: Vec::new(), _directory: directory };
         for _ in 0..nodes {
@@ -45,12 +47,17 @@ impl Cluster {
         cluster
     }
 
-    fn partitions(&self) -> BTreeSet<ContextPartition> {
+    pub(crate) fn partitions(&self) -> BTreeSet<ContextPartition> {
         let of = |context| {
             (0..self.log.partitions(context))
                 .map(move |number| ContextPartition { context, partition: Partition(number) })
         };
         CONTEXTS.into_iter().flat_map(of).collect()
+    }
+
+    /// Those of one context.
+    pub(crate) fn partitions_of(&self, context: ContextId) -> BTreeSet<ContextPartition> {
+        self.partitions().into_iter().filter(|at| at.context == context).collect()
     }
 
     /// Takes everything from whoever has it and gives it to one node; returns when that one serves it.
@@ -68,7 +75,7 @@ impl Cluster {
     }
 
     /// Gives these to a node, and nothing else; returns when it serves them.
-    async fn give_to(&self, node: usize, partitions: BTreeSet<ContextPartition>) {
+    pub(crate) async fn give_to(&self, node: usize, partitions: BTreeSet<ContextPartition>) {
         self.assigned[node].send_replace(Arc::new(partitions.clone()));
         let engine = self.nodes[node].engine();
         let serves = |at: &ContextPartition| matches!(engine.state(*at), Some(PartitionState::Serving { .. }));
@@ -246,46 +253,4 @@ async fn a_command_that_comes_while_partitions_move_is_answered_by_the_new_owner
     assert!((sent as u64 + 1..=sent as u64 + 2).contains(&version), "{sent} sent, version {version}");
     assert!(sent >= 6, "{sent} sent");
     assert!(refusals.is_empty(), "{refusals:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lines_on_their_way_when_their_partition_comes_here_are_not_overtaken_by_those_behind_them() {
-    let cluster = Cluster::start(2).await;
-    let [first, node] = &cluster.nodes[..] else { panic!("two nodes") };
-    let workspace = first.workspace().await;
-    cluster.take_all_from(0).await;
-    let (lines, receiver) = mpsc::channel::<Bytes>(1);
-    let body = stream::unfold(receiver, |mut receiver| async {
-        let line = receiver.recv().await?;
-        Some((Ok::<_, std::io::Error>(line), receiver))
-    });
-    let post = node.request(Method::POST, "/v1/commands").header("content-type", "application/x-ndjson");
-    let answering = tokio::spawn(post.body(reqwest::Body::wrap_stream(body)).send());
-    let id = Uuid::new_v4();
-    let line = |name: &str, payload: Value| {
-        let line = json!({
-            "type": format!("portfolio.application.{name}"), "client_request_id": new_id(),
-            "workspace_id": workspace, "aggregate_id": id, "payload": payload,
-        });
-        Bytes::from(format!("{line}\n"))
-    };
-    // Nobody owns its partition: it waits. Then the partition comes to the node, and the workspace's does not: whether the
-    // command is let through is not known yet when the next line comes.
-    lines.send(line("register", json!({ "name": "a" }))).await.unwrap();
-    let portfolio = cluster.partitions().into_iter().filter(|at| at.context.name == "portfolio").collect();
-    cluster.give_to(1, portfolio).await;
-    // The line's lane looks for its owner once each time that something is heard of owners.
-    for _ in 0..20 {
-        node.engine().owners_heard().await;
-    }
-    lines.send(line("release_version", json!({ "number": "1.0" }))).await.unwrap();
-    lines.send(line("release_version", json!({ "number": "1.1" }))).await.unwrap();
-    drop(lines);
-    cluster.give_to(1, cluster.partitions()).await;
-    let answers = answering.await.unwrap().unwrap().text().await.unwrap();
-    let versions: Vec<Value> = answers
-        .lines()
-        .map(|answer| serde_json::from_str::<Value>(answer).unwrap()["aggregate"]["version"].clone())
-        .collect();
-    assert_eq!(versions, [1, 2, 3], "{answers}");
 }

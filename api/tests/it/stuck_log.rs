@@ -17,6 +17,8 @@ pub(crate) struct StuckLog {
     log: Arc<dyn EventLog>,
     /// The partition whose appends do not end.
     pub(crate) stuck: watch::Sender<Option<ContextPartition>>,
+    /// How many of them have begun.
+    pub(crate) appends_stuck: watch::Sender<usize>,
     /// Its `meta` answers nothing.
     pub(crate) meta_stuck: watch::Sender<bool>,
     /// How often all of `meta` was read.
@@ -26,7 +28,7 @@ pub(crate) struct StuckLog {
 impl StuckLog {
     pub(crate) fn new(log: Arc<dyn EventLog>) -> Arc<Self> {
         let (stuck, meta_stuck) = (watch::Sender::new(None), watch::Sender::new(false));
-        Arc::new(Self { log, stuck, meta_stuck, meta_reads: AtomicUsize::new(0) })
+        Arc::new(Self { log, stuck, appends_stuck: watch::Sender::new(0), meta_stuck, meta_reads: AtomicUsize::new(0) })
     }
 }
 
@@ -40,7 +42,8 @@ impl EventLog for StuckLog {
     fn claim(&self, at: ContextPartition, owner: Owner) -> BoxFuture<'_, Result<Claimed, ClaimError>> {
         Box::pin(async move {
             let Claimed { writer, barrier } = self.log.claim(at, owner).await?;
-            Ok(Claimed { writer: Box::new(StuckWriter { writer, at, stuck: self.stuck.subscribe() }), barrier })
+            let (stuck, begun) = (self.stuck.subscribe(), self.appends_stuck.clone());
+            Ok(Claimed { writer: Box::new(StuckWriter { writer, at, stuck, begun }), barrier })
         })
     }
     fn reader(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>> {
@@ -74,6 +77,7 @@ struct StuckWriter {
     writer: Box<dyn LogWriter>,
     at: ContextPartition,
     stuck: watch::Receiver<Option<ContextPartition>>,
+    begun: watch::Sender<usize>,
 }
 
 impl LogWriter for StuckWriter {
@@ -81,10 +85,13 @@ impl LogWriter for StuckWriter {
         self.writer.claim_epoch()
     }
     fn append(self: Box<Self>, batch: AppendBatch) -> BoxFuture<'static, AppendOutcome> {
-        let Self { writer, at, mut stuck } = *self;
+        let Self { writer, at, mut stuck, begun } = *self;
         Box::pin(async move {
+            if *stuck.borrow() == Some(at) {
+                begun.send_modify(|begun| *begun += 1);
+            }
             let _ = stuck.wait_for(|stuck| *stuck != Some(at)).await;
-            let again = |writer| Box::new(Self { writer, at, stuck }) as Box<dyn LogWriter>;
+            let again = |writer| Box::new(Self { writer, at, stuck, begun }) as Box<dyn LogWriter>;
             match writer.append(batch).await {
                 AppendOutcome::Durable { writer, positions } => {
                     AppendOutcome::Durable { writer: again(writer), positions }

@@ -180,6 +180,10 @@ pub enum CommandError {
         /// What the log said.
         cause: String,
     },
+    /// A command before it, on which it may rest, was not decided; nothing was written. Send them again in their order, with
+    /// the same ids.
+    #[error("a command before this one was not decided; nothing was done, send it again behind that one")]
+    BehindUndecided,
     /// Time ran out, or the log did not say: it may or may not be written. Send it again with the same id: it is
     /// answered, not repeated.
     #[error(
@@ -213,9 +217,12 @@ impl CommandError {
             | Self::FingerprintMismatch { .. }
             | Self::TooLarge { .. }
             | Self::Defect { .. } => true,
-            Self::Busy { .. } | Self::Aborted { .. } | Self::Unanswered | Self::NotOwner(_) | Self::Stopped { .. } => {
-                false
-            }
+            Self::Busy { .. }
+            | Self::Aborted { .. }
+            | Self::BehindUndecided
+            | Self::Unanswered
+            | Self::NotOwner(_)
+            | Self::Stopped { .. } => false,
         }
     }
 }

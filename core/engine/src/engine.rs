@@ -24,6 +24,7 @@ use crate::telemetry::{self, CommandOutcome, OwnerMeters};
 
 mod assignment;
 mod batch;
+mod chain;
 mod clock;
 mod decide;
 mod history;
@@ -33,6 +34,7 @@ mod replay;
 mod state;
 
 pub use assignment::{Assigned, Assignment};
+pub use chain::{Chain, Link};
 pub use clock::{Clock, Passed, system_now, system_passed};
 pub use owners::PartitionOwner;
 pub use state::{
@@ -40,6 +42,7 @@ pub use state::{
     UniqueKey,
 };
 
+use chain::ReplyTo;
 use clock::OwnersClock;
 use owner::{Input, Owning, ReadAnswer, ReadQuery, Recorded};
 use owners::Owners;
@@ -368,7 +371,17 @@ impl EngineHandle {
 
     /// Decides a command and makes its events durable.
     pub async fn execute(&self, request: CommandRequest, deadline: Instant) -> Result<CommandAnswer, CommandError> {
-        let answer = self.decide(request, deadline).await;
+        self.execute_in(None, request, deadline).await
+    }
+
+    /// The same for a command that rests on others before it: it is decided behind them, or not at all.
+    pub async fn execute_in(
+        &self,
+        link: Option<Link>,
+        request: CommandRequest,
+        deadline: Instant,
+    ) -> Result<CommandAnswer, CommandError> {
+        let answer = self.decide(link, request, deadline).await;
         telemetry::answered(match &answer {
             Ok(answer) if answer.replayed => CommandOutcome::Replayed,
             Ok(_) => CommandOutcome::Accepted,
@@ -378,11 +391,16 @@ impl EngineHandle {
         answer
     }
 
-    async fn decide(&self, request: CommandRequest, deadline: Instant) -> Result<CommandAnswer, CommandError> {
+    async fn decide(
+        &self,
+        link: Option<Link>,
+        request: CommandRequest,
+        deadline: Instant,
+    ) -> Result<CommandAnswer, CommandError> {
         let at = self.partition_of(request.context, request.scope.slot());
         let mailbox = self.mailbox(at).ok_or(CommandError::NotOwner(at))?;
         let (reply, answer) = oneshot::channel();
-        let input = Input::Command { request: Box::new(request), deadline, reply };
+        let input = Input::Command { request: Box::new(request), deadline, reply: ReplyTo::new(reply, link) };
         mailbox.sender.try_send(input).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => {
                 CommandError::Busy { reason: NotNow::QueueFull, retry_after: batch::RETRY_AFTER }

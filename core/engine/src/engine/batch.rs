@@ -10,6 +10,7 @@ use annals_model::position::{Checkpoint, ClaimEpoch, ContextPartition, Offset, R
 use annals_model::time::Timestamp;
 use tokio::sync::oneshot;
 
+use super::chain::ReplyTo;
 use super::decide::{Accepted, Decision, advance, decide};
 use super::owner::{FreshEvent, Input, ReadAnswer, ReadQuery, Recorded, answer_read};
 use super::state::{AggregateEntry, AggregateKey, Changes, LedgerEntry, StateStore};
@@ -35,7 +36,7 @@ pub(super) struct Batch {
 struct Reply {
     request: Box<CommandRequest>,
     outcome: Pending,
-    sender: oneshot::Sender<Result<Recorded, CommandError>>,
+    sender: ReplyTo,
 }
 
 enum Pending {
@@ -96,7 +97,7 @@ impl Batch {
         store: &mut dyn StateStore,
         request: Box<CommandRequest>,
         now: Timestamp,
-        sender: oneshot::Sender<Result<Recorded, CommandError>>,
+        sender: ReplyTo,
     ) {
         let outcome = match decide(context, store, &self.changes, &request, now).await {
             Decision::Recorded => Pending::Recorded,
@@ -255,8 +256,7 @@ impl Batch {
                     recorded(store, operation, false, Some(fresh))
                 }
             };
-            // A caller who no longer listens will ask again under the same id.
-            drop(reply.sender.send(answer));
+            reply.sender.send(answer);
         }
         for (query, sender) in self.reads {
             drop(sender.send(Ok(answer_read(store, at, &query))));
@@ -278,7 +278,7 @@ impl Batch {
                 (Pending::Recorded, Some(entry)) => Ok(Recorded { operation, entry, replayed: true, fresh: None }),
                 _ => Err(CommandError::Aborted { cause: "the append did not reach the log".to_owned() }),
             };
-            drop(reply.sender.send(answer));
+            reply.sender.send(answer);
         }
         for (query, sender) in self.reads {
             drop(sender.send(Ok(answer_read(store, self.at, &query))));
@@ -295,7 +295,7 @@ impl Batch {
     /// Refuses everybody.
     pub(super) fn refuse_all(self, error: impl Fn() -> CommandError) {
         for reply in self.replies {
-            drop(reply.sender.send(Err(error())));
+            reply.sender.send(Err(error()));
         }
         for (_, sender) in self.reads {
             drop(sender.send(Err(match error() {
@@ -311,7 +311,7 @@ impl Batch {
         for input in inputs {
             match input {
                 Input::Command { reply, .. } => {
-                    drop(reply.send(Err(CommandError::Busy { reason, retry_after: RETRY_AFTER })));
+                    reply.send(Err(CommandError::Busy { reason, retry_after: RETRY_AFTER }));
                 }
                 Input::Read { reply, .. } => {
                     drop(reply.send(Err(ReadFailure::Busy { reason, retry_after: RETRY_AFTER })));

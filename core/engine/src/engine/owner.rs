@@ -18,10 +18,11 @@ use self::serving::{Ended, Proven};
 use self::standby::Woken;
 use super::PartitionState;
 use super::assignment::Assignment;
+use super::chain::ReplyTo;
 use super::clock::OwnersClock;
 use super::replay::{ReplayError, catch_up, replay};
 use super::state::{AggregateKey, LedgerEntry, Peek, StateStore};
-use crate::command::{AggregateView, CommandError, CommandRequest, ReadFailure};
+use crate::command::{AggregateView, CommandRequest, ReadFailure};
 use crate::limits;
 use crate::log::{ClaimError, Claimed, EventLog, Owner};
 use crate::outage::Outage;
@@ -33,7 +34,7 @@ pub(super) enum Input {
     Command {
         request: Box<CommandRequest>,
         deadline: Instant,
-        reply: oneshot::Sender<Result<Recorded, CommandError>>,
+        reply: ReplyTo,
     },
     /// `at_least` is a position that was acknowledged to whoever asks: an owner that has not come there may be none any more.
     Read {
@@ -47,7 +48,7 @@ impl Input {
     /// Answers that the partition, in this state, is not served here.
     fn refuse(self, state: &PartitionState, at: ContextPartition) {
         match self {
-            Self::Command { reply, .. } => drop(reply.send(Err(state.command_error(at)))),
+            Self::Command { reply, .. } => reply.send(Err(state.command_error(at))),
             Self::Read { reply, .. } => drop(reply.send(Err(state.read_failure(at)))),
         }
     }

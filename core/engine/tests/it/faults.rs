@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use annals_engine::command::{CommandError, NotNow, ReadFailure};
-use annals_engine::engine::{Engine, EngineOptions, PartitionState};
+use annals_engine::engine::{Chain, Engine, EngineOptions, PartitionState};
 use annals_engine::log::EventLog;
 use annals_engine::log::memory::{Fault, Faults, MemoryLog, MemoryOptions};
 use annals_model::position::{ContextPartition, Sequence};
 use proptest::prelude::*;
 use serde_json::json;
+use tokio::time::Instant;
 
-use crate::accounts::{BANK, address, scope};
+use crate::accounts::{BANK, address, request, scope};
 use crate::clients::check;
 use crate::engine::{deadline, owner, send, start};
 use crate::lines::Lines;
@@ -157,4 +158,32 @@ proptest! {
         let checked = check(seed, per_mille, |log| log, &EngineOptions::new(owner("one")));
         prop_assert!(checked.is_ok(), "{}", checked.unwrap_err());
     }
+}
+
+#[tokio::test]
+async fn behind_a_command_that_was_not_decided_none_that_rests_on_it_is() {
+    let log = MemoryLog::new(&[BANK]);
+    let shared: Arc<dyn EventLog> = log.clone();
+    let running = start(&shared).await;
+    let engine = running.handle();
+    let opens = |id: &str| request(id, 1, "open", json!({"name": "a"}));
+    let deposits = |id: &str| request(id, 1, "deposit", json!({"amount": 1}));
+    log.set_faults(Faults::scripted([Some(Fault::Abort)]));
+    let chain = Chain::default();
+    let lost = engine.execute_in(Some(chain.link(2)), opens("o"), deadline()).await.unwrap_err();
+    assert!(matches!(lost, CommandError::Aborted { .. }), "{lost:?}");
+    let behind = engine.execute_in(Some(chain.link(3)), deposits("d"), deadline()).await.unwrap_err();
+    assert_eq!(behind, CommandError::BehindUndecided);
+    assert!(!chain.is_under_way());
+    // What comes before it, or rests on nothing, is decided.
+    let before = engine.execute_in(Some(chain.link(1)), deposits("b"), deadline()).await.unwrap_err();
+    assert!(before.is_final(), "{before:?}");
+    engine.execute(opens("o"), deadline()).await.unwrap();
+
+    // Too late to be decided, whoever has been told what.
+    let chain = Chain::default();
+    let late = engine.execute_in(Some(chain.link(1)), deposits("d"), Instant::now()).await.unwrap_err();
+    assert_eq!(late, CommandError::Unanswered);
+    let behind = engine.execute_in(Some(chain.link(2)), deposits("e"), deadline()).await.unwrap_err();
+    assert_eq!(behind, CommandError::BehindUndecided);
 }

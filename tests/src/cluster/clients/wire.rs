@@ -12,7 +12,7 @@ use crate::cluster::workload::Command;
 
 const COMMANDS: &str = "/v1/commands/";
 /// Answers that say that nothing was written and that the command may be sent again.
-const NOT_WRITTEN: [&str; 4] = ["overloaded", "aborted", "not-owner", "partition-stopped"];
+const NOT_WRITTEN: [&str; 5] = ["overloaded", "aborted", "behind-undecided", "not-owner", "partition-stopped"];
 /// Answers that say that it was refused for good, and why the command itself is the cause.
 const REFUSED: [&str; 6] =
     ["rejected", "version-conflict", "already-exists", "unique-key-taken", "request-id-reused", "not-found"];

@@ -178,8 +178,10 @@ impl Owning {
             {
                 match input {
                     Input::Command { request, deadline, reply } => {
-                        // The caller has gone: writing now would only surprise them.
-                        if deadline > Instant::now() {
+                        if reply.is_behind_undecided() {
+                            reply.send(Err(CommandError::BehindUndecided));
+                        } else if deadline > Instant::now() {
+                            // Otherwise the caller has gone: writing now would only surprise them.
                             let now = self.now(&batch);
                             batch.decide(&self.context, &mut *self.store, request, now, reply).await;
                         }
