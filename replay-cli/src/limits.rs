@@ -54,6 +54,9 @@ pub(crate) const LOOKUPS_AT_A_TIME: usize = 16;
 pub(crate) const NAME_WAIT_MS: u64 = 1_000;
 /// Pause between two such looks, milliseconds.
 pub(crate) const NAME_POLL_MS: u64 = 25;
+/// Longest that `status` waits for one answer of the read models' store or of a server, milliseconds: longer than opening
+/// a connection may take, so that the store's own words come first where there are any.
+pub(crate) const STATUS_ANSWER_MS_MAX: u64 = 6_000;
 /// Longest reason or trouble in the table of `status`, characters: the whole text of a trouble is below the table.
 pub(crate) const STATUS_TEXT_CHARS_MAX: usize = 40;
 /// Tries after which an import says that the server puts it off.

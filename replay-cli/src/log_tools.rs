@@ -1,10 +1,12 @@
 //! `log verify`, `log stats` and `log backup`: the log itself, read from outside, whether a server writes it or not.
 
+use std::collections::BTreeSet;
+
 use annals_api::data_dir::DataDir;
 use annals_engine::log::stats::stats;
 use annals_engine::log::verify::{PartitionReport, VerifyReport, verify};
 use annals_engine::log::{EventLog, ReadError};
-use annals_engine::sink::GenerationStore as _;
+use annals_engine::sink::{GenerationStore as _, false_checkpoint};
 use annals_projectors::deployment::{Deployment, LogSettings, ReadModelsSettings};
 use annals_projectors::process::say;
 use annals_schemas::CATALOGUE;
@@ -82,14 +84,21 @@ async fn missing(deployment: &Deployment, log: &dyn EventLog, report: &VerifyRep
             return Ok(missing);
         }
     };
-    for read_model in annals_projectors::definitions().iter().map(|definition| definition.model.clone()) {
-        for generation in store.list(read_model.name()).await.map_err(|error| store_failure(&error))? {
+    let names: BTreeSet<&str> = store.read_models().iter().map(|model| model.name()).collect();
+    for name in names {
+        for generation in store.list(name).await.map_err(|error| store_failure(&error))? {
             // What cannot be read says nothing; `status` says why.
             let Ok(reached) = store.probe(&generation).await else { continue };
             for (at, checkpoint) in reached.iter() {
                 // Asked for behind the checkpoint, which moves on with it.
                 let end = log.end(at).await.map_err(|error| read_failure(&error))?;
-                if checkpoint.offset > end {
+                if checkpoint.offset <= end {
+                    continue;
+                }
+                let judged = false_checkpoint(log, at, checkpoint).await.map_err(|error| read_failure(&error))?;
+                if let Some(cause) = judged {
+                    say!("{generation} says nothing of the log: {cause}");
+                } else {
                     missing.push(format!(
                         "{generation} has seen {at} up to offset {}, the log ends at {end}",
                         checkpoint.offset
@@ -98,7 +107,6 @@ async fn missing(deployment: &Deployment, log: &dyn EventLog, report: &VerifyRep
             }
         }
     }
-    missing.dedup();
     Ok(missing)
 }
 

@@ -6,7 +6,7 @@ use annals_engine::engine::system_now;
 use annals_engine::lag::Lag;
 use annals_engine::log::ReadError;
 use annals_engine::runner::{GenerationStatus, RunnerState};
-use annals_engine::sink::{Checkpoints, GenerationState, KnownProcess};
+use annals_engine::sink::{Checkpoints, GenerationState, KnownProcess, false_checkpoint};
 use annals_model::ids::{ContextId, Partition};
 use annals_model::position::{Checkpoint, ContextPartition};
 use annals_model::time::Timestamp;
@@ -139,7 +139,14 @@ async fn progress(
         for partition in (0..log.partitions(context)).map(Partition) {
             let at = ContextPartition { context, partition };
             let checkpoint = checkpoints.get(at);
-            let behind = Lag::of(log, at, checkpoint).await.map_err(|error| unreadable(&error))?;
+            let behind = match Lag::of(log, at, checkpoint).await {
+                Ok(behind) => behind,
+                // Of a checkpoint that is false the log would be said to be damaged.
+                Err(error) => match false_checkpoint(log, at, checkpoint).await {
+                    Ok(Some(cause)) => return Err(Problem::new(Code::ReadModelUnavailable, cause)),
+                    Ok(None) | Err(_) => return Err(unreadable(&error)),
+                },
+            };
             components.push(component(at, checkpoint, &behind));
             events += behind.events;
             seconds = seconds.max(behind.age(now).as_secs_f64());

@@ -6,7 +6,7 @@
 pub mod contract;
 pub mod memory;
 
-mod beyond;
+mod disagreement;
 mod error;
 mod generation;
 mod process;
@@ -20,7 +20,7 @@ use annals_model::position::{Checkpoint, ContextPartition};
 use annals_model::projection::{KeySets, OwnedValue, ReadModel, RollupTotals, RowKey, RowLife, Tables};
 use tokio::sync::watch;
 
-pub use self::beyond::false_checkpoint;
+pub use self::disagreement::false_checkpoint;
 pub use self::error::{CommitError, CreateError, PromoteError, SinkError, StoreError};
 pub use self::generation::{BehindComponent, Checkpoints, Generation, GenerationId, GenerationState};
 pub use self::process::{KnownProcess, ProcessKind, ProcessReport, ProcessTrouble};

@@ -1,7 +1,10 @@
 //! `status`: read models, their generations, how far they are, what needs a rebuild and why, and who works on them.
 
 mod advice;
+mod patience;
 mod processes;
+
+use std::time::Duration;
 
 use annals_api::endpoint::Endpoint;
 use annals_engine::engine::system_now;
@@ -15,10 +18,12 @@ use annals_projectors::process::say;
 use serde_json::{Value, json};
 
 use self::advice::advise;
+use self::patience::{Patience, open_store};
 use super::plan::plan_failure;
 use super::{Site, generation_json, store_failure};
 use crate::cli::Global;
 use crate::client::{CallError, Client};
+use crate::data_dir::{existing, read_log};
 use crate::exit::Exit;
 use crate::limits;
 use crate::log_tools::read_failure;
@@ -26,30 +31,24 @@ use crate::output::cell::shortened;
 use crate::output::fold::{Edges, fold};
 use crate::output::{Format, Output, columns, print_lines, table, terminal_columns};
 
-/// `status`.
+/// `status`. It ends with 1 where the store of the read models does not answer: what else there is to tell is told all the
+/// same.
 pub(crate) async fn run(global: &Global, output: Output) -> anyhow::Result<Exit> {
-    let site = Site::open(global).await?;
-    let runners = runners(global).await;
-    let processes = site.store.processes().await.map_err(|error| store_failure(&error))?;
+    let deployment = existing(global)?;
+    let log = read_log(&deployment).await?.shared();
+    let patience = Patience::default();
+    let (store, runners) = tokio::join!(open_store(&deployment, log.id()), runners(global));
+    let mut seen = Seen { runners, processes: Vec::new() };
     let (mut lines, mut advice) = (Vec::new(), Vec::new());
-    for name in site.names() {
-        let newest = site.read_model(name, None)?;
-        let ends = extents(&*site.log, &newest.contexts()).await.map_err(|error| read_failure(&error))?;
-        let planned = match plan(&*site.log, &site.store, &newest, None).await {
-            Ok(planned) => Ok(planned),
-            Err(error @ PlanError::Read(_)) => return Err(plan_failure(&error).into()),
-            // One generation that does not answer must not hide all the others.
-            Err(PlanError::Store(error)) => Err(error.to_string()),
-        };
-        let generations = site.store.list(name).await.map_err(|error| store_failure(&error))?;
-        let mut of_name = Vec::new();
-        for generation in &generations {
-            of_name.push(line(&site, generation, &ends, &Seen { runners: &runners, processes: &processes }).await);
-        }
-        advice.extend(advise(name, planned.as_ref().map_err(String::as_str), &of_name));
-        lines.extend(of_name);
+    let silent = match store? {
+        Ok(store) => look(&Site { log, store }, &patience, &mut seen, (&mut lines, &mut advice)).await?,
+        Err(cause) => Some(cause),
+    };
+    if let Some(cause) = &silent {
+        lines.extend(unknown(&seen.runners, &lines, cause));
+        advice.push(json!({"read_model": "all", "why": cause, "remedy": advice::SEE_TO_IT}));
     }
-    let processes = processes::lines(&processes);
+    let processes = processes::lines(&seen.processes);
     match output.format() {
         Format::Json => {
             let document = json!({"generations": lines, "advice": advice, "processes": processes});
@@ -58,10 +57,71 @@ pub(crate) async fn run(global: &Global, output: Output) -> anyhow::Result<Exit>
         Format::Jsonl => output.records(&lines, &[])?,
         Format::Table => {
             print_lines(&human(&lines, &processes, &advice, terminal_columns()))?;
-            server(global, !runners.is_null());
+            server(global, !seen.runners.is_null());
         }
     }
-    Ok(Exit::Ok)
+    Ok(if silent.is_some() { Exit::Failed } else { Exit::Ok })
+}
+
+/// Looks at every read model; why the rest of them is unknown, where the registry stopped answering.
+async fn look(
+    site: &Site,
+    patience: &Patience,
+    seen: &mut Seen,
+    (lines, advice): (&mut Vec<Value>, &mut Vec<Value>),
+) -> anyhow::Result<Option<String>> {
+    match patience.ask(site.store.processes()).await {
+        Ok(processes) => seen.processes = processes,
+        Err(error) if error.is_transient() => return Ok(Some(error.to_string())),
+        Err(error) => return Err(store_failure(&error).into()),
+    }
+    for name in site.names() {
+        let newest = site.read_model(name, None)?;
+        let ends = extents(&*site.log, &newest.contexts()).await.map_err(|error| read_failure(&error))?;
+        let generations = match patience.ask(site.store.list(name)).await {
+            Ok(generations) => generations,
+            Err(error) if error.is_transient() => return Ok(Some(error.to_string())),
+            Err(error) => return Err(store_failure(&error).into()),
+        };
+        let planned = patience.ask(async {
+            match plan(&*site.log, &site.store, &newest, None).await {
+                Ok(planned) => Ok(Ok(planned)),
+                Err(PlanError::Store(error)) => Err(error),
+                Err(error @ PlanError::Read(_)) => Ok(Err(plan_failure(&error))),
+            }
+        });
+        // One generation that does not answer must not hide all the others.
+        let planned = match planned.await {
+            Ok(planned) => Ok(planned?),
+            Err(error) => Err(error.to_string()),
+        };
+        let mut of_name = Vec::new();
+        for generation in &generations {
+            of_name.push(line(site, patience, generation, &ends, seen).await);
+        }
+        advice.extend(advise(name, planned.as_ref().map_err(String::as_str), &of_name));
+        lines.extend(of_name);
+    }
+    Ok(None)
+}
+
+/// Read models of which nothing was told, each with what is known of it all the same.
+fn unknown(runners: &Value, lines: &[Value], cause: &str) -> Vec<Value> {
+    let mut models: Vec<_> =
+        annals_projectors::definitions().iter().map(|definition| definition.model.clone()).collect();
+    models.dedup_by(|later, model| later.name() == model.name());
+    let is_told = |name: &str| lines.iter().any(|line| line["read_model"] == *name);
+    let told = |name: &str| list(&runners["read_models"]).find(|one| one["name"] == *name);
+    let untold = models.iter().filter(|model| !is_told(model.name()));
+    let one = |name: &str| {
+        let live = told(name).map(|told| list(&told["generations"]).find(|one| one["state"] == "live"));
+        let live = live.flatten().unwrap_or(&Value::Null);
+        json!({
+            "read_model": name, "version": live["version"], "generation": live["id"], "state": "unknown",
+            "runner": live["runner"]["state"], "trouble": cause, "tried_again": true,
+        })
+    };
+    untold.map(|model| one(model.name())).collect()
 }
 
 /// All of it for people, in at most so many columns.
@@ -138,7 +198,12 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 /// How the runners are, as the directory's server tells; null where none answers.
 async fn runners(global: &Global) -> Value {
     let Ok(client) = Client::find(global) else { return Value::Null };
-    match client.get("/v1/read-models", &[]).await {
+    let asking = client.get("/v1/read-models", &[]);
+    let Ok(told) = tokio::time::timeout(Duration::from_millis(limits::STATUS_ANSWER_MS_MAX), asking).await else {
+        // It looks into a store that does not answer.
+        return json!({});
+    };
+    match told {
         Ok(runners) => runners,
         Err(CallError::Unreachable { .. } | CallError::Timeout { .. }) => Value::Null,
         // It answers, if only to say no.
@@ -147,17 +212,17 @@ async fn runners(global: &Global) -> Value {
 }
 
 /// What processes say of themselves.
-struct Seen<'a> {
+struct Seen {
     /// The server's answer.
-    runners: &'a Value,
-    processes: &'a [KnownProcess],
+    runners: Value,
+    processes: Vec<KnownProcess>,
 }
 
 /// One generation and how far it is behind the log.
-async fn line(site: &Site, generation: &Generation, ends: &[Extent], seen: &Seen<'_>) -> Value {
+async fn line(site: &Site, patience: &Patience, generation: &Generation, ends: &[Extent], seen: &Seen) -> Value {
     let mut line = generation_json(generation);
     line["trouble"] = json!(generation.failure);
-    if site.store.is_abandoned(generation).await.unwrap_or(false) {
+    if patience.ask(site.store.is_abandoned(generation)).await.unwrap_or(false) {
         line["state"] = json!("dead");
         line["trouble"] = json!("its builder died; a rebuild begins it anew");
     }
@@ -179,14 +244,14 @@ async fn line(site: &Site, generation: &Generation, ends: &[Extent], seen: &Seen
         (_, Some(keeper)) => json!(processes::name(keeper)),
         (_, None) => json!("none"),
     };
-    lag(site, generation, ends, &mut line).await;
-    trouble(generation, shown, told, seen.processes, &mut line);
+    lag(site, patience, generation, ends, &mut line).await;
+    trouble(generation, shown, told, &seen.processes, &mut line);
     line
 }
 
 /// How far a generation is behind the log; where that cannot be read, this is its trouble.
-async fn lag(site: &Site, generation: &Generation, ends: &[Extent], line: &mut Value) {
-    let checkpoints = match site.store.probe(generation).await {
+async fn lag(site: &Site, patience: &Patience, generation: &Generation, ends: &[Extent], line: &mut Value) {
+    let checkpoints = match patience.ask(site.store.probe(generation)).await {
         Ok(checkpoints) => checkpoints,
         Err(error) => {
             line["trouble"] = json!(error.to_string());

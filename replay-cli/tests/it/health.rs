@@ -117,6 +117,14 @@ fn a_server_takes_commands_while_postgresql_refuses_hangs_or_has_lost_a_schema()
     postgres.pause().unwrap();
     troubled(&server, Some("does not answer within"));
     send(&server, "two");
+    // Whoever looks sees that as well, and is not kept.
+    let shown = server.run(&["status", "-o", "json"]).exits(1).json();
+    for (line, name) in shown["generations"].as_array().unwrap().iter().zip(["access", "portfolio"]) {
+        let trouble = line["trouble"].as_str().unwrap_or_default();
+        assert!(line["read_model"] == name && trouble.contains(" answer ") && trouble.contains("within"), "{shown}");
+    }
+    assert_eq!(shown["generations"].as_array().unwrap().len(), 2, "{shown}");
+    assert!(shown["advice"][0]["remedy"].as_str().unwrap().starts_with("see to the cause"), "{shown}");
     postgres.resume().unwrap();
     troubled(&server, None);
     postgres.kill().unwrap();

@@ -114,6 +114,21 @@ fn a_read_model_that_was_thrown_away_is_told_and_built_anew() {
     run(directory.path(), &["verify", "portfolio"]).exits(0);
 }
 
+#[test]
+fn a_forged_checkpoint_is_told_as_one_by_status_and_says_nothing_of_the_log() {
+    let directory = stopped(&[]);
+    on(&directory.path().join("read-models/portfolio/gen-1.db"), async |connection| {
+        let forge = "UPDATE annals_checkpoints SET log_offset = log_offset + 1000, ordinal = ordinal + 1000";
+        sqlx::query(forge).execute(connection).await.unwrap();
+    });
+    let status = run(directory.path(), &["status", "-o", "json"]).exits(0).json();
+    let why = status["advice"][0]["why"].as_str().unwrap();
+    assert!(why.contains("the log is whole, the checkpoint is false"), "{status}");
+    let told = run(directory.path(), &["log", "verify"]).exits(0).stderr();
+    assert!(told.contains("portfolio v2 generation 1 says nothing of the log"), "{told}");
+    run(directory.path(), &["verify", "portfolio"]).exits(3);
+}
+
 /// Changes a row of the live generation behind everybody's back.
 fn change(data: &Path, statement: &str) {
     let statement = sqlx::AssertSqlSafe(statement.to_owned());

@@ -3,6 +3,7 @@ use std::task::Poll;
 
 use annals_model::position::{Checkpoint, Offset, Ordinal, PositionVector};
 use annals_model::projection::KeyRange;
+use annals_model::time::Timestamp;
 use proptest::prelude::*;
 
 use super::shop_log::{ITEMS, append, log_of};
@@ -215,14 +216,15 @@ async fn a_plan_says_what_would_be_read_and_whether_it_is_called_for() {
 
 #[tokio::test]
 async fn a_live_generation_beyond_the_logs_end_is_planned_anew() {
-    // Without the checkpoint's last event the log has lost it; with it, the log is whole.
+    // Without an event of the checkpoint's time the log has lost it; with it, the log is whole.
     for (events_more, said) in [(1, "beyond the log's end"), (0, "the log is whole, the checkpoint is false")] {
         let setting = Setting::new(9, 2, &[30], usize::MAX).await;
         let live = setting.live().await;
         let mut sink = setting.store.open(&live).await.expect("a generation");
         let (at, from) = sink.checkpoints().await.expect("a store").iter().next().expect("events");
         let (offset, ordinal) = (Offset(from.offset.0 + 1_000), Ordinal(from.ordinal.0 + events_more));
-        let to = Checkpoint { offset, ordinal, ..from };
+        let emitted_at = Timestamp(from.emitted_at.0 + events_more as i64);
+        let to = Checkpoint { offset, ordinal, emitted_at, ..from };
         sink.commit(&stock_v1().new_tables(KeyRange::ALL), at, from, to).await.expect("the next checkpoint");
         let planned = plan(setting.log.as_ref(), &setting.store, &stock_v1(), None).await.expect("a log");
         assert!(matches!(&planned.why, Why::LiveUnusable { cause } if cause.contains(said)), "{said}: {planned:?}");

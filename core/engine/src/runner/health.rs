@@ -15,7 +15,7 @@ use super::supervisor::View;
 use crate::lag::LastOrdinals;
 use crate::limits;
 use crate::log::{EventLog, ReadError};
-use crate::sink::{Checkpoints, Generation, GenerationStore, StoreError};
+use crate::sink::{Checkpoints, Generation, GenerationStore, StoreError, false_checkpoint};
 
 /// How the live generation of a read model is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,7 +172,10 @@ impl Watcher {
         let known = self.still.get(name).filter(|still| still.generation == *live && still.at == stored);
         let since = known.map_or_else(Instant::now, |still| still.since);
         // A log that does not answer says nothing of a read model.
-        let behind = bounded(self.behind(live, &stored)).await?.ok()?;
+        let behind = match bounded(self.behind(live, &stored)).await?.ok()? {
+            Ok(behind) => behind,
+            Err(cause) => return Some(Trouble::lasting(format!("{live}: {cause}"))),
+        };
         if behind == 0 {
             self.still.remove(name);
             return None;
@@ -192,17 +195,24 @@ impl Watcher {
         Some(Trouble::passing(format!("{live} is {behind} {events} behind and does not move: {keeper}")))
     }
 
-    async fn behind(&mut self, live: &Generation, stored: &Checkpoints) -> Result<u64, ReadError> {
-        let Some(model) = self.store.read_model(&live.read_model, live.version) else { return Ok(0) };
+    /// Events that a generation has not seen; the inner error says why it cannot have seen what it says.
+    async fn behind(&mut self, live: &Generation, stored: &Checkpoints) -> Result<Result<u64, String>, ReadError> {
+        let Some(model) = self.store.read_model(&live.read_model, live.version) else { return Ok(Ok(0)) };
         let mut behind = 0;
         for context in model.contexts() {
             for partition in (0..self.log.partitions(context)).map(Partition) {
                 let at = ContextPartition { context, partition };
                 let last = self.last.of(&*self.log, at).await?;
-                behind += last.0.saturating_sub(stored.get(at).ordinal.0);
+                let seen = stored.get(at);
+                // A log that grows is asked after the checkpoint. A runner that waits for events does not look at it.
+                if seen.ordinal > last {
+                    let beyond = || format!("it has seen event {} of {at}, beyond the log's end {last}", seen.ordinal);
+                    return Ok(Err(false_checkpoint(&*self.log, at, seen).await?.unwrap_or_else(beyond)));
+                }
+                behind += last.0 - seen.ordinal.0;
             }
         }
-        Ok(behind)
+        Ok(Ok(behind))
     }
 }
 

@@ -1,10 +1,12 @@
+mod disagreement;
 mod health;
 mod observing;
 
 use std::time::Duration;
 
-use annals_model::position::{Checkpoint, Offset, Ordinal};
+use annals_model::position::{Checkpoint, ClaimEpoch, Offset, Ordinal};
 use annals_model::projection::{ApplyError, Contributions, Fold, Projection, Rollup, own};
+use annals_model::time::Timestamp;
 
 use super::*;
 use crate::lines::Lines;
@@ -14,7 +16,7 @@ use crate::log::{AppendBatch, AppendOutcome, LogWriter, Owner, ReadError};
 use crate::sink::contract::history::{Random, Shop};
 use crate::sink::contract::{Whole, rows_of, stock, stored};
 use crate::sink::memory::{MemoryStore, SinkFaults};
-use crate::sink::{GenerationState, GenerationStore, PromoteError, false_checkpoint};
+use crate::sink::{GenerationState, GenerationStore, PromoteError, SinkError, false_checkpoint};
 
 const PARTITIONS: u16 = 3;
 /// In paused time: only a test that would never end gets there.
@@ -329,35 +331,6 @@ async fn a_position_that_the_log_does_not_have_stops_the_runner() {
     let mut runner = start(other.log.clone(), stock::stock_v1(), live, sink);
     let failure = failure(&mut runner.progress).await;
     assert!(matches!(failure, RunnerFailure::Sink(crate::sink::SinkError::OtherLog { .. })), "{failure}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_checkpoint_that_no_history_has_is_told_from_a_log_that_was_shortened() {
-    // The log has the checkpoint's last event, and ends before its offset; then it has lost that event as well.
-    for (events_more, is_false) in [(0, true), (1, false)] {
-        let mut world = World::new(5);
-        let live = world.live().await;
-        world.append(0, 5, Shop::event).await;
-        world.settle_and_compare(&live).await;
-        let mut sink = world.store.open(&live).await.unwrap();
-        let at = world.owners[0].0.at();
-        let from = sink.checkpoints().await.unwrap().get(at);
-        let to = Checkpoint { offset: Offset(1_000_000), ordinal: Ordinal(from.ordinal.0 + events_more), ..from };
-        sink.commit(&stock::new_tables(&stock::stock_v1()), at, from, to).await.unwrap();
-        let mut runner = start(world.log.clone(), stock::stock_v1(), live, sink);
-        let failure = failure(&mut runner.progress).await;
-        let text = failure.to_string();
-        match (is_false, &failure) {
-            (true, RunnerFailure::Sink(crate::sink::SinkError::Damaged { .. })) => {
-                assert!(text.contains("the log is whole, the checkpoint is false; rebuild the read model"), "{text}");
-                assert!(!text.contains("restore"), "{text}");
-            }
-            (false, RunnerFailure::Log(ReadError::BeyondEnd { .. })) => {}
-            _ => panic!("{text}"),
-        }
-        let cause = false_checkpoint(&*world.log, at, to).await.unwrap();
-        assert_eq!(cause.is_some(), is_false);
-    }
 }
 
 /// A ready generation of version 2, empty: its runner brings it here.

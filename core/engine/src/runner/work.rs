@@ -126,16 +126,13 @@ impl<'a> Work<'a> {
     async fn source(&mut self, at: ContextPartition, committed: Checkpoint) -> Result<Source, RunnerFailure> {
         let mut tries = Tries::default();
         loop {
-            match CheckedReader::follow(self.log, at, committed).await {
+            match opened(self.log, self.read_model, at, committed).await? {
                 Ok(reader) => {
                     self.outages.end(&self.outages.follow);
                     self.running();
                     return Ok(Source::new(at, reader, committed));
                 }
-                Err(error) => {
-                    refuse_false(self.log, self.read_model, (at, committed), &error).await?;
-                    tries.again(self.telling(), &self.outages.follow, error).await?;
-                }
+                Err(error) => tries.again(self.telling(), &self.outages.follow, error).await?,
             }
         }
     }
@@ -349,19 +346,22 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Tells a log that was shortened from a generation whose checkpoint never was.
-async fn refuse_false(
+/// A reader from a checkpoint on, if the log has that: else whoever goes on from there would skip events or apply them again
+/// without noticing, or blame the log.
+async fn opened(
     log: &dyn EventLog,
     read_model: &ReadModel,
-    (at, from): (ContextPartition, Checkpoint),
-    error: &ReadError,
-) -> Result<(), RunnerFailure> {
-    if !matches!(error, ReadError::BeyondEnd { .. }) {
-        return Ok(());
+    at: ContextPartition,
+    from: Checkpoint,
+) -> Result<Result<CheckedReader, ReadError>, RunnerFailure> {
+    match false_checkpoint(log, at, from).await {
+        Ok(None) => Ok(CheckedReader::follow(log, at, from).await),
+        Err(error) => Ok(Err(error)),
+        Ok(Some(cause)) => {
+            let generation = format!("{} v{}", read_model.name(), read_model.version());
+            Err(SinkError::Damaged { generation, table: "annals_checkpoints".to_owned(), cause }.into())
+        }
     }
-    let Ok(Some(cause)) = false_checkpoint(log, at, from).await else { return Ok(()) };
-    let generation = format!("{} v{}", read_model.name(), read_model.version());
-    Err(SinkError::Damaged { generation, table: "annals_checkpoints".to_owned(), cause }.into())
 }
 
 /// Where a consumer of everything up to this record stands; it must end its commit.

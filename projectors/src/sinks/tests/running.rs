@@ -15,6 +15,8 @@ use annals_engine::verify::{VerifyOutcome, verify};
 use annals_dev::postgres::{Database, shared};
 use annals_engine::sink::contract::stock;
 use annals_engine::sink::{Generation, GenerationId, GenerationStore as _, PromoteError};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
 use super::*;
@@ -257,6 +259,52 @@ async fn a_process_that_observes_follows_what_another_one_stores_and_promotes(pl
     read_models.stop().await;
 }
 
+/// Moves what a generation says of itself, in every partition, as somebody with a shell does.
+async fn forge(setting: &Setting, generation: &Generation) {
+    const FORGE: &str = "annals_checkpoints SET log_offset = log_offset + 1000, ordinal = ordinal + 1000";
+    match &setting.database {
+        Some(database) => {
+            shared().unwrap().sql(&database.name, &format!("UPDATE stock_g{}.{FORGE}", generation.id)).unwrap();
+        }
+        None => {
+            let file = setting.directory.path().join(format!("read-models/stock/gen-{}.db", generation.id));
+            let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+            sqlx::query(AssertSqlSafe(format!("UPDATE {FORGE}"))).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+        }
+    }
+}
+
+async fn a_forged_checkpoint_is_the_read_models_fault_and_not_the_logs(place: Place) {
+    let setting = Setting::new(place);
+    let process = Process::serving(&setting).await;
+    let live = process.store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
+    let read_models = ReadModels::start(process.log.clone(), process.store.clone()).await.unwrap();
+    let mut owners = Owners::claim(&process.log, 5).await;
+    for _ in 0..40 {
+        owners.append().await;
+    }
+    let until = ends(&*process.log, &stock::stock_v1()).await.unwrap();
+    read_models.live(stock::STOCK).unwrap().wait_for(&until, PATIENCE).await.unwrap();
+    read_models.stop().await;
+    forge(&setting, &live).await;
+    let read_models = ReadModels::start(process.log.clone(), process.store.clone()).await.unwrap();
+    let stopped = async {
+        loop {
+            let statuses = read_models.statuses();
+            let failure = statuses.iter().find_map(|status| status.progress.as_ref()?.failure().cloned());
+            match failure {
+                Some(failure) => return failure.to_string(),
+                None => tokio::time::sleep(Duration::from_millis(2)).await,
+            }
+        }
+    };
+    let said = tokio::time::timeout(PATIENCE, stopped).await.unwrap();
+    assert!(said.contains("the log is whole, the checkpoint is false; rebuild the read model"), "{said}");
+    assert!(!said.contains("restore"), "{said}");
+    read_models.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runners_go_on_by_themselves_after_postgresql_was_killed_or_stopped() {
     let mut server = annals_dev::postgres::Server::start().unwrap();
@@ -316,4 +364,5 @@ on_each_store! {
     a_read_model_is_rebuilt_verified_promoted_and_rolled_back_while_events_go_on,
     two_processes_keep_one_generation_current_and_neither_applies_an_event_twice,
     a_process_that_observes_follows_what_another_one_stores_and_promotes,
+    a_forged_checkpoint_is_the_read_models_fault_and_not_the_logs,
 }

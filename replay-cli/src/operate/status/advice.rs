@@ -40,7 +40,7 @@ pub(super) fn advise(name: &str, planned: Result<&Plan, &str>, lines: &[Value]) 
     all
 }
 
-const SEE_TO_IT: &str = "see to the cause: the server tries again every few seconds";
+pub(super) const SEE_TO_IT: &str = "see to the cause: the server tries again every few seconds";
 
 fn needs_a_rebuild(live: &Value) -> bool {
     live["tried_again"] != true && live["nobody"] != true

@@ -96,3 +96,21 @@ async fn a_read_model_without_a_live_generation_is_in_trouble() {
     world.live().await;
     until(&observer, |cause| cause.is_none()).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_is_changed_while_its_runner_waits_for_events_is_trouble() {
+    let mut world = World::new(34);
+    let live = world.live().await;
+    world.append(0, 5, Shop::event).await;
+    world.settle_and_compare(&live).await;
+    let read_models = ReadModels::start(world.log.clone(), Arc::new(world.store.clone())).await.unwrap();
+    until(&read_models, |cause| cause.is_none()).await;
+    let mut sink = world.store.open(&live).await.unwrap();
+    let at = world.owners[0].0.at();
+    let from = sink.checkpoints().await.unwrap().get(at);
+    let to = Checkpoint { offset: Offset(from.offset.0 + 2), ordinal: Ordinal(from.ordinal.0 + 2), ..from };
+    sink.commit(&stock::new_tables(&stock::stock_v1()), at, from, to).await.unwrap();
+    let found = until(&read_models, |cause| cause.is_some()).await.unwrap();
+    assert!(found.contains("the log is whole, the checkpoint is false"), "{found}");
+    assert!(!read_models.health()[0].trouble.as_ref().unwrap().passes);
+}
