@@ -1,17 +1,16 @@
 //! Which address is answered by what.
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::Response;
-use axum::middleware;
-use axum::response::IntoResponse as _;
+use axum::extract::{Path, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use tower_http::catch_panic::CatchPanicLayer;
+use futures_util::FutureExt as _;
 
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
@@ -55,13 +54,20 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route(LIVE, get(health::live))
         .route(READY, get(health::ready))
         .route(STARTED, get(health::started));
-    encoding::layer(work)
-        .merge(health)
+    work.merge(health)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_route)
         .with_state(shared)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(trace::middleware))
+        .layer(middleware::from_fn(around))
+}
+
+/// What is done around every request, in one layer: each layer is a box and a copy of the request more.
+async fn around(request: Request, next: Next) -> Response {
+    trace::traced(request, |request| async {
+        let answer = AssertUnwindSafe(encoding::encoded(request, next)).catch_unwind();
+        answer.await.unwrap_or_else(panicked)
+    })
+    .await
 }
 
 async fn unknown_route() -> Problem {
@@ -78,7 +84,7 @@ async fn method_not_allowed() -> Problem {
     )
 }
 
-fn panicked(cause: Box<dyn Any + Send>) -> Response<Body> {
+fn panicked(cause: Box<dyn Any + Send>) -> Response {
     let cause = cause
         .downcast_ref::<&str>()
         .copied()

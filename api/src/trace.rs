@@ -6,7 +6,6 @@ use annals_model::ids::CorrelationId;
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderValue, Method};
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -50,7 +49,10 @@ impl Meta {
 
 /// Puts the request's trace into a span and its [`Meta`] into the extensions, and the contract's version into whatever
 /// is answered.
-pub(crate) async fn middleware(mut request: Request, next: Next) -> Response {
+pub(crate) async fn traced<F: Future<Output = Response>>(
+    mut request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
     let headers = request.headers();
     let request_id = headers.get(REQUEST_ID).filter(|id| is_trace_id(id)).cloned();
     let trace_id = text(headers, TRACE_ID);
@@ -72,7 +74,7 @@ pub(crate) async fn middleware(mut request: Request, next: Next) -> Response {
             let trace = trace_id.and_then(uuid).or_else(|| traceparent_trace_id(headers).and_then(uuid));
             let correlation_id = trace.map(CorrelationId);
             request.extensions_mut().insert(Meta { correlation_id, timeout, forwarded });
-            next.run(request).instrument(span.clone()).await
+            answer(request).instrument(span.clone()).await
         }
         Err(problem) => problem.into_response(),
     };

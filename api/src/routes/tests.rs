@@ -1,4 +1,4 @@
-use axum::extract::Request;
+use axum::body::Body;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
@@ -17,8 +17,7 @@ async fn a_panic_is_a_problem_document_and_not_the_end() {
     let router = Router::new()
         .route("/text", get(with_text))
         .route("/other", get(with_anything))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(trace::middleware));
+        .layer(middleware::from_fn(around));
     for path in ["/text", "/other"] {
         let request = Request::builder().uri(path).header("host", "x").body(Body::empty()).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();
