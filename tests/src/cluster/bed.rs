@@ -265,7 +265,7 @@ impl Bed {
         // The faults have this thread; the clients have the others.
         let happened = tokio::task::block_in_place(happens);
         let began = Instant::now();
-        self.phase.send_replace(Phase::Settle);
+        self.phase.send_replace(Phase::Settle { since: began });
         let by = happened.as_ref().map_or(began, |passed| *passed) + Duration::from_millis(limits::CATCH_UP_MS_MAX);
         // What clients finish meanwhile comes on top: read models are to reach what was there when the faults were over.
         let (seen, late) = tokio::join!(working.join_all(), self.late_at(by));

@@ -44,7 +44,20 @@ pub enum Phase {
     /// Step after step.
     Work,
     /// They finish what they have begun, and begin nothing.
-    Settle,
+    Settle {
+        /// When the faults were over.
+        since: Instant,
+    },
+}
+
+impl Phase {
+    /// True if a request that was begun at `first` has been tried for long enough since the faults were over.
+    fn is_over_for(self, first: Instant, now: Instant) -> bool {
+        match self {
+            Self::Work => false,
+            Self::Settle { since } => now - since.max(first) > Duration::from_millis(limits::SETTLE_MS_MAX),
+        }
+    }
 }
 
 /// One client, over all runs of a log: it remembers what it sent.
@@ -107,7 +120,7 @@ impl Client {
     /// Works until the phase says otherwise, and finishes what it has begun.
     pub async fn work(mut self, workload: Workload) -> Seen {
         for step in workload {
-            if *self.around.phase.borrow() == Phase::Settle {
+            if *self.around.phase.borrow() != Phase::Work {
                 break;
             }
             self.step(step).await;
@@ -372,9 +385,8 @@ impl Client {
 
     /// Pauses before the next try. True when there is none: the faults have been over for long enough.
     async fn gives_up(&mut self, first: Instant) -> bool {
-        let settled = *self.around.phase.borrow() == Phase::Settle;
-        let settling = settled && first.elapsed() > Duration::from_millis(limits::SETTLE_MS_MAX);
-        if settling || self.tries_for.is_some_and(|most| first.elapsed() > most) {
+        let is_over = self.around.phase.borrow().is_over_for(first, Instant::now());
+        if is_over || self.tries_for.is_some_and(|most| first.elapsed() > most) {
             return true;
         }
         let pause = self.random.random_range(limits::RETRY_PAUSE_MS_MAX / 4..limits::RETRY_PAUSE_MS_MAX);
@@ -396,5 +408,20 @@ impl Client {
 
     fn saw(&mut self, aggregate: AggregateName, version: u64) {
         self.seen.insert(aggregate, version);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_began_long_before_the_faults_were_over_is_tried_as_long_behind_them_as_any_other() {
+        let first = Instant::now();
+        let patience = Duration::from_millis(limits::SETTLE_MS_MAX);
+        let since = first + 2 * patience;
+        assert!(!Phase::Work.is_over_for(first, since));
+        assert!(!Phase::Settle { since }.is_over_for(first, since + patience / 2));
+        assert!(Phase::Settle { since }.is_over_for(first, since + patience * 2));
     }
 }
