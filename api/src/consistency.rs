@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use annals_model::ids::LogId;
 use annals_model::position::PositionVector;
-use annals_projectors::queries::CursorKey;
+use annals_model::query::CursorKey;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

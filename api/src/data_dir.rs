@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use annals_model::ids::{Actor, LogId, TenantId, UserId};
+use annals_model::query::CursorKey;
 use annals_projectors::process::exit::{Exit, Failure};
 use annals_projectors::process::file;
-use annals_projectors::queries::CursorKey;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

@@ -6,7 +6,8 @@ use annals_engine::command::{CommandError, NotNow, ReadFailure};
 use annals_model::command_json::FieldError;
 use annals_model::context::ParseError;
 use annals_model::ids::OperationId;
-use annals_projectors::queries::QueryError;
+use annals_model::query::QuestionError;
+use annals_stores::queries::QueryError;
 use axum::body::Body;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
@@ -358,24 +359,33 @@ impl From<ReadFailure> for Problem {
     }
 }
 
+impl From<QuestionError> for Problem {
+    fn from(error: QuestionError) -> Self {
+        let detail = error.to_string();
+        match error {
+            QuestionError::UnknownParameter { parameter, .. } => Self::at(Code::InvalidParameter, parameter, detail),
+            QuestionError::RepeatedParameter { parameter }
+            | QuestionError::MissingParameter { parameter, .. }
+            | QuestionError::InvalidParameter { parameter, .. }
+            | QuestionError::ParameterTooLong { parameter, .. } => Self::at(Code::InvalidParameter, parameter, detail),
+            QuestionError::MissingOneOf { parameters, .. } => {
+                Self::at(Code::InvalidParameter, parameters.join(", "), detail)
+            }
+            QuestionError::WorkspaceMissing { .. } | QuestionError::WorkspaceNotWanted { .. } => {
+                Self::at(Code::InvalidParameter, "workspace_id", detail)
+            }
+            QuestionError::LimitOutOfRange { .. } => Self::at(Code::InvalidParameter, "limit", detail),
+            QuestionError::InvalidCursor => Self::at(Code::InvalidCursor, "cursor", detail),
+        }
+    }
+}
+
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         let detail = error.to_string();
         match error {
             QueryError::UnknownQuery { .. } | QueryError::NotInVersion { .. } => Self::new(Code::UnknownQuery, detail),
-            QueryError::UnknownParameter { parameter, .. } => Self::at(Code::InvalidParameter, parameter, detail),
-            QueryError::RepeatedParameter { parameter }
-            | QueryError::MissingParameter { parameter, .. }
-            | QueryError::InvalidParameter { parameter, .. }
-            | QueryError::ParameterTooLong { parameter, .. } => Self::at(Code::InvalidParameter, parameter, detail),
-            QueryError::MissingOneOf { parameters, .. } => {
-                Self::at(Code::InvalidParameter, parameters.join(", "), detail)
-            }
-            QueryError::WorkspaceMissing { .. } | QueryError::WorkspaceNotWanted { .. } => {
-                Self::at(Code::InvalidParameter, "workspace_id", detail)
-            }
-            QueryError::LimitOutOfRange { .. } => Self::at(Code::InvalidParameter, "limit", detail),
-            QueryError::InvalidCursor => Self::at(Code::InvalidCursor, "cursor", detail),
+            QueryError::Question(error) => error.into(),
             QueryError::TooMuchWork { .. } => Self::new(Code::TooMuchWork, detail),
             QueryError::Busy { .. } => Self::new(Code::Overloaded, detail),
             // What the store said names its inside: it is in this server's log.

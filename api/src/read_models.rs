@@ -10,8 +10,9 @@ use annals_engine::runner::{self, GenerationStatus, Health, LiveReadModel, WaitE
 use annals_engine::sink::{Checkpoints, Generation, GenerationStore as _, KnownProcess};
 use annals_model::ids::{ContextId, Partition};
 use annals_model::position::{ContextPartition, Offset, PositionVector};
-use annals_projectors::queries::{Answer, LiveGeneration, Queries, QueryError, QueryRequest};
-use annals_projectors::sinks::Store;
+use annals_model::query::QueryRequest;
+use annals_stores::queries::{Answer, LiveGeneration, Queries, QueryError};
+use annals_stores::sinks::Store;
 use serde_json::json;
 use tokio::time::Instant;
 

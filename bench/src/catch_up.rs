@@ -14,9 +14,10 @@ use annals_engine::runner::{self, RunnerHandle};
 use annals_engine::sink::{Generation, GenerationStore};
 use annals_model::position::PositionVector;
 use annals_model::projection::ReadModel;
-use annals_projectors::sinks::{PostgresStore, ReadModelDefinition, SqliteStore};
-use annals_projectors::{definitions, newest};
+use annals_model::read_model::{Definition, newest};
+use annals_read_models::definitions;
 use annals_schemas::contexts::PORTFOLIO;
+use annals_stores::sinks::{PostgresStore, SqliteStore};
 use anyhow::{Context as _, ensure};
 use tokio::runtime::Runtime;
 
@@ -81,10 +82,10 @@ fn measure_postgres(plan: &Plan, size: u64) -> anyhow::Result<Row> {
 }
 
 /// The read model that the platform's applications are in.
-fn portfolio() -> anyhow::Result<ReadModelDefinition> {
+fn portfolio() -> anyhow::Result<Definition> {
     let all = definitions();
     let found = newest(&all).find(|definition| definition.model.name() == "portfolio");
-    Ok(found.context("it is one of the platform's")?.stored())
+    Ok(found.context("it is one of the platform's")?.clone())
 }
 
 async fn open_log(directory: &Path) -> anyhow::Result<Arc<dyn EventLog>> {

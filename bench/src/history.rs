@@ -11,8 +11,8 @@ use annals_model::ids::{
 };
 use annals_model::position::{ClaimEpoch, ContextPartition, Ordinal, Sequence};
 use annals_model::projection::{Contributions, Fold as Handlers, Projection, ReadModel, Rollup, own};
+use annals_model::read_model::Definition;
 use annals_model::time::Timestamp;
-use annals_projectors::sinks::ReadModelDefinition;
 use annals_schemas::CATALOGUE;
 use annals_schemas::contexts::PORTFOLIO;
 use annals_schemas::portfolio::application::{Criticality, Event, Registered, Retired, VersionReleased};
@@ -103,8 +103,8 @@ pub(crate) fn model() -> Arc<ReadModel> {
 }
 
 /// The same, as a store takes it.
-pub(crate) fn definition() -> ReadModelDefinition {
-    ReadModelDefinition { model: model(), ddl: DDL }
+pub(crate) fn definition() -> Definition {
+    Definition { model: model(), ddl: DDL, queries: &[] }
 }
 
 /// Fills the portfolio with so many events, spread over its partitions, and answers their bytes.

@@ -14,9 +14,10 @@ use annals_engine::log::{EventLog, Owner};
 use annals_engine::runner::ReadModels;
 use annals_engine::sink::Checkpoints;
 use annals_model::ids::{Actor, UserId, WorkspaceId};
-use annals_projectors::queries::{CursorKey, Queries};
-use annals_projectors::sinks::{PostgresStore, SqliteStore, Store};
+use annals_model::query::CursorKey;
 use annals_schemas::contexts;
+use annals_stores::queries::Queries;
+use annals_stores::sinks::{PostgresStore, SqliteStore, Store};
 use anyhow::{Context as _, ensure};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -167,11 +168,10 @@ async fn start(shape: Shape, directory: PathBuf, seed: u64) -> anyhow::Result<St
     let (contexts, options) = (annals_aggregates::contexts(), EngineOptions::new(owner));
     let engine = Engine::start(Arc::clone(&log), contexts, annals_schemas::CATALOGUE, &options).await?;
     engine.handle().settled().await;
-    let definitions = annals_projectors::definitions();
-    let stored = definitions.iter().map(annals_projectors::Definition::stored).collect();
+    let definitions = annals_read_models::definitions();
     let store: Store = match &shape.postgres {
-        None => SqliteStore::open(&directory, stored, log.id()).await?.into(),
-        Some(url) => PostgresStore::open(url, stored, log.id()).await?.into(),
+        None => SqliteStore::open(&directory, definitions.clone(), log.id()).await?.into(),
+        Some(url) => PostgresStore::open(url, definitions.clone(), log.id()).await?.into(),
     };
     let read_models = match shape.projections {
         Projections::Here => ReadModels::start(Arc::clone(&log), Arc::new(store.clone())).await?,

@@ -13,8 +13,8 @@ use annals_engine::rebuild::fold::{Fold, FoldOptions, Target};
 use annals_engine::rebuild::rebuild;
 use annals_engine::sink::{Generation, GenerationStore};
 use annals_engine::verify::{VerifyOutcome, verify};
-use annals_projectors::sinks::{PostgresStore, SqliteStore};
 use annals_schemas::contexts::PORTFOLIO;
+use annals_stores::sinks::{PostgresStore, SqliteStore};
 use anyhow::bail;
 use tokio::runtime::Runtime;
 

@@ -1,15 +1,6 @@
-//! The read models: projections, rollups, named queries and their sinks.
+//! The processes that keep read models current, and what every process of a deployment has in common: its configuration,
+//! its signals, its metrics, what it says.
 
-pub mod access;
-pub mod definition;
 pub mod deployment;
-#[cfg(test)]
-mod history;
 pub mod limits;
-pub mod portfolio;
 pub mod process;
-pub mod queries;
-pub mod sinks;
-mod word;
-
-pub use definition::{Definition, definitions, newest};

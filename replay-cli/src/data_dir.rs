@@ -3,7 +3,7 @@
 pub(crate) use annals_api::data_dir::DataDir;
 use annals_model::ids::LogId;
 use annals_projectors::deployment::{Access, Deployment, Given, LogSettings, OpenLog, OpenLogError, OpenStoreError};
-use annals_projectors::sinks::Store;
+use annals_stores::sinks::Store;
 
 use crate::cli::Global;
 use crate::exit::{Exit, Failure};

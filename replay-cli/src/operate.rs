@@ -9,7 +9,7 @@ use annals_engine::rebuild::fold::FoldError;
 use annals_engine::sink::{Generation, GenerationId, GenerationStore, SinkError, StoreError};
 use annals_model::projection::ReadModel;
 use annals_projectors::process::stop;
-use annals_projectors::sinks::Store;
+use annals_stores::sinks::Store;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use annals_projectors::queries::{AnswerRow, QueryDescription, QueryRequest};
+use annals_model::query::{QueryDescription, QueryRequest};
+use annals_stores::queries::AnswerRow;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue};

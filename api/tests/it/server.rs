@@ -12,9 +12,10 @@ use annals_engine::log::{EventLog, Owner};
 use annals_engine::runner::ReadModels;
 use annals_model::ids::{Actor, ContextId, Partition, Scope, TenantId, UserId, WorkspaceId};
 use annals_model::position::{ContextPartition, Offset};
-use annals_projectors::queries::{CursorKey, Queries};
-use annals_projectors::sinks::{PostgresStore, SqliteStore, Store};
+use annals_model::query::CursorKey;
 use annals_schemas::contexts::{ACCESS, PORTFOLIO};
+use annals_stores::queries::Queries;
+use annals_stores::sinks::{PostgresStore, SqliteStore, Store};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -125,11 +126,10 @@ impl Server {
         let contexts = annals_aggregates::contexts();
         let engine = Engine::start(Arc::clone(&log), contexts, annals_schemas::CATALOGUE, &options).await.unwrap();
         let key = cluster.unwrap_or_else(|| new_key(dir.path()));
-        let definitions = annals_projectors::definitions();
-        let stored = definitions.iter().map(annals_projectors::Definition::stored).collect();
+        let definitions = annals_read_models::definitions();
         let store = match &shape.postgres {
-            None => Store::from(SqliteStore::open(dir.path(), stored, log.id()).await.unwrap()),
-            Some(url) => Store::from(PostgresStore::open(url, stored, log.id()).await.unwrap()),
+            None => Store::from(SqliteStore::open(dir.path(), definitions.clone(), log.id()).await.unwrap()),
+            Some(url) => Store::from(PostgresStore::open(url, definitions.clone(), log.id()).await.unwrap()),
         };
         let held = HeldLog::new(Arc::clone(&log));
         let read_models = Arc::new(ReadModels::start(held.clone(), Arc::new(store.clone())).await.unwrap());

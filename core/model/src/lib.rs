@@ -15,6 +15,8 @@ pub mod ids;
 pub mod limits;
 pub mod position;
 pub mod projection;
+pub mod query;
+pub mod read_model;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod text;

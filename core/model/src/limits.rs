@@ -20,3 +20,13 @@ pub const JSON_ITEMS_MAX: usize = 16_384;
 pub const SERVICE_NAME_BYTES_MAX: usize = 64;
 /// Most components of a position vector.
 pub const POSITION_VECTOR_COMPONENTS_MAX: usize = 4_096;
+/// Rows of a page unless the request says otherwise.
+pub const QUERY_PAGE_ROWS_DEFAULT: u32 = 50;
+/// Most rows of a page.
+pub const QUERY_PAGE_ROWS_MAX: u32 = 500;
+/// Longest value of a query's parameter, bytes: above the longest name of anything.
+pub const QUERY_PARAMETER_BYTES_MAX: usize = 1_024;
+/// Longest cursor, bytes: above the text of the longest order columns (two names), signed.
+pub const QUERY_CURSOR_BYTES_MAX: usize = 4_096;
+/// Most characters of a client's unknown name that an error repeats.
+pub const QUERY_ECHO_CHARS_MAX: usize = 64;

@@ -10,6 +10,7 @@ pub mod read_model;
 pub mod rollup;
 pub mod row;
 pub mod table;
+mod word;
 
 pub use fold::{ApplyError, Fold, RowSlot, own};
 pub use key::{KeyRange, KeySets, Keys, RowId, RowKey};

@@ -20,7 +20,7 @@ use annals_projectors::deployment::{
 use annals_projectors::process::arguments::arguments;
 use annals_projectors::process::exit::{Exit, Failure, report};
 use annals_projectors::process::{self, end, file, metrics, say, stop};
-use annals_projectors::sinks::Store;
+use annals_stores::sinks::Store;
 use anyhow::Context as _;
 use clap::Parser;
 use serde_json::json;
@@ -142,7 +142,7 @@ async fn start(deployment: &Deployment, names: &[String], stop: &CancellationTok
 /// The read models to run: those named, or all.
 fn wanted(named: &[String]) -> Result<Vec<String>, Failure> {
     let mut carried: Vec<String> =
-        annals_projectors::definitions().iter().map(|definition| definition.model.name().to_owned()).collect();
+        annals_read_models::definitions().iter().map(|definition| definition.model.name().to_owned()).collect();
     carried.dedup();
     if let Some(unknown) = named.iter().find(|name| !carried.contains(name)) {
         return Err(Failure::usage(format!("there is no read model {unknown:?}"))

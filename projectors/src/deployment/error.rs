@@ -7,7 +7,7 @@ use annals_engine::sink::{SinkError, StoreError};
 use annals_model::ids::LogId;
 
 use super::settings::Origin;
-use crate::sinks;
+use annals_stores::sinks;
 
 /// Why a configuration is refused. Nothing was opened: correct it where the message says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

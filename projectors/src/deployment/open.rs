@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::{OpenLogError, OpenStoreError};
 use super::{Deployment, LogSettings, ReadModelsSettings};
 use crate::limits;
-use crate::sinks::{PostgresStore, SqliteStore, Store};
+use annals_stores::sinks::{PostgresStore, SqliteStore, Store};
 
 /// What the log is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl Deployment {
     /// Opens the read models that are built from this log, in the versions that this build carries; refuses those of
     /// another log, whose rows are good there. Needs a Tokio runtime.
     pub async fn open_store(&self, log: LogId) -> Result<Store, OpenStoreError> {
-        let definitions = crate::definitions().iter().map(crate::Definition::stored).collect();
+        let definitions = annals_read_models::definitions();
         let store: Store = match &self.read_models {
             ReadModelsSettings::Sqlite => SqliteStore::open(&self.data, definitions, log).await?.into(),
             ReadModelsSettings::Postgres { url } => PostgresStore::open(url, definitions, log).await?.into(),

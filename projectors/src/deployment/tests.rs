@@ -6,7 +6,7 @@ use annals_model::ids::LogId;
 use uuid::Uuid;
 
 use super::*;
-use crate::sinks::Store;
+use annals_stores::sinks::Store;
 
 fn place(data: &Path) -> Place {
     Place { data: data.to_owned(), config: None }

@@ -18,7 +18,7 @@ use annals_engine::sink::{Generation, GenerationStore as _};
 use annals_engine::verify::{VerifyOutcome, verify};
 use annals_model::envelope::Fingerprint;
 use annals_model::ids::{Actor, ClientRequestId, Scope, TenantId, UserId, WorkspaceId};
-use annals_projectors::sinks::{SqliteStore, Store};
+use annals_stores::sinks::{SqliteStore, Store};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ impl World {
         let engine = Engine::start(log.clone(), annals_aggregates::contexts(), annals_schemas::CATALOGUE, &options)
             .await
             .unwrap();
-        let definitions = annals_projectors::definitions().iter().map(annals_projectors::Definition::stored).collect();
+        let definitions = annals_read_models::definitions();
         let store = SqliteStore::open(directory.path(), definitions, log.id()).await.unwrap().into();
         Self { log, store, engine, sent: 0, directory }
     }

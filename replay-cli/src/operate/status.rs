@@ -108,7 +108,7 @@ async fn look(
 /// Read models of which nothing was told, each with what is known of it all the same.
 fn unknown(runners: &Value, lines: &[Value], cause: &str) -> Vec<Value> {
     let mut models: Vec<_> =
-        annals_projectors::definitions().iter().map(|definition| definition.model.clone()).collect();
+        annals_read_models::definitions().iter().map(|definition| definition.model.clone()).collect();
     models.dedup_by(|later, model| later.name() == model.name());
     let is_told = |name: &str| lines.iter().any(|line| line["read_model"] == *name);
     let told = |name: &str| list(&runners["read_models"]).find(|one| one["name"] == *name);

@@ -146,7 +146,7 @@ pub(crate) fn next_cursor(page: &Value) -> Option<String> {
 
 /// The columns of a query as this build orders them; a server of another build may have others.
 fn known_order(query: &str) -> Vec<&'static str> {
-    let newest_first = annals_projectors::definitions().into_iter().rev();
+    let newest_first = annals_read_models::definitions().into_iter().rev();
     let mut queries = newest_first.flat_map(|definition| definition.queries);
     let known = queries.find(|known| known.name == query);
     known.map_or_else(Vec::new, |query| query.columns.iter().map(|column| column.name).collect())

@@ -15,9 +15,9 @@ use annals_model::ids::{
     AggregateId, ClientRequestId, CommitIndex, OperationId, Partition, Scope, TenantId, UserId, WorkspaceId,
 };
 use annals_model::position::{ClaimEpoch, ContextPartition, Offset, Ordinal, Sequence};
+use annals_model::read_model::newest;
 use annals_model::time::Timestamp;
 use annals_projectors::deployment::Access;
-use annals_projectors::newest;
 use annals_schemas::contexts::PORTFOLIO;
 use annals_schemas::portfolio::application::{Criticality, Event, Registered};
 use anyhow::{Context as _, bail, ensure};
@@ -59,7 +59,7 @@ pub async fn make(world: &World, tenant: TenantId, rows: u64) -> anyhow::Result<
         made.marks.insert((at.context.number, at.partition.0), mark);
     }
     let store = deployment.open_store(log.id()).await?;
-    let definitions = annals_projectors::definitions();
+    let definitions = annals_read_models::definitions();
     let definition = newest(&definitions).find(|definition| definition.model.name() == READ_MODEL);
     let model = Arc::clone(&definition.context("it is one of the platform's")?.model);
     let (options, control) = (FoldOptions::default(), Control::default());

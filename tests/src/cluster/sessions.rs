@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use annals_dev::postgres::SessionProbe;
-use annals_projectors::limits::{POSTGRES_READERS_MAX, REGISTRY_CONNECTIONS_MAX};
+use annals_stores::limits::{POSTGRES_READERS_MAX, REGISTRY_CONNECTIONS_MAX};
 
 use super::faults::Shape;
 use super::world::READ_MODELS;

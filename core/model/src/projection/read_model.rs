@@ -219,6 +219,10 @@ impl ReadModel {
     pub const fn version(&self) -> u32 {
         self.version
     }
+    /// Every schema that its build knows.
+    pub fn catalogue(&self) -> &SchemaCatalogue {
+        &self.catalogue
+    }
     /// The contexts whose events it applies, by number.
     pub fn contexts(&self) -> Vec<ContextId> {
         let mut contexts: Vec<ContextId> = self.groups.iter().map(|(_, group)| group.context()).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use annals_engine::sink::StoreError;
 use annals_model::ids::LogId;
 use annals_projectors::deployment::Deployment;
-use annals_projectors::sinks::Store;
+use annals_stores::sinks::Store;
 
 use crate::data_dir::open_store_failure;
 use crate::exit::Failure;
@@ -36,8 +36,7 @@ impl Patience {
 
 /// The read models of a deployment; the inner error says why their store cannot be asked now.
 pub(super) async fn open_store(deployment: &Deployment, log: LogId) -> Result<Result<Store, String>, Failure> {
-    // On the heap: it would make every future that holds it too large.
-    match within(Box::pin(deployment.open_store(log))).await {
+    match within(deployment.open_store(log)).await {
         Some(Ok(store)) => Ok(Ok(store)),
         Some(Err(error)) if error.may_pass() => Ok(Err(error.to_string())),
         Some(Err(error)) => Err(open_store_failure(&error)),

@@ -1,0 +1,52 @@
+//! What can be asked of `access`.
+
+use annals_model::projection::Column;
+use annals_model::projection::ColumnType::{Int, Text, Timestamp, Uuid};
+use annals_schemas::access::membership::Role;
+
+use super::workspaces::WorkspaceStatus;
+use annals_model::query::{Parameter, ParameterType, Query, QueryScope, column, nullable};
+
+/// Queries of version 1.
+pub(super) const ALL: &[Query] = &[WORKSPACES, MEMBERSHIPS];
+
+const ID: Column = column("id", Uuid);
+
+const WORKSPACES: Query = Query {
+    name: "access.workspaces",
+    doc: "The workspaces of the tenant, by slug.",
+    scope: QueryScope::Tenant,
+    parameters: &[
+        Parameter::filter("status", ParameterType::OneOf(WorkspaceStatus::WORDS), "Only workspaces in this state."),
+        Parameter::filter("slug", ParameterType::Text, "Only the workspace with this slug."),
+    ],
+    any_of: &[],
+    columns: &[
+        ID,
+        column("name", Text),
+        column("slug", Text),
+        nullable("retention_days", Int),
+        column("isolation", Text),
+        column("status", Text),
+        column("created_at", Timestamp),
+        column("version", Int),
+    ],
+    order: &[column("slug", Text), ID],
+    rows: "SELECT * FROM workspaces",
+    gave_up: None,
+};
+
+const MEMBERSHIPS: Query = Query {
+    name: "access.memberships",
+    doc: "Who is in a workspace, and what they may do.",
+    scope: QueryScope::Workspace,
+    parameters: &[
+        Parameter::filter("role", ParameterType::OneOf(Role::WORDS), "Only members with this role."),
+        Parameter::filter("user_id", ParameterType::Uuid, "Only the membership of this person."),
+    ],
+    any_of: &[],
+    columns: &[ID, column("user_id", Uuid), column("role", Text), nullable("team", Text), column("version", Int)],
+    order: &[column("user_id", Uuid), ID],
+    rows: "SELECT * FROM workspace_memberships",
+    gave_up: None,
+};

@@ -1,0 +1,139 @@
+//! What can be asked of `portfolio`. The graph questions are in `graph`.
+
+mod graph;
+
+use annals_model::projection::Column;
+use annals_model::projection::ColumnType::{Int, Text, Timestamp, Uuid};
+use annals_schemas::portfolio::application::Criticality;
+
+use super::applications::ApplicationStatus;
+use super::projects::ProjectStatus;
+use annals_model::query::{Parameter, ParameterType, Query, QueryScope, column, nullable};
+
+/// Queries of version 2.
+pub(super) const ALL: &[Query] = &[
+    PROJECTS,
+    APPLICATIONS,
+    APPLICATION_VERSIONS,
+    APPLICATION_COUNTS,
+    graph::DEPENDENCIES,
+    graph::DEPENDENTS,
+    graph::CYCLE,
+];
+
+/// Queries of version 1.
+pub(super) const V1: &[Query] = &[
+    PROJECTS,
+    Query { columns: APPLICATION_COLUMNS_V1, ..APPLICATIONS },
+    APPLICATION_VERSIONS,
+    APPLICATION_COUNTS,
+    graph::DEPENDENCIES,
+    graph::DEPENDENTS,
+    graph::CYCLE,
+];
+
+const ID: Column = column("id", Uuid);
+const NAME: Column = column("name", Text);
+const APPLICATION_STATUS: ParameterType = ParameterType::OneOf(ApplicationStatus::WORDS);
+
+const PROJECTS: Query = Query {
+    name: "portfolio.projects",
+    doc: "The projects of a workspace, by name.",
+    scope: QueryScope::Workspace,
+    parameters: &[Parameter::filter(
+        "status",
+        ParameterType::OneOf(ProjectStatus::WORDS),
+        "Only projects in this state.",
+    )],
+    any_of: &[],
+    columns: &[ID, NAME, column("status", Text), column("version", Int)],
+    order: &[NAME, ID],
+    rows: "SELECT * FROM projects",
+    gave_up: None,
+};
+
+const APPLICATIONS: Query = Query {
+    name: "portfolio.applications",
+    doc: "The applications of a workspace, by name.",
+    scope: QueryScope::Workspace,
+    parameters: &[
+        Parameter::filter("status", APPLICATION_STATUS, "Only applications in this state."),
+        Parameter::filter("project_id", ParameterType::Uuid, "Only applications of this project."),
+        Parameter::filter(
+            "criticality",
+            ParameterType::OneOf(Criticality::WORDS),
+            "Only applications whose failure does this much harm.",
+        ),
+        Parameter::filter("name", ParameterType::Text, "Only applications with exactly this name."),
+        Parameter::prefix("name_prefix", "name", "Only applications whose name begins like this."),
+    ],
+    any_of: &[],
+    columns: &[
+        ID,
+        NAME,
+        nullable("project_id", Uuid),
+        column("criticality", Text),
+        nullable("source", Text),
+        nullable("latest_release", Text),
+        column("release_count", Int),
+        nullable("likelihood", Int),
+        nullable("impact", Int),
+        column("status", Text),
+        column("registered_at", Timestamp),
+        column("version", Int),
+    ],
+    order: &[NAME, ID],
+    rows: "SELECT * FROM applications",
+    gave_up: None,
+};
+
+const APPLICATION_COLUMNS_V1: &[Column] = &[
+    ID,
+    NAME,
+    nullable("project_id", Uuid),
+    column("criticality", Text),
+    nullable("source", Text),
+    nullable("latest_release", Text),
+    nullable("likelihood", Int),
+    nullable("impact", Int),
+    column("status", Text),
+    column("registered_at", Timestamp),
+    column("version", Int),
+];
+
+const APPLICATION_VERSIONS: Query = Query {
+    name: "portfolio.application_versions",
+    doc: "The releases of an application, in the order in which they were recorded.",
+    scope: QueryScope::Workspace,
+    parameters: &[
+        Parameter::filter("application_id", ParameterType::Uuid, "The application.").required(),
+        Parameter::filter("number", ParameterType::Text, "Only the release with exactly this number."),
+    ],
+    any_of: &[],
+    columns: &[column("application_id", Uuid), column("number", Text), column("released_at", Timestamp)],
+    order: &[column("released_at", Timestamp), ID],
+    rows: "SELECT * FROM application_versions",
+    gave_up: None,
+};
+
+const APPLICATION_COUNTS: Query = Query {
+    name: "portfolio.application_counts",
+    doc: "How many applications each project has, by status; project null = applications without a project.",
+    scope: QueryScope::Workspace,
+    parameters: &[
+        Parameter::filter("project_id", ParameterType::Uuid, "Only the counts of this project."),
+        Parameter::filter("status", APPLICATION_STATUS, "Only the counts of applications in this state."),
+    ],
+    any_of: &[],
+    columns: &[
+        nullable("project_id", Uuid),
+        nullable("project", Text),
+        column("status", Text),
+        column("applications", Int),
+    ],
+    order: &[column("project_order", Text), column("status", Text), ID],
+    rows: "SELECT counts.id, counts.project_id, projects.name AS project, coalesce(projects.name, '') AS project_order,
+                  counts.status, counts.applications
+           FROM application_counts AS counts LEFT JOIN projects ON projects.id = counts.project_id",
+    gave_up: None,
+};

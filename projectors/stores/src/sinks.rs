@@ -1,0 +1,20 @@
+//! Where do read models keep their rows? In a relational store: in SQLite, a file per generation; or in PostgreSQL, a
+//! schema per generation.
+
+mod life;
+mod merge;
+pub(crate) mod postgres;
+mod shape;
+pub(crate) mod sqlite;
+mod store;
+
+pub use self::postgres::{OpenError, PostgresReaders, PostgresStore};
+pub use self::sqlite::SqliteStore;
+pub use self::store::{Readers, Store};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    mod running;
+}
