@@ -218,9 +218,11 @@ async fn send_chunk(
 }
 
 /// What is said of a server that puts lines off again and again: silence for minutes would look like work. The first times
-/// are a server's ordinary way of asking for a moment.
+/// are a server's ordinary way of asking for a moment; but one that let its whole deadline pass, as with a full disk, was
+/// waited for in silence long enough.
 fn refuses(attempt: u32, problem: &Problem) -> Option<String> {
-    (attempt >= limits::REFUSALS_IN_SILENCE).then(|| format!("server refuses: {problem}, retrying"))
+    let waited = problem.document["type"] == "urn:annals:problem:unanswered";
+    (waited || attempt >= limits::REFUSALS_IN_SILENCE).then(|| format!("server refuses: {problem}, retrying"))
 }
 
 /// One request with the lines from `done` on. Gives the problem of the first line that was put off.

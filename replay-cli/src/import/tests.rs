@@ -113,4 +113,8 @@ fn a_server_that_refuses_again_and_again_is_named_and_one_that_asks_for_a_moment
         said.starts_with("server refuses: ") && said.contains("disk is full") && said.ends_with(", retrying"),
         "{said}"
     );
+    let late =
+        json!({ "type": "urn:annals:problem:unanswered", "status": 503, "detail": "no answer within the deadline" });
+    let said = refuses(1, &Problem::read(503, None, late)).expect("it was waited for already");
+    assert!(said.starts_with("server refuses: ") && said.contains("no answer within the deadline"), "{said}");
 }

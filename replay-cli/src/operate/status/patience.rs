@@ -36,7 +36,8 @@ impl Patience {
 
 /// The read models of a deployment; the inner error says why their store cannot be asked now.
 pub(super) async fn open_store(deployment: &Deployment, log: LogId) -> Result<Result<Store, String>, Failure> {
-    match within(deployment.open_store(log)).await {
+    // On the heap: it would make every future that holds it too large.
+    match within(Box::pin(deployment.open_store(log))).await {
         Some(Ok(store)) => Ok(Ok(store)),
         Some(Err(error)) if error.may_pass() => Ok(Err(error.to_string())),
         Some(Err(error)) => Err(open_store_failure(&error)),
