@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals_engine::engine::{PartitionState, PartitionStatus};
-use annals_engine::runner::Health;
+use annals_engine::runner::{Health, Trouble};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -29,7 +29,7 @@ pub(super) async fn started(State(shared): State<Arc<Shared>>) -> Response {
 
 /// `GET /readyz`: commands can be sent to every partition, here or through here, whatever became of what queries are
 /// answered from: who sends commands must not lose all nodes for that. `?read_models` asks for both, and is for those who
-/// send queries.
+/// send queries. Nobody needs a token here, so of a store only that it is in trouble is said, never its own words.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>, mut parameters: Parameters) -> Result<Response, Problem> {
     let with_read_models = match parameters.take("read_models").as_deref() {
         None => false,
@@ -44,10 +44,16 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, mut parameters: Par
         waiting.push("shutting down".to_owned());
     }
     if with_read_models {
-        let troubled = |health: Health| Some(format!("read model {}: {}", health.read_model, health.trouble?.cause));
         waiting.extend(shared.read_models.health().into_iter().filter_map(troubled));
     }
     Ok(respond(waiting.is_empty(), &waiting))
+}
+
+/// Its name, and whether it goes on by itself: the cause names files and repeats what a database said.
+fn troubled(Health { read_model, trouble }: Health) -> Option<String> {
+    let Trouble { passes, .. } = trouble?;
+    let state = if passes { "is behind or cannot be read now" } else { "is down until somebody mends it" };
+    Some(format!("read model {read_model} {state}"))
 }
 
 fn waits_for(PartitionStatus { at, state }: PartitionStatus) -> String {

@@ -13,29 +13,61 @@ use serde_json::{Value, json};
 
 use crate::server::{Server, annals, run, signal, wait_until};
 
-/// `GET` of a path; its status and body.
+/// `GET` of a path without a token; its status and all of the answer.
 fn get(server: &Server, path: &str) -> (u16, String) {
-    let endpoint: Value = serde_json::from_slice(&std::fs::read(server.data().join("endpoint.json")).unwrap()).unwrap();
+    get_with(server, path, "")
+}
+
+fn get_as_operator(server: &Server, path: &str) -> (u16, String) {
+    let token = endpoint(server)["token"].as_str().unwrap().to_owned();
+    get_with(server, path, &format!("Authorization: Bearer {token}\r\n"))
+}
+
+fn endpoint(server: &Server) -> Value {
+    serde_json::from_slice(&std::fs::read(server.data().join("endpoint.json")).unwrap()).unwrap()
+}
+
+fn get_with(server: &Server, path: &str, header: &str) -> (u16, String) {
+    let endpoint = endpoint(server);
     let address = endpoint["url"].as_str().unwrap().strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n{header}Connection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
 }
 
-/// Waits until read models are in such a trouble, or in none; commands can be sent all the while.
+const PASSES: &str = "is behind or cannot be read now";
+const LASTS: &str = "is down until somebody mends it";
+
+/// Waits until the read model is in such a trouble, or all are in none; commands can be sent all the while. The cause is told
+/// to those who may know it, and nothing of it to those without a token.
 #[track_caller]
-fn troubled(server: &Server, words: Option<&str>) {
-    wait_until(words.unwrap_or("read models are well"), || {
-        let (status, body) = get(server, "/readyz?read_models");
+fn troubled(server: &Server, trouble: Option<(&str, &str)>) {
+    wait_until(&format!("{trouble:?}"), || {
         let (ready, told) = get(server, "/readyz");
         assert_eq!(ready, 200, "{told}");
-        match words {
-            Some(words) => status == 503 && body.contains(words),
-            None => status == 200,
+        let (status, body) = get(server, "/readyz?read_models");
+        let Some((state, cause)) = trouble else { return status == 200 };
+        let known = cause_known(server);
+        status == 503 && body.contains(&format!("read model portfolio {state}")) && known.contains(cause) && {
+            let waiting: Value = serde_json::from_str(body.split_once("\r\n\r\n").unwrap().1).unwrap();
+            let states =
+                [PASSES, LASTS].map(|state| ["access", "portfolio"].map(|name| format!("read model {name} {state}")));
+            let told = waiting["waiting_for"].as_array().unwrap().iter().map(|line| line.as_str().unwrap());
+            told.for_each(|line| assert!(states.as_flattened().iter().any(|state| state == line), "{line}"));
+            true
         }
     });
+}
+
+/// Why the read model is in trouble, as an operator is told; empty where it is in none.
+fn cause_known(server: &Server) -> String {
+    let (status, body) = get_as_operator(server, "/v1/read-models");
+    assert_eq!(status, 200, "{body}");
+    let body: Value = serde_json::from_str(body.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let of_model = body["read_models"].as_array().unwrap().iter().find(|model| model["name"] == "portfolio").unwrap();
+    of_model["trouble"]["cause"].as_str().unwrap_or_default().to_owned()
 }
 
 fn send(server: &Server, name: &str) {
@@ -82,7 +114,7 @@ fn a_server_takes_commands_whatever_a_live_generations_file_is_like_and_names_it
         let errors = || std::fs::read_to_string(&said).unwrap().lines().filter(|line| line.contains("ERROR")).count();
         // Before it was ready.
         assert_eq!(errors(), 1, "{how}: {}", std::fs::read_to_string(&said).unwrap());
-        troubled(&server, Some("read model portfolio: portfolio v2 generation 1"));
+        troubled(&server, Some((LASTS, "portfolio v2 generation 1")));
         send(&server, "two");
         let (live, advice) = status(&server);
         assert!(live["trouble"].as_str().unwrap().contains("rebuild the read model"), "{how}: {live}");
@@ -102,7 +134,7 @@ fn a_live_generations_file_that_goes_while_a_server_runs_is_noticed() {
     send(&server, "one");
     troubled(&server, None);
     std::fs::remove_file(server.data().join("read-models/portfolio/gen-1.db")).unwrap();
-    troubled(&server, Some("its file is missing"));
+    troubled(&server, Some((LASTS, "its file is missing")));
     assert!(status(&server).0["trouble"].as_str().unwrap().contains("its file is missing"));
     build_anew(&server);
 }
@@ -115,7 +147,7 @@ fn a_server_takes_commands_while_postgresql_refuses_hangs_or_has_lost_a_schema()
     send(&server, "one");
     troubled(&server, None);
     postgres.pause().unwrap();
-    troubled(&server, Some("does not answer within"));
+    troubled(&server, Some((PASSES, "does not answer within")));
     send(&server, "two");
     // Whoever looks sees that as well, and is not kept.
     let shown = server.run(&["status", "-o", "json"]).exits(1).json();
@@ -128,12 +160,12 @@ fn a_server_takes_commands_while_postgresql_refuses_hangs_or_has_lost_a_schema()
     postgres.resume().unwrap();
     troubled(&server, None);
     postgres.kill().unwrap();
-    troubled(&server, Some("read model portfolio: "));
+    troubled(&server, Some((PASSES, "")));
     send(&server, "three");
     postgres.restart().unwrap();
     troubled(&server, None);
     postgres.sql(&database.name, "DROP SCHEMA portfolio_g1 CASCADE").unwrap();
-    troubled(&server, Some("portfolio_g1"));
+    troubled(&server, Some((LASTS, "portfolio_g1")));
     send(&server, "four");
     let (live, advice) = status(&server);
     assert!(live["trouble"].as_str().unwrap().contains("rebuild the read model"), "{live}");
