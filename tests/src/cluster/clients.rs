@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use annals_api::consistency::ConsistencyTokens;
 use annals_model::ids::{AggregateId, Scope, TenantId, WorkspaceId};
+use annals_model::position::PositionVector;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
@@ -269,7 +270,23 @@ impl Client {
 
     /// One question to this node, which is to be answered with what was asked for; else how it was.
     pub async fn ask_once(&self, node: &str, tenant: TenantId, path: &str) -> Result<(), String> {
-        match self.http.get(node, &self.around.tokens[&tenant], path, None).await {
+        self.asked_once(node, tenant, path, None).await
+    }
+
+    /// The same, answered no earlier than the read model has come as far.
+    pub async fn ask_once_at(
+        &self,
+        node: &str,
+        tenant: TenantId,
+        path: &str,
+        position: &PositionVector,
+    ) -> Result<(), String> {
+        let token = self.around.consistency.issue(position);
+        self.asked_once(node, tenant, path, Some(&token)).await
+    }
+
+    async fn asked_once(&self, node: &str, tenant: TenantId, path: &str, token: Option<&str>) -> Result<(), String> {
+        match self.http.get(node, &self.around.tokens[&tenant], path, token).await {
             wire::Got::Found(_) => Ok(()),
             wire::Got::Missing => Err("404".into()),
             wire::Got::Later => Err("nothing, or to ask again".into()),
