@@ -21,5 +21,6 @@ mod raw;
 mod schemas;
 mod server;
 mod slow_clients;
+mod stops;
 mod stuck_log;
 mod unheard;

@@ -20,6 +20,8 @@ pub struct ApiKey(pub u16);
 
 /// The end of a transaction: a commit, or an abort.
 pub const END_TXN: ApiKey = ApiKey(26);
+/// The begin of a claim: whoever wrote as this producer before may write no more.
+pub const INIT_PRODUCER_ID: ApiKey = ApiKey(22);
 
 /// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
