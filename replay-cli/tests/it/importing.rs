@@ -13,7 +13,7 @@ fn own_lock() -> String {
 }
 
 /// A file with so many commands that it takes a while.
-fn many(directory: &Path, commands: usize) -> PathBuf {
+pub(crate) fn many(directory: &Path, commands: usize) -> PathBuf {
     let file = directory.join("commands.ndjson");
     let line = |n: usize| {
         json!({"type": "access.workspace.create", "payload": {"name": n.to_string(), "slug": format!("w{n}")}})

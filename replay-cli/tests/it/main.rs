@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a test's own tools fails the test")]
 
 mod distributed;
+mod full_disk;
 mod health;
 mod https;
 mod importing;
