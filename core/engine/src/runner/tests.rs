@@ -4,9 +4,8 @@ mod observing;
 
 use std::time::Duration;
 
-use annals_model::position::{Checkpoint, ClaimEpoch, Offset, Ordinal};
+use annals_model::position::{Checkpoint, Offset, Ordinal};
 use annals_model::projection::{ApplyError, Contributions, Fold, Projection, Rollup, own};
-use annals_model::time::Timestamp;
 
 use super::*;
 use crate::lines::Lines;
@@ -16,7 +15,7 @@ use crate::log::{AppendBatch, AppendOutcome, LogWriter, Owner, ReadError};
 use crate::sink::contract::history::{Random, Shop};
 use crate::sink::contract::{Whole, rows_of, stock, stored};
 use crate::sink::memory::{MemoryStore, SinkFaults};
-use crate::sink::{GenerationState, GenerationStore, PromoteError, SinkError, false_checkpoint};
+use crate::sink::{GenerationState, GenerationStore, PromoteError};
 
 const PARTITIONS: u16 = 3;
 /// In paused time: only a test that would never end gets there.

@@ -26,11 +26,14 @@ async fn said_of(world: &World, live: &Generation, from: Checkpoint, to: Checkpo
     failure(&mut runner.progress).await
 }
 
+/// Makes a checkpoint another one.
+type Forge = fn(Checkpoint) -> Checkpoint;
+
 #[tokio::test(start_paused = true)]
 async fn a_checkpoint_that_no_history_has_is_told_from_a_log_that_was_shortened() {
     let offset = Offset(1_000_000);
     let later = |from: Checkpoint| Timestamp(from.emitted_at.0 + 5);
-    let forgeries: [(&str, fn(Checkpoint) -> Checkpoint); 9] = [
+    let forgeries: [(&str, Forge); 9] = [
         ("beyond the end", |from| Checkpoint { offset: Offset(1_000_000), ..from }),
         ("beyond the end, with as many events", |from| Checkpoint {
             offset: Offset(1_000_000),
