@@ -49,3 +49,11 @@ fn an_archived_project_keeps_its_name() {
     assert_eq!(folded::<Project>([created(), archived()]).unique_keys(), name);
     assert_eq!(Project::default().unique_keys(), []);
 }
+
+#[test]
+fn a_name_from_before_names_had_one_form_folds_and_is_unique_in_that_form() {
+    let name = "Cafe\u{301}".to_owned();
+    let old = folded::<Project>([Created { name: name.clone() }.into()]);
+    assert_eq!(old.name, name);
+    assert_eq!(old.unique_keys(), [("project.name", "Caf\u{e9}".to_owned())]);
+}
