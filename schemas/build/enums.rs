@@ -127,6 +127,9 @@ impl ::annals_model::projection::Field for {name} {{
         let symbol = Self::ALL.iter().find(|symbol| symbol.as_str() == text);
         symbol.copied().ok_or(::annals_model::projection::RowError::invalid({name:?}))
     }}
+    fn absent() -> Self {{
+        Self::ALL[0]
+    }}
 }}
 "#
     )

@@ -6,6 +6,7 @@
 
 pub mod fold;
 pub mod key;
+pub mod left_out;
 pub mod read_model;
 pub mod rollup;
 pub mod row;
@@ -14,6 +15,7 @@ mod word;
 
 pub use fold::{ApplyError, Fold, RowSlot, own};
 pub use key::{KeyRange, KeySets, Keys, RowId, RowKey};
+pub use left_out::LeftOut;
 pub use read_model::{ApplyFailure, ReadModel, SubscribedEvent, TableKind, TableShape};
 pub use rollup::{Contributions, GroupRow, Rollup, RollupTotals};
 pub use row::{Column, ColumnType, Field, OwnedValue, Row, RowError, Value};

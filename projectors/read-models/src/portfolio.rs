@@ -1,7 +1,7 @@
 //! What does a workspace run, in which project, and what depends on what? Read model `portfolio`.
 //!
-//! All versions are carried side by side; the promoted generation decides which is served. The newest one is here; each
-//! older one is in `v<N>`, with nothing but what differs.
+//! All versions are carried side by side; the promoted generation decides which is served. Each older one is the next one,
+//! less what that has more. Only a handler whose meaning changed is copied, into `v<N>`.
 
 mod application_counts;
 mod application_versions;
@@ -9,7 +9,6 @@ mod applications;
 mod dependencies;
 mod projects;
 mod queries;
-pub mod v1;
 
 use std::sync::Arc;
 
@@ -24,23 +23,33 @@ use annals_model::read_model::Definition;
 
 /// All versions that this build carries, ascending.
 pub fn definitions() -> Vec<Definition> {
-    vec![v1::definition(), newest()]
+    vec![
+        Definition {
+            model: Arc::new(v1()),
+            ddl: include_str!("../../../migrations/portfolio/v1.sql"),
+            queries: queries::V1,
+        },
+        Definition {
+            model: Arc::new(v2()),
+            ddl: include_str!("../../../migrations/portfolio/v2.sql"),
+            queries: queries::ALL,
+        },
+    ]
 }
 
-/// Version 2: `applications` counts the releases.
-pub fn newest() -> Definition {
-    Definition {
-        model: Arc::new(
-            ReadModel::new("portfolio", 2, &annals_schemas::CATALOGUE)
-                .table::<Projects>()
-                .table::<Applications>()
-                .table::<ApplicationVersions>()
-                .table::<Dependencies>()
-                .rollup::<ApplicationCounts>(),
-        ),
-        ddl: include_str!("../../../migrations/portfolio/v2.sql"),
-        queries: queries::ALL,
-    }
+/// Version 2, the newest: `applications` counts the releases.
+fn v2() -> ReadModel {
+    ReadModel::new("portfolio", 2, &annals_schemas::CATALOGUE)
+        .table::<Projects>()
+        .table::<Applications>()
+        .table::<ApplicationVersions>()
+        .table::<Dependencies>()
+        .rollup::<ApplicationCounts>()
+}
+
+/// Version 1.
+fn v1() -> ReadModel {
+    v2().older(1).without::<Applications>(&["release_count"])
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::envelope::{Record, SchemaId};
 use crate::event::{Event, Recorded};
 use crate::ids::ContextId;
 use crate::projection::key::{KeySets, Keys, RowKey};
+use crate::projection::left_out::LeftOut;
 use crate::projection::row::Row;
 use crate::projection::table::{AnyTable, Origin, RowLife, Slot, Table, Tables};
 
@@ -39,6 +40,7 @@ pub struct RowSlot<'a, R> {
     entry: Option<Entry<'a, RowKey, Slot<R>>>,
     heap_bytes: &'a mut usize,
     keep_origin: bool,
+    left_out: LeftOut,
 }
 
 impl<R> fmt::Debug for RowSlot<'_, R> {
@@ -49,7 +51,12 @@ impl<R> fmt::Debug for RowSlot<'_, R> {
 
 impl<'a, R: Row> RowSlot<'a, R> {
     pub(crate) fn new(table: &'a mut Table<R>, key: RowKey) -> Self {
-        Self { entry: Some(table.rows.entry(key)), heap_bytes: &mut table.heap_bytes, keep_origin: table.keep_origin }
+        Self {
+            entry: Some(table.rows.entry(key)),
+            heap_bytes: &mut table.heap_bytes,
+            keep_origin: table.keep_origin,
+            left_out: table.left_out,
+        }
     }
 
     /// The row, if it is there.
@@ -61,7 +68,10 @@ impl<'a, R: Row> RowSlot<'a, R> {
     }
 
     /// Creates the row; [`ApplyError::Exists`] if it is there. A deleted row may be created anew.
-    pub fn insert(&mut self, row: R) -> Result<(), ApplyError> {
+    pub fn insert(&mut self, mut row: R) -> Result<(), ApplyError> {
+        if !self.left_out.is_empty() {
+            row.leave_out(self.left_out);
+        }
         match self.entry.take() {
             Some(Entry::Occupied(mut entry)) => {
                 let slot = entry.get_mut();
@@ -90,9 +100,13 @@ impl<'a, R: Row> RowSlot<'a, R> {
 
     /// Changes the row; [`ApplyError::Missing`] unless it is there.
     pub fn change(&mut self, change: impl FnOnce(&mut R)) -> Result<(), ApplyError> {
+        let left_out = self.left_out;
         let before = self.live()?;
         let held = before.row.heap_bytes();
         change(&mut before.row);
+        if !left_out.is_empty() {
+            before.row.leave_out(left_out);
+        }
         let holds = before.row.heap_bytes();
         *self.heap_bytes = *self.heap_bytes + holds - held;
         Ok(())
@@ -178,6 +192,9 @@ pub(crate) struct Refusal {
 pub(crate) trait EventGroup: Send + Sync {
     /// Adds a `Box<dyn Handler<E>>`.
     fn add(&mut self, handler: Box<dyn Any>);
+    /// Takes the handlers of a table out; how many there were.
+    fn remove(&mut self, table: usize) -> usize;
+    fn is_empty(&self) -> bool;
     fn context(&self) -> ContextId;
     fn event_type(&self) -> &'static str;
     fn oldest_version(&self) -> i32;
@@ -219,6 +236,14 @@ impl<E: Event> EventGroup for Group<E> {
         // Both sides were made by `Fold::on::<E>` and found each other by `TypeId::of::<E>()`.
         let handler = handler.downcast::<Box<dyn Handler<E>>>().expect("a handler of this group's event type");
         self.handlers.push(*handler);
+    }
+    fn remove(&mut self, table: usize) -> usize {
+        let before = self.handlers.len();
+        self.handlers.retain(|handler| handler.table() != table);
+        before - self.handlers.len()
+    }
+    fn is_empty(&self) -> bool {
+        self.handlers.is_empty()
     }
     fn context(&self) -> ContextId {
         E::CONTEXT

@@ -8,12 +8,13 @@ use foldhash::HashMap;
 
 use crate::engine_record::{ACCEPTED_SCHEMA, CLAIM_SCHEMA};
 use crate::envelope::{Record, SchemaId};
-use crate::event::SchemaCatalogue;
+use crate::event::{Event, SchemaCatalogue};
 use crate::ids::{ContextId, EventId};
 use crate::position::RecordOffset;
 use crate::projection::Projection;
 use crate::projection::fold::{ApplyError, EventGroup, Fold, Refusal};
 use crate::projection::key::{KeyRange, KeySets, Keys, RowKey};
+use crate::projection::left_out::{COLUMNS_MAX, LeftOut};
 use crate::projection::rollup::{Rollup, RollupPlan, RollupTotals};
 use crate::projection::row::{Column, ColumnType, Row};
 use crate::projection::table::{AnyTable, Table, Tables};
@@ -109,8 +110,9 @@ pub struct ReadModel {
 struct TableMaker {
     projection: TypeId,
     name: &'static str,
-    make: fn(bool) -> Box<dyn AnyTable>,
+    make: fn(bool, LeftOut) -> Box<dyn AnyTable>,
     has_rollup: bool,
+    left_out: LeftOut,
 }
 
 impl fmt::Debug for ReadModel {
@@ -165,9 +167,70 @@ impl ReadModel {
             name: P::NAME,
             make: Table::<P::Row>::boxed,
             has_rollup: false,
+            left_out: LeftOut::NONE,
         });
         self.find_targets();
         self
+    }
+
+    /// The same as an older version: what the newer one has more is then left out ([`ReadModel::without`],
+    /// [`ReadModel::ignoring`]). So each version is written as its difference to the next.
+    ///
+    /// # Panics
+    /// Unless the version is lower.
+    #[must_use]
+    pub fn older(mut self, version: u32) -> Self {
+        assert!(version < self.version, "version {version} of {} is not older than {}", self.name, self.version);
+        self.version = version;
+        self
+    }
+
+    /// Leaves columns of its row out of a projection's table: how a version is written that has fewer than the next one.
+    /// They are neither stored nor loaded, compared, digested or shown; their fields are absent
+    /// ([`crate::projection::Field::absent`]) whenever a handler or a rollup sees the row, so that no other column can come
+    /// to depend on where a row was loaded. A column that others are computed from cannot go like this: the version's
+    /// golden rows would say so, and it keeps a projection of its own.
+    ///
+    /// # Panics
+    /// When the definition is wrong: there is no such table or column, it was left out already, or none stays.
+    #[must_use]
+    pub fn without<P: Projection>(mut self, columns: &[&str]) -> Self {
+        let index = self.table_of::<P>();
+        let table = &mut self.tables[index];
+        let whole = P::Row::COLUMNS;
+        assert!(whole.len() <= COLUMNS_MAX, "table {} has more columns than {COLUMNS_MAX}", P::NAME);
+        for name in columns {
+            let place = whole.iter().position(|column| column.name == *name);
+            let place = place.filter(|place| !table.left_out.contains(*place));
+            let place = place.unwrap_or_else(|| panic!("table {} has no column {name} to leave out", P::NAME));
+            table.left_out = table.left_out.with(place);
+        }
+        let mut kept = whole.to_vec();
+        table.left_out.remove_from(&mut kept, 0);
+        assert!(!kept.is_empty(), "a column of table {} stays", P::NAME);
+        let shape = self.shapes.iter_mut().find(|shape| shape.kind == TableKind::Rows(index));
+        shape.expect("each table was added with its shape").columns = kept;
+        self
+    }
+
+    /// Takes a projection's handlers of an event out: for a version whose table did not apply it yet.
+    ///
+    /// # Panics
+    /// When the definition is wrong: there is no such table, or it has no handler of the event.
+    #[must_use]
+    pub fn ignoring<P: Projection, E: Event>(mut self) -> Self {
+        let table = self.table_of::<P>();
+        let group = self.groups.iter_mut().find(|(event, _)| *event == TypeId::of::<E>());
+        let removed = group.map_or(0, |(_, group)| group.remove(table));
+        assert!(removed > 0, "table {} applies no {}", P::NAME, E::EVENT_TYPE);
+        self.groups.retain(|(_, group)| !group.is_empty());
+        self.find_targets();
+        self
+    }
+
+    fn table_of<P: Projection>(&self) -> usize {
+        let index = self.tables.iter().position(|table| table.projection == TypeId::of::<P>());
+        index.unwrap_or_else(|| panic!("table {} is no table of {}", P::NAME, self.name))
     }
 
     /// Adds the table of a rollup, behind the table of its projection.
@@ -247,7 +310,7 @@ impl ReadModel {
     pub fn new_tables(&self, range: KeyRange) -> Tables {
         Tables {
             range,
-            tables: self.tables.iter().map(|table| (table.make)(table.has_rollup)).collect(),
+            tables: self.tables.iter().map(|table| (table.make)(table.has_rollup, table.left_out)).collect(),
             rollups: self.rollups.clone(),
             keys: Keys::default(),
         }

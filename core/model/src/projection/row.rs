@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::ids::{AggregateId, TenantId, UserId, WorkspaceId};
 use crate::position::Sequence;
+use crate::projection::left_out::LeftOut;
 use crate::time::Timestamp;
 
 /// One column's value, borrowed from its row.
@@ -169,6 +170,8 @@ pub trait Field: Sized {
     fn value(&self) -> Value<'_>;
     /// From a value, exactly as [`Field::value`] made it.
     fn from_value(value: Value<'_>) -> Result<Self, RowError>;
+    /// What the field holds in every row of a version of its table that leaves the column out: never stored, never shown.
+    fn absent() -> Self;
     /// Bytes held outside of the struct itself: memory limits count them.
     fn heap_bytes(&self) -> usize {
         0
@@ -182,7 +185,14 @@ pub trait Row: Clone + PartialEq + std::fmt::Debug + Send + Sync + 'static {
     /// Appends one value per column, in order.
     fn values<'a>(&'a self, out: &mut Vec<Value<'a>>);
     /// From one value per column, in order.
-    fn from_values(values: &[Value<'_>]) -> Result<Self, RowError>;
+    #[inline]
+    fn from_values(values: &[Value<'_>]) -> Result<Self, RowError> {
+        Self::from_kept_values(values, LeftOut::NONE)
+    }
+    /// From one value per column that is not left out, in order; the fields of the others are absent.
+    fn from_kept_values(values: &[Value<'_>], left_out: LeftOut) -> Result<Self, RowError>;
+    /// Makes the fields of these columns absent.
+    fn leave_out(&mut self, columns: LeftOut);
     /// Bytes held outside of the struct itself.
     fn heap_bytes(&self) -> usize;
 }
@@ -191,19 +201,20 @@ pub trait Row: Clone + PartialEq + std::fmt::Debug + Send + Sync + 'static {
 impl Row for () {
     const COLUMNS: &'static [Column] = &[];
     fn values<'a>(&'a self, _out: &mut Vec<Value<'a>>) {}
-    fn from_values(values: &[Value<'_>]) -> Result<Self, RowError> {
+    fn from_kept_values(values: &[Value<'_>], _left_out: LeftOut) -> Result<Self, RowError> {
         match values.len() {
             0 => Ok(()),
             found => Err(RowError::Columns { expected: 0, found }),
         }
     }
+    fn leave_out(&mut self, _columns: LeftOut) {}
     fn heap_bytes(&self) -> usize {
         0
     }
 }
 
 macro_rules! fields {
-    ($($type:ty, $column:ident, |$this:ident| $value:expr, $pattern:pat => $result:expr;)+) => {$(
+    ($($type:ty, $column:ident, |$this:ident| $value:expr, $pattern:pat => $result:expr, $absent:expr;)+) => {$(
         impl Field for $type {
             const TYPE: ColumnType = ColumnType::$column;
             fn value(&self) -> Value<'_> {
@@ -216,22 +227,26 @@ macro_rules! fields {
                     other => Err(RowError::mismatch(Self::TYPE, other)),
                 }
             }
+            fn absent() -> Self {
+                $absent
+            }
         }
     )+};
 }
 
 fields! {
-    bool, Bool, |this| *this, value => Ok(value);
-    i64, Int, |this| *this, value => Ok(value);
-    i32, Int, |this| i64::from(*this), value => i32::try_from(value).map_err(|_| RowError::invalid("32-bit number"));
-    Uuid, Uuid, |this| *this, value => Ok(value);
-    AggregateId, Uuid, |this| this.0, value => Ok(Self(value));
-    UserId, Uuid, |this| this.0, value => Ok(Self(value));
-    TenantId, Uuid, |this| this.0, value => Ok(Self(value));
-    WorkspaceId, Uuid, |this| this.0, value => Ok(Self(value));
-    Timestamp, Timestamp, |this| *this, value => Ok(value);
+    bool, Bool, |this| *this, value => Ok(value), false;
+    i64, Int, |this| *this, value => Ok(value), 0;
+    i32, Int, |this| i64::from(*this), value => i32::try_from(value).map_err(|_| RowError::invalid("32-bit number")), 0;
+    Uuid, Uuid, |this| *this, value => Ok(value), Self::nil();
+    AggregateId, Uuid, |this| this.0, value => Ok(Self(value)), Self(Uuid::nil());
+    UserId, Uuid, |this| this.0, value => Ok(Self(value)), Self(Uuid::nil());
+    TenantId, Uuid, |this| this.0, value => Ok(Self(value)), Self(Uuid::nil());
+    WorkspaceId, Uuid, |this| this.0, value => Ok(Self(value)), Self(Uuid::nil());
+    Timestamp, Timestamp, |this| *this, value => Ok(value), Self(0);
     // The envelope stores sequences as Avro longs, so none is above i64::MAX.
-    Sequence, Int, |this| this.0 as i64, value => u64::try_from(value).map(Self).map_err(|_| RowError::invalid("sequence"));
+    Sequence, Int, |this| this.0 as i64,
+        value => u64::try_from(value).map(Self).map_err(|_| RowError::invalid("sequence")), Self(0);
 }
 
 impl Field for String {
@@ -244,6 +259,9 @@ impl Field for String {
             Value::Text(text) => Ok(text.into()),
             other => Err(RowError::mismatch(Self::TYPE, other)),
         }
+    }
+    fn absent() -> Self {
+        Self::new()
     }
     fn heap_bytes(&self) -> usize {
         self.capacity()
@@ -264,6 +282,9 @@ impl<T: Field> Field for Option<T> {
             Value::Null => Ok(None),
             value => T::from_value(value).map(Some),
         }
+    }
+    fn absent() -> Self {
+        None
     }
     fn heap_bytes(&self) -> usize {
         self.as_ref().map_or(0, Field::heap_bytes)
@@ -301,19 +322,33 @@ macro_rules! row {
             fn values<'a>(&'a self, out: &mut Vec<$crate::projection::Value<'a>>) {
                 $(out.push($crate::projection::Field::value(&self.$field));)+
             }
-            fn from_values(
+            #[inline]
+            fn from_kept_values(
                 values: &[$crate::projection::Value<'_>],
+                left_out: $crate::projection::LeftOut,
             ) -> ::std::result::Result<Self, $crate::projection::RowError> {
-                let [$($field),+] = values else {
-                    return Err($crate::projection::RowError::Columns {
-                        expected: <Self as $crate::projection::Row>::COLUMNS.len(),
-                        found: values.len(),
-                    });
-                };
+                let expected = <Self as $crate::projection::Row>::COLUMNS.len() - left_out.len();
+                if values.len() != expected {
+                    return Err($crate::projection::RowError::Columns { expected, found: values.len() });
+                }
+                let mut values = values.iter();
+                let mut places = 0usize..;
                 Ok(Self {
-                    $($field: <$type as $crate::projection::Field>::from_value(*$field)
-                        .map_err(|error| error.in_column(stringify!($field)))?),+
+                    // As many values as columns that are kept: counted above.
+                    $($field: match places.next().is_some_and(|place| left_out.contains(place)) {
+                        true => <$type as $crate::projection::Field>::absent(),
+                        false => values.next().map_or_else(
+                            || Err($crate::projection::RowError::invalid("value")),
+                            |value| <$type as $crate::projection::Field>::from_value(*value),
+                        ).map_err(|error| error.in_column(stringify!($field)))?,
+                    }),+
                 })
+            }
+            fn leave_out(&mut self, columns: $crate::projection::LeftOut) {
+                let mut places = 0usize..;
+                $(if places.next().is_some_and(|place| columns.contains(place)) {
+                    self.$field = <$type as $crate::projection::Field>::absent();
+                })+
             }
             fn heap_bytes(&self) -> usize {
                 0 $(+ $crate::projection::Field::heap_bytes(&self.$field))+

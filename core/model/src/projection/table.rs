@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use crate::projection::key::{KeyRange, Keys, RowKey};
+use crate::projection::left_out::LeftOut;
 use crate::projection::rollup::{GroupRow, Groups, RollupPlan};
 use crate::projection::row::{Row, RowError, Value};
 
@@ -41,6 +42,9 @@ pub(crate) struct Table<R> {
     pub(crate) heap_bytes: usize,
     /// A rollup needs to know what changed rows were.
     pub(crate) keep_origin: bool,
+    /// Columns of the row that this version of the table does not have. Their fields are absent in every row, whenever
+    /// a handler or a rollup sees it: so rows do not depend on where one was written and loaded in between.
+    pub(crate) left_out: LeftOut,
 }
 
 /// Rows that a table may take in between two looks at its size.
@@ -53,8 +57,8 @@ impl<R: Row> Table<R> {
     pub(crate) fn of_mut(table: &mut dyn AnyTable) -> &mut Self {
         table.as_any_mut().downcast_mut().expect("the table that the read model made for this row type")
     }
-    pub(crate) fn boxed(keep_origin: bool) -> Box<dyn AnyTable> {
-        Box::new(Self { rows: HashMap::default(), heap_bytes: 0, keep_origin })
+    pub(crate) fn boxed(keep_origin: bool, left_out: LeftOut) -> Box<dyn AnyTable> {
+        Box::new(Self { rows: HashMap::default(), heap_bytes: 0, keep_origin, left_out })
     }
 }
 
@@ -103,11 +107,18 @@ impl<R: Row> AnyTable for Table<R> {
     }
     fn values<'a>(&'a self, key: &RowKey, out: &mut Vec<Value<'a>>) -> Option<RowLife> {
         let slot = self.rows.get(key)?;
+        let start = out.len();
         slot.row.values(out);
+        if !self.left_out.is_empty() {
+            self.left_out.remove_from(out, start);
+        }
         Some(slot.life)
     }
     fn load(&mut self, key: RowKey, life: RowLife, values: &[Value<'_>]) -> Result<(), RowError> {
-        let row = R::from_values(values)?;
+        let row = match self.left_out.is_empty() {
+            true => R::from_values(values)?,
+            false => R::from_kept_values(values, self.left_out)?,
+        };
         self.heap_bytes += row.heap_bytes();
         if let Some(replaced) = self.rows.insert(key, Slot { row, life, origin: Origin::Clean }) {
             self.heap_bytes -= replaced.row.heap_bytes();

@@ -263,3 +263,106 @@ fn a_row_folded_in_two_places_is_found() {
     let shared = Some(SharedRow { table: 0, key: key(1) });
     assert_eq!((one.shared_row(&other), other.shared_row(&one)), (shared, shared));
 }
+
+/// As version 3 was before items had prices.
+fn without_price() -> ReadModel {
+    model().older(2).without::<Items>(&["price"])
+}
+
+/// What is written, and loaded again, between two events.
+fn reload(model: &ReadModel, tables: &mut Tables) {
+    let held: Vec<_> = (0..tables.table_count()).map(|table| rows(tables, table)).collect();
+    *tables = model.new_tables(KeyRange::ALL);
+    for (table, rows) in held.into_iter().enumerate() {
+        for (key, life, values) in rows {
+            let values: Vec<Value<'_>> = values.iter().map(OwnedValue::as_value).collect();
+            tables.load(table, key, life, &values).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_column_that_is_left_out_is_neither_shown_nor_stored_and_its_row_folds_on() {
+    let model = without_price();
+    assert_eq!((model.name(), model.version()), ("stock", 2));
+    let columns: Vec<_> = model.tables()[0].columns.iter().map(|column| column.name).collect();
+    assert_eq!(columns, ["name", "shelf", "version"]);
+    let mut tables = model.new_tables(KeyRange::ALL);
+    apply(&mut tables, 1, added("a")).unwrap();
+    apply(&mut tables, 1, Priced { price: 5 }).unwrap();
+    let text = |text: &str| OwnedValue::Text(text.into());
+    let expected = |shelf| vec![(key(1), RowLife::Live, vec![text("nail"), text(shelf), OwnedValue::Int(3)])];
+    assert_eq!(rows(&tables, 0), expected("a"));
+    reload(&model, &mut tables);
+    apply(&mut tables, 1, Moved { shelf: "b".into() }).unwrap();
+    assert_eq!(rows(&tables, 0), expected("b"));
+    let whole = [Value::Text("nail"), Value::Text("a"), Value::Null, Value::Int(3)];
+    let refused = tables.load(0, key(2), RowLife::Live, &whole);
+    assert_eq!(refused, Err(RowError::Columns { expected: 3, found: 4 }));
+}
+
+#[test]
+fn nothing_depends_on_a_column_that_is_left_out_wherever_its_row_was_loaded() {
+    let model = without_price();
+    let (mut at_once, mut in_steps) = (model.new_tables(KeyRange::ALL), model.new_tables(KeyRange::ALL));
+    let mut total = model.new_rollup_totals();
+    for step in 0..3 {
+        for tables in [&mut at_once, &mut in_steps] {
+            match step {
+                0 => apply(tables, 1, added("a")).unwrap(),
+                1 => apply(tables, 1, Priced { price: 5 }).unwrap(),
+                _ => apply(tables, 1, Moved { shelf: "b".into() }).unwrap(),
+            }
+        }
+        reload(&model, &mut in_steps);
+    }
+    // The rollup sums prices: of this version's rows there are none to sum, neither in memory nor loaded.
+    assert_eq!(at_once.rollup_totals(0), in_steps.rollup_totals(0));
+    total.add(&at_once);
+    assert_eq!(total.rows(0)[0].measures, [1, 0]);
+    assert_eq!(rows(&at_once, 0), rows(&in_steps, 0));
+}
+
+#[test]
+fn a_version_that_ignores_an_event_leaves_its_rows_alone() {
+    let ignoring = model().older(2).without::<Items>(&["price"]).ignoring::<Items, Priced>();
+    assert!(ignoring.event_types().all(|event| event.event_type != "item.priced"));
+    let mut tables = ignoring.new_tables(KeyRange::ALL);
+    let mut payload = Vec::new();
+    Priced { price: 5 }.encode(&mut payload);
+    let record =
+        Record { offset: RecordOffset(1), schema: SchemaId(2), envelope: envelope("item.priced", id(1), 1), payload: &payload };
+    // There is no row to change: whoever applied the event would say so.
+    ignoring.apply(&record, &mut tables).unwrap();
+    assert!(tables.is_empty());
+}
+
+#[test]
+#[should_panic(expected = "table items has no column colour to leave out")]
+fn a_column_that_a_row_does_not_have_cannot_be_left_out() {
+    let _ = model().without::<Items>(&["colour"]);
+}
+
+#[test]
+#[should_panic(expected = "table items has no column price to leave out")]
+fn a_column_cannot_be_left_out_twice() {
+    let _ = without_price().without::<Items>(&["price"]);
+}
+
+#[test]
+#[should_panic(expected = "a column of table links stays")]
+fn a_table_keeps_a_column() {
+    let _ = model().without::<Links>(&["links"]);
+}
+
+#[test]
+#[should_panic(expected = "table links applies no item.added")]
+fn an_event_that_a_table_does_not_apply_cannot_be_ignored() {
+    let _ = model().ignoring::<Links, Added>();
+}
+
+#[test]
+#[should_panic(expected = "version 3 of stock is not older than 3")]
+fn an_older_version_has_a_lower_number() {
+    let _ = model().older(3);
+}

@@ -37,6 +37,9 @@ macro_rules! word {
                     other => Err($crate::projection::RowError::mismatch(Self::TYPE, other)),
                 }
             }
+            fn absent() -> Self {
+                [$(Self::$variant),+][0]
+            }
         }
     };
 }

@@ -8,8 +8,8 @@ use annals_stores::testing::{History, id, scope};
 /// Rows of one table of the newest version and of version 1.
 #[track_caller]
 fn check(history: &History, table: &str, expect: &[&str], expect_v1: &[&str]) {
-    assert_eq!(history.rows(&super::newest().model, table), expect);
-    assert_eq!(history.rows(&super::v1::definition().model, table), expect_v1);
+    assert_eq!(history.rows(&super::v2(), table), expect);
+    assert_eq!(history.rows(&super::v1(), table), expect_v1);
 }
 
 #[track_caller]
@@ -90,7 +90,7 @@ fn each_release_of_each_application_has_its_row() {
         history.push(scope(1, 2), id(application), released("1.0.0"));
     }
     history.push(scope(1, 2), id(20), released("1.1.0"));
-    let mut rows: Vec<String> = history.rows(&super::newest().model, "application_versions");
+    let mut rows: Vec<String> = history.rows(&super::v2(), "application_versions");
     rows.iter_mut().for_each(|row| *row = row.split_once(": ").unwrap().1.to_owned());
     rows.sort();
     assert_eq!(
@@ -127,7 +127,7 @@ fn applications_are_counted_by_project_and_status_in_each_workspace() {
     }
     history.push(scope(1, 3), id(24), registered("elsewhere", Some(10)));
     history.push(scope(1, 2), id(21), Retired { forced: false });
-    for model in [super::v1::definition().model, super::newest().model] {
+    for model in [super::v1(), super::v2()] {
         let rows = history.rows(&model, "application_counts");
         let mut counts: Vec<(&str, &str)> =
             rows.iter().map(|row| (&row[..3], row.split_once(": ").unwrap().1)).collect();
