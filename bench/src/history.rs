@@ -10,7 +10,7 @@ use annals_model::ids::{
     AggregateId, ClientRequestId, CommitIndex, CorrelationId, OperationId, Partition, Scope, UserId,
 };
 use annals_model::position::{ClaimEpoch, ContextPartition, Ordinal, Sequence};
-use annals_model::projection::{Contributions, Fold as Handlers, Projection, ReadModel, Rollup, own};
+use annals_model::projection::{Contributions, Fold as Handlers, Index, Projection, ReadModel, Rollup, own};
 use annals_model::read_model::Definition;
 use annals_model::time::Timestamp;
 use annals_schemas::CATALOGUE;
@@ -49,6 +49,7 @@ struct Applications;
 impl Projection for Applications {
     const NAME: &'static str = "applications";
     type Row = ApplicationRow;
+    const INDEXES: &'static [Index] = &[Index::new("by_name", &["name"])];
     fn fold(on: &mut Handlers<ApplicationRow>) {
         on.on::<Registered>(own, |row, e| {
             row.insert(ApplicationRow {
@@ -85,18 +86,6 @@ impl Rollup for Counts {
     }
 }
 
-const DDL: &str = "
-CREATE TABLE applications (
-    tenant_id uuid NOT NULL, workspace_id uuid NOT NULL, id uuid NOT NULL,
-    name text NOT NULL, source text, release text, retired boolean NOT NULL, version bigint NOT NULL,
-    deleted boolean NOT NULL, PRIMARY KEY (tenant_id, workspace_id, id)) /*table options*/;
-CREATE TABLE application_counts (
-    tenant_id uuid NOT NULL, workspace_id uuid NOT NULL, id uuid NOT NULL, retired boolean NOT NULL,
-    applications bigint NOT NULL, PRIMARY KEY (tenant_id, workspace_id, id)) /*table options*/;
--- indexes
-CREATE INDEX applications_by_name ON applications (tenant_id, workspace_id, name, id);
-";
-
 /// The read model that is folded and rebuilt.
 pub(crate) fn model() -> Arc<ReadModel> {
     Arc::new(ReadModel::new("bench", 1, &CATALOGUE).table::<Applications>().rollup::<Counts>())
@@ -104,7 +93,7 @@ pub(crate) fn model() -> Arc<ReadModel> {
 
 /// The same, as a store takes it.
 pub(crate) fn definition() -> Definition {
-    Definition { model: model(), ddl: DDL, queries: &[] }
+    Definition::new(model(), &[])
 }
 
 /// Fills the portfolio with so many events, spread over its partitions, and answers their bytes.

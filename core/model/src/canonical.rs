@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::ids::{TenantId, WorkspaceId};
-use crate::projection::{OwnedValue, RowId, RowKey, RowLife, Value};
+use crate::projection::{Float, OwnedValue, RowId, RowKey, RowLife, Value};
 use crate::time::Timestamp;
 
 /// Appends the canonical bytes of a value.
@@ -24,8 +24,7 @@ pub fn put_value(out: &mut Vec<u8>, value: Value<'_>) {
         }
         Value::Text(text) => {
             out.push(4);
-            out.extend_from_slice(&(text.len() as u64).to_be_bytes());
-            out.extend_from_slice(text.as_bytes());
+            put_text(out, text);
         }
         Value::Uuid(id) => {
             out.push(5);
@@ -35,7 +34,20 @@ pub fn put_value(out: &mut Vec<u8>, value: Value<'_>) {
             out.push(6);
             out.extend_from_slice(&at.0.to_be_bytes());
         }
+        Value::Float(number) => {
+            out.push(7);
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        Value::Json(text) => {
+            out.push(8);
+            put_text(out, text);
+        }
     }
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(&(text.len() as u64).to_be_bytes());
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// Appends the canonical bytes of a row: its key, whether it is deleted, the number of its columns and their values.
@@ -88,20 +100,24 @@ fn take_uuid(rest: &mut &[u8]) -> Result<Uuid, NotCanonical> {
     take(rest).map(Uuid::from_bytes)
 }
 
+fn take_text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, NotCanonical> {
+    let length = usize::try_from(u64::from_be_bytes(take(rest)?)).map_err(|_| NotCanonical)?;
+    let (text, left) = rest.split_at_checked(length).ok_or(NotCanonical)?;
+    *rest = left;
+    std::str::from_utf8(text).map_err(|_| NotCanonical)
+}
+
 fn take_value(rest: &mut &[u8]) -> Result<OwnedValue, NotCanonical> {
     Ok(match take::<1>(rest)?[0] {
         0 => OwnedValue::Null,
         1 => OwnedValue::Bool(false),
         2 => OwnedValue::Bool(true),
         3 => OwnedValue::Int(i64::from_be_bytes(take(rest)?)),
-        4 => {
-            let length = usize::try_from(u64::from_be_bytes(take(rest)?)).map_err(|_| NotCanonical)?;
-            let (text, left) = rest.split_at_checked(length).ok_or(NotCanonical)?;
-            *rest = left;
-            OwnedValue::Text(std::str::from_utf8(text).map_err(|_| NotCanonical)?.into())
-        }
+        4 => OwnedValue::Text(take_text(rest)?.into()),
         5 => OwnedValue::Uuid(take_uuid(rest)?),
         6 => OwnedValue::Timestamp(Timestamp(i64::from_be_bytes(take(rest)?))),
+        7 => OwnedValue::Float(Float::from_be_bytes(take(rest)?).ok_or(NotCanonical)?),
+        8 => OwnedValue::Json(take_text(rest)?.into()),
         _ => return Err(NotCanonical),
     })
 }

@@ -49,6 +49,13 @@ pub fn from_named<C: DeserializeOwned>(name: &str, payload: Value) -> Result<C, 
     })
 }
 
+/// The canonical form of a value, as text.
+pub(crate) fn canonical_text(value: &Value) -> String {
+    let mut canonical = Vec::new();
+    canonical::put(value, &mut canonical);
+    String::from_utf8(canonical).expect("JSON is UTF-8")
+}
+
 /// Room for the canonical form of most commands, bytes.
 const CANONICAL_BYTES: usize = 512;
 

@@ -10,16 +10,20 @@ pub mod left_out;
 pub mod read_model;
 pub mod rollup;
 pub mod row;
+pub mod shape;
 pub mod table;
+pub mod value;
 mod word;
 
 pub use fold::{ApplyError, Fold, RowSlot, own};
 pub use key::{KeyRange, KeySets, Keys, RowId, RowKey};
 pub use left_out::LeftOut;
-pub use read_model::{ApplyFailure, ReadModel, SubscribedEvent, TableKind, TableShape};
+pub use read_model::{ApplyFailure, ReadModel, SubscribedEvent};
 pub use rollup::{Contributions, GroupRow, Rollup, RollupTotals};
-pub use row::{Column, ColumnType, Field, OwnedValue, Row, RowError, Value};
+pub use row::{Column, Field, Row, RowError};
+pub use shape::{Index, TableKind, TableShape};
 pub use table::{RowLife, SharedRow, Tables};
+pub use value::{ColumnType, Float, Json, NotFinite, NotJson, OwnedValue, Value};
 
 /// One table: its row, and how events change it.
 ///
@@ -30,6 +34,8 @@ pub trait Projection: 'static {
     const NAME: &'static str;
     /// Its row.
     type Row: Row;
+    /// What queries look it up or order it by, besides its key.
+    const INDEXES: &'static [Index] = &[];
     /// Names the events that it wants, and what each does.
     fn fold(on: &mut Fold<Self::Row>);
 }

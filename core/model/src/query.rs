@@ -2,12 +2,14 @@
 //! whatever a store asks its database all come from the same lines. Nothing here answers.
 
 mod catalogue;
+mod columns;
 mod cursor;
 mod error;
 mod parameter;
 mod question;
 
 pub use self::catalogue::{ColumnDescription, ParameterDescription, QueryDescription, catalogue, describe_all};
+pub use self::columns::Columns;
 pub use self::cursor::CursorKey;
 pub use self::error::QuestionError;
 pub use self::parameter::Given;
@@ -28,7 +30,7 @@ pub struct Query {
     /// Parameters of which at least one must be given; empty = no such rule.
     pub any_of: &'static [&'static str],
     /// What an answer's rows have, in order.
-    pub columns: &'static [Column],
+    pub columns: Columns,
     /// Columns of `rows` by which the answer is ordered, ascending. None is ever null, and together they are unique.
     pub order: &'static [Column],
     /// A SELECT with at least the columns of `columns` and `order`, over the read model's tables by their bare names;

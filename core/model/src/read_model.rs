@@ -1,4 +1,4 @@
-//! A version of a read model as a build carries it: its projections, its tables' DDL, its queries.
+//! A version of a read model as a build carries it: its projections and its queries.
 
 use std::sync::Arc;
 
@@ -8,13 +8,26 @@ use crate::query::Query;
 /// One version of one read model.
 #[derive(Clone, Debug)]
 pub struct Definition {
-    /// Projections and rollups.
+    /// Projections and rollups: what a store makes its tables and indexes of.
     pub model: Arc<ReadModel>,
-    /// Its tables and indexes, frozen: `migrations/<name>/v<version>.sql`. `CREATE TABLE` statements, each ending in
-    /// `/*table options*/`; below a line `-- indexes` the indexes.
-    pub ddl: &'static str,
     /// What can be asked of it.
     pub queries: &'static [Query],
+    /// The first release that does not carry this version any more; nothing = it stays for now. Whoever has a generation of
+    /// it is warned, and rebuilds before going there.
+    pub leaves_with: Option<&'static str>,
+}
+
+impl Definition {
+    /// A version that stays for now.
+    pub fn new(model: impl Into<Arc<ReadModel>>, queries: &'static [Query]) -> Self {
+        Self { model: model.into(), queries, leaves_with: None }
+    }
+
+    /// The same, carried until this release.
+    #[must_use]
+    pub fn leaves_with(self, release: &'static str) -> Self {
+        Self { leaves_with: Some(release), ..self }
+    }
 }
 
 /// The newest version of each read model.

@@ -4,8 +4,6 @@ mod queries;
 mod workspace_memberships;
 mod workspaces;
 
-use std::sync::Arc;
-
 use annals_model::projection::ReadModel;
 
 pub use self::workspace_memberships::{WorkspaceMembershipRow, WorkspaceMemberships};
@@ -19,15 +17,8 @@ pub fn definitions() -> Vec<Definition> {
 
 /// Version 1.
 pub fn newest() -> Definition {
-    Definition {
-        model: Arc::new(
-            ReadModel::new("access", 1, &annals_schemas::CATALOGUE)
-                .table::<Workspaces>()
-                .table::<WorkspaceMemberships>(),
-        ),
-        ddl: include_str!("../../../migrations/access/v1.sql"),
-        queries: queries::ALL,
-    }
+    let model = ReadModel::new("access", 1, &annals_schemas::CATALOGUE);
+    Definition::new(model.table::<Workspaces>().table::<WorkspaceMemberships>(), queries::ALL)
 }
 
 #[cfg(test)]

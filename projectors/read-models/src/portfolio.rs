@@ -10,8 +10,6 @@ mod dependencies;
 mod projects;
 mod queries;
 
-use std::sync::Arc;
-
 use annals_model::projection::ReadModel;
 
 pub use self::application_counts::{ApplicationCountGroup, ApplicationCounts};
@@ -23,18 +21,7 @@ use annals_model::read_model::Definition;
 
 /// All versions that this build carries, ascending.
 pub fn definitions() -> Vec<Definition> {
-    vec![
-        Definition {
-            model: Arc::new(v1()),
-            ddl: include_str!("../../../migrations/portfolio/v1.sql"),
-            queries: queries::V1,
-        },
-        Definition {
-            model: Arc::new(v2()),
-            ddl: include_str!("../../../migrations/portfolio/v2.sql"),
-            queries: queries::ALL,
-        },
-    ]
+    vec![Definition::new(v1(), queries::ALL), Definition::new(v2(), queries::ALL)]
 }
 
 /// Version 2, the newest: `applications` counts the releases.

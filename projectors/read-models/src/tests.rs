@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use annals_model::ids::{UserId, WorkspaceId};
 use annals_model::read_model::newest;
@@ -9,9 +9,9 @@ use super::*;
 mod domain;
 
 #[tokio::test]
-async fn every_version_has_the_tables_that_its_ddl_says() {
+async fn every_version_has_the_tables_that_its_definition_says() {
     for definition in definitions() {
-        // Opening compares tables, columns, types and keys with the definition, and runs the index statements.
+        // Opening compares tables, columns, types and keys with the definition; before it, the index statements ran.
         let rows = Rows::of(&definition, &everything()).await;
         assert_eq!(rows.live.generation.version, definition.model.version());
     }
@@ -29,20 +29,15 @@ fn versions_of_a_read_model_ascend_and_the_newest_is_known() {
 }
 
 /// The rows of a fixed history, pinned. Where they change, the version must: a generation built by the old code would
-/// otherwise pass for one of the new. `ANNALS_GOLDEN=record cargo test -p annals-read-models golden` writes the file of a
-/// version that has none; a file that exists is never written again. Its first line says how many events it covers, so
+/// otherwise pass for one of the new. `ANNALS_GOLDEN=record cargo test -p annals-read-models golden` writes the files of a
+/// version that has none; a file that exists is never written again. The first line says how many events it covers, so
 /// that [`everything`] may be appended to.
 #[test]
 fn golden_rows_of_every_version_are_what_they_were_when_it_was_made() {
-    let recording = std::env::var("ANNALS_GOLDEN").is_ok_and(|wish| wish == "record");
     for definition in definitions() {
         let name = label(&definition);
         let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "golden", &format!("{name}.txt")].iter().collect();
-        if recording && !path.exists() {
-            std::fs::write(&path, golden(&definition, &everything())).unwrap();
-        }
-        let pinned = std::fs::read_to_string(&path);
-        let pinned = pinned.unwrap_or_else(|_| panic!("{name} has no golden rows; record them"));
+        let pinned = recorded(&path, || golden(&definition, &everything()));
         let rows = golden(&definition, &everything().first(covered(&pinned)));
         assert!(pinned == rows, "{name} makes other rows; give them a new version\nwas:\n{pinned}\nis:\n{rows}");
     }
@@ -75,6 +70,65 @@ fn golden_rows_tell_a_changed_history_apart() {
         assert_eq!(was, golden(&definition, &everything()));
         assert_ne!(was.lines().skip(1).collect::<Vec<_>>(), is.lines().skip(1).collect::<Vec<_>>());
     }
+}
+
+/// The DDL of every version, pinned like its rows: a generation that was made by it is there, and its tables stay as they
+/// are.
+#[test]
+fn golden_ddl_of_every_version_is_what_it_was_when_it_was_made() {
+    let mut expected = Vec::new();
+    for definition in definitions() {
+        let (name, version) = (definition.model.name(), definition.model.version());
+        let path = migrations().join(name).join(format!("v{version}.sql"));
+        let pinned = recorded(&path, || annals_stores::sinks::ddl(&definition.model));
+        let ddl = annals_stores::sinks::ddl(&definition.model);
+        assert!(
+            pinned == ddl,
+            "{name} v{version} has other tables; give them a new version\nwas:\n{pinned}\nis:\n{ddl}"
+        );
+        expected.push(path);
+    }
+    let folders = std::fs::read_dir(migrations()).unwrap().map(|folder| folder.unwrap().path());
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()));
+    let mut files: Vec<PathBuf> = files.collect();
+    files.sort();
+    expected.sort();
+    assert_eq!(files, expected, "a version that is retired takes its file with it");
+}
+
+/// One column less, one index less, another name: each shows.
+#[test]
+fn golden_ddl_tells_changed_tables_apart() {
+    use crate::portfolio::Applications;
+    let newest = || definitions().pop().unwrap().model;
+    let ddl = annals_stores::sinks::ddl(&newest());
+    let tables = || {
+        annals_model::projection::ReadModel::new("portfolio", newest().version(), &annals_schemas::CATALOGUE)
+            .table::<Applications>()
+    };
+    let applications = annals_stores::sinks::ddl(&tables());
+    assert!(ddl.contains("source text,\n") && ddl.contains("INDEX applications_by_project ON"));
+    let without = annals_stores::sinks::ddl(&tables().without::<Applications>(&["source"]));
+    assert_eq!(without, applications.replace("    source text,\n", ""));
+    // An index goes with a column of it.
+    let without = annals_stores::sinks::ddl(&tables().without::<Applications>(&["project_id"]));
+    assert!(!without.contains("project_id") && !without.contains("applications_by_project"));
+    let without = annals_stores::sinks::ddl(&tables().without_indexes::<Applications>(&["by_project"]));
+    assert!(without.contains("project_id uuid,\n") && !without.contains("applications_by_project"));
+}
+
+fn migrations() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "..", "..", "migrations"].iter().collect()
+}
+
+/// What a file says. With `ANNALS_GOLDEN=record` it is written first, if there is none.
+fn recorded(path: &Path, make: impl FnOnce() -> String) -> String {
+    if std::env::var("ANNALS_GOLDEN").is_ok_and(|wish| wish == "record") && !path.exists() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, make()).unwrap();
+    }
+    let pinned = std::fs::read_to_string(path);
+    pinned.unwrap_or_else(|_| panic!("{} is missing; record it", path.display()))
 }
 
 fn label(definition: &Definition) -> String {

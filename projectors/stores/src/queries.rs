@@ -12,6 +12,7 @@ mod postgres;
 mod shares;
 mod sqlite;
 mod statement;
+mod tokens;
 
 pub use self::answer::{Answer, AnswerRow, Page};
 pub use self::error::QueryError;

@@ -1,6 +1,7 @@
 //! Where do read models keep their rows? In a relational store: in SQLite, a file per generation; or in PostgreSQL, a
 //! schema per generation.
 
+mod ddl;
 mod life;
 mod merge;
 pub(crate) mod postgres;
@@ -8,6 +9,7 @@ mod shape;
 pub(crate) mod sqlite;
 mod store;
 
+pub use self::ddl::ddl;
 pub use self::postgres::{OpenError, PostgresReaders, PostgresStore};
 pub use self::sqlite::SqliteStore;
 pub use self::store::{Readers, Store};

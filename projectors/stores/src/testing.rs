@@ -162,13 +162,11 @@ impl History {
 
 fn text(value: &OwnedValue) -> String {
     match value {
-        OwnedValue::Null => "null".to_owned(),
-        OwnedValue::Bool(value) => value.to_string(),
-        OwnedValue::Int(value) => value.to_string(),
         OwnedValue::Text(value) => format!("{value:?}"),
         OwnedValue::Uuid(value) if value.as_u128() < 1 << 32 => format!("#{}", value.as_u128()),
         OwnedValue::Uuid(value) => value.to_string(),
         OwnedValue::Timestamp(value) => value.to_string(),
+        other => other.to_json().to_string(),
     }
 }
 

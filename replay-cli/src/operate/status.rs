@@ -17,7 +17,7 @@ use annals_model::time::Timestamp;
 use annals_projectors::process::say;
 use serde_json::{Value, json};
 
-use self::advice::advise;
+use self::advice::{advise, leaving};
 use self::patience::{Patience, open_store};
 use super::plan::plan_failure;
 use super::{Site, generation_json, store_failure};
@@ -75,6 +75,7 @@ async fn look(
         Err(error) if error.is_transient() => return Ok(Some(error.to_string())),
         Err(error) => return Err(store_failure(&error).into()),
     }
+    let definitions = annals_read_models::definitions();
     for name in site.names() {
         let newest = site.read_model(name, None)?;
         let ends = extents(&*site.log, &newest.contexts()).await.map_err(|error| read_failure(&error))?;
@@ -100,6 +101,7 @@ async fn look(
             of_name.push(line(site, patience, generation, &ends, seen).await);
         }
         advice.extend(advise(name, planned.as_ref().map_err(String::as_str), &of_name));
+        advice.extend(leaving(&definitions, name, &of_name));
         lines.extend(of_name);
     }
     Ok(None)

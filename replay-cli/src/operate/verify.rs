@@ -4,7 +4,7 @@ use annals_engine::rebuild::control::Control;
 use annals_engine::rebuild::fold::FoldOptions;
 use annals_engine::sink::Generation;
 use annals_engine::verify::{Divergence, RowImage, VerifyError, VerifyOutcome, verify};
-use annals_model::projection::{Column, OwnedValue, ReadModel, RowLife};
+use annals_model::projection::{Column, ReadModel, RowLife};
 use annals_projectors::process::say;
 use serde_json::{Map, Value, json};
 
@@ -164,20 +164,9 @@ fn divergence_json(divergence: &Divergence, read_model: &ReadModel) -> Value {
 
 fn image_json(image: &RowImage, columns: &[Column]) -> Value {
     let mut row: Map<String, Value> =
-        columns.iter().zip(&image.values).map(|(column, value)| (column.name.to_owned(), value_json(value))).collect();
+        columns.iter().zip(&image.values).map(|(column, value)| (column.name.to_owned(), value.to_json())).collect();
     row.insert("deleted".to_owned(), json!(image.life == RowLife::Deleted));
     Value::Object(row)
-}
-
-fn value_json(value: &OwnedValue) -> Value {
-    match value {
-        OwnedValue::Null => Value::Null,
-        OwnedValue::Bool(value) => json!(value),
-        OwnedValue::Int(value) => json!(value),
-        OwnedValue::Text(value) => json!(value),
-        OwnedValue::Uuid(value) => json!(value),
-        OwnedValue::Timestamp(value) => json!(value.to_string()),
-    }
 }
 
 fn failure(error: &VerifyError) -> Failure {

@@ -147,9 +147,11 @@ pub(crate) fn next_cursor(page: &Value) -> Option<String> {
 /// The columns of a query as this build orders them; a server of another build may have others.
 fn known_order(query: &str) -> Vec<&'static str> {
     let newest_first = annals_read_models::definitions().into_iter().rev();
-    let mut queries = newest_first.flat_map(|definition| definition.queries);
-    let known = queries.find(|known| known.name == query);
-    known.map_or_else(Vec::new, |query| query.columns.iter().map(|column| column.name).collect())
+    let mut columns = newest_first.filter_map(|definition| {
+        let known = definition.queries.iter().find(|known| known.name == query)?;
+        known.columns.of_tables(definition.model.tables())
+    });
+    columns.next().map_or_else(Vec::new, |columns| columns.iter().map(|column| column.name).collect())
 }
 
 /// Columns that are shown on the narrowest terminal, too.

@@ -133,7 +133,7 @@ async fn an_append_left_open_holds_back_its_own_partition_and_no_other() {
     let (mut held, mut free) = (Shop::new(1, 0, 4, 12), Shop::new(2, 1, 4, 12));
     let (holder, mut writer) = (claim(&through, held.at()).await, claim(&log, free.at()).await);
     let (holder, first) = sell(&mut held, holder).await;
-    let store = MemoryStore::new(stock::read_models().map(|(model, _)| model), log.id());
+    let store = MemoryStore::new(stock::read_models(), log.id());
     let generation = store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
     let model = store.read_model(&generation.read_model, generation.version).unwrap();
     let sink = store.open(&generation).await.unwrap();

@@ -38,7 +38,7 @@ impl World {
             ..MemoryOptions::default()
         };
         let log = MemoryLog::with_options(&[stock::SHOP], options);
-        let store = MemoryStore::new(stock::read_models().map(|(model, _)| model), log.id());
+        let store = MemoryStore::new(stock::read_models(), log.id());
         let owners = (0..PARTITIONS).map(|number| (Shop::new(seed, number, PARTITIONS, 12), None)).collect();
         Self { log, store, owners }
     }

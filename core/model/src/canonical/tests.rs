@@ -12,6 +12,8 @@ fn values() -> impl Strategy<Value = Vec<OwnedValue>> {
         "[\u{0}a\u{1}]{0,3}".prop_map(|text| OwnedValue::Text(text.into())),
         (0..4u128).prop_map(|id| OwnedValue::Uuid(Uuid::from_u128(id))),
         (0..4i64).prop_map(|at| OwnedValue::Timestamp(Timestamp(at))),
+        (0..4i32).prop_map(|number| OwnedValue::Float(Float::new(f64::from(number) / 4.0).unwrap())),
+        (0..4i64).prop_map(|number| OwnedValue::Json(format!("[{number}]").into())),
     ];
     proptest::collection::vec(value, 0..4)
 }

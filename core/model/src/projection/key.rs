@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::canonical;
 use crate::envelope::Envelope;
 use crate::ids::{AggregateId, TenantId, WorkspaceId};
-use crate::projection::row::Value;
+use crate::projection::value::Value;
 
 /// The last part of a row's key: an aggregate's id, or the hash of what a compound key is made of.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]

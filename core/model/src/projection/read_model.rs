@@ -16,31 +16,10 @@ use crate::projection::fold::{ApplyError, EventGroup, Fold, Refusal};
 use crate::projection::key::{KeyRange, KeySets, Keys, RowKey};
 use crate::projection::left_out::{COLUMNS_MAX, LeftOut};
 use crate::projection::rollup::{Rollup, RollupPlan, RollupTotals};
-use crate::projection::row::{Column, ColumnType, Row};
+use crate::projection::row::{Column, Row};
+use crate::projection::shape::{TableKind, TableShape};
 use crate::projection::table::{AnyTable, Table, Tables};
-
-/// What a table of a read model is, and its index among its kind (the index that [`Tables`] and [`KeySets`] mean).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TableKind {
-    /// Rows of a projection.
-    Rows(usize),
-    /// Sums of a rollup.
-    Rollup(usize),
-}
-
-/// One table as a sink stores it. Every table has `tenant_id`, `workspace_id` and `id`, its primary key, before the
-/// columns; a table of rows has `deleted` behind them.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TableShape {
-    /// Its name.
-    pub name: &'static str,
-    /// Its own columns; for a rollup the group's, then the measures.
-    pub columns: Vec<Column>,
-    /// How many of the columns, at the end, are measures: what a sink adds to instead of replacing it.
-    pub measures: usize,
-    /// Whose it is.
-    pub kind: TableKind,
-}
+use crate::projection::value::ColumnType;
 
 /// An event type that a read model applies, and the versions of it that this build reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -146,7 +125,13 @@ impl ReadModel {
     #[must_use]
     pub fn table<P: Projection>(mut self) -> Self {
         let index = self.tables.len();
-        self.add_shape(P::NAME, P::Row::COLUMNS.to_vec(), 0, TableKind::Rows(index));
+        self.add_shape(TableShape {
+            name: P::NAME,
+            columns: P::Row::COLUMNS.to_vec(),
+            measures: 0,
+            kind: TableKind::Rows(index),
+            indexes: P::INDEXES.to_vec(),
+        });
         let mut fold = Fold::<P::Row>::new(index);
         P::fold(&mut fold);
         let mut context = None;
@@ -205,11 +190,25 @@ impl ReadModel {
             let place = place.unwrap_or_else(|| panic!("table {} has no column {name} to leave out", P::NAME));
             table.left_out = table.left_out.with(place);
         }
-        let mut kept = whole.to_vec();
-        table.left_out.remove_from(&mut kept, 0);
-        assert!(!kept.is_empty(), "a column of table {} stays", P::NAME);
-        let shape = self.shapes.iter_mut().find(|shape| shape.kind == TableKind::Rows(index));
-        shape.expect("each table was added with its shape").columns = kept;
+        assert!(table.left_out.len() < whole.len(), "a column of table {} stays", P::NAME);
+        let left_out = table.left_out;
+        self.shape_of(index).leave_out(whole, left_out);
+        self
+    }
+
+    /// Leaves indexes of a projection's table out, for a version that was made before they were. An index over a column
+    /// that is left out is gone already.
+    ///
+    /// # Panics
+    /// When the definition is wrong: there is no such table or index.
+    #[must_use]
+    pub fn without_indexes<P: Projection>(mut self, names: &[&str]) -> Self {
+        let table = self.table_of::<P>();
+        let indexes = &mut self.shape_of(table).indexes;
+        for name in names {
+            let place = indexes.iter().position(|index| index.name == *name);
+            indexes.remove(place.unwrap_or_else(|| panic!("table {} has no index {name} to leave out", P::NAME)));
+        }
         self
     }
 
@@ -226,6 +225,11 @@ impl ReadModel {
         self.groups.retain(|(_, group)| !group.is_empty());
         self.find_targets();
         self
+    }
+
+    fn shape_of(&mut self, table: usize) -> &mut TableShape {
+        let shape = self.shapes.iter_mut().find(|shape| shape.kind == TableKind::Rows(table));
+        shape.expect("each table was added with its shape")
     }
 
     fn table_of<P: Projection>(&self) -> usize {
@@ -245,14 +249,22 @@ impl ReadModel {
         let measures = T::MEASURES.iter().map(|name| Column { name, column_type: ColumnType::Int, nullable: false });
         let columns = T::Group::COLUMNS.iter().copied().chain(measures).collect();
         let index = self.rollups.len();
-        self.add_shape(T::NAME, columns, T::MEASURES.len(), TableKind::Rollup(index));
+        self.add_shape(TableShape {
+            name: T::NAME,
+            columns,
+            measures: T::MEASURES.len(),
+            kind: TableKind::Rollup(index),
+            indexes: T::INDEXES.to_vec(),
+        });
         self.rollups = self.rollups.iter().copied().chain([RollupPlan::new::<T>(of)]).collect();
         self
     }
 
-    fn add_shape(&mut self, name: &'static str, columns: Vec<Column>, measures: usize, kind: TableKind) {
+    fn add_shape(&mut self, added: TableShape) {
+        let name = added.name;
         assert!(self.shapes.iter().all(|shape| shape.name != name), "two tables of {} are named {name}", self.name);
-        self.shapes.push(TableShape { name, columns, measures, kind });
+        added.check_indexes();
+        self.shapes.push(added);
     }
 
     fn find_targets(&mut self) {

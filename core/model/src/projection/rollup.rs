@@ -9,8 +9,10 @@ use crate::canonical;
 use crate::ids::{TenantId, WorkspaceId};
 use crate::projection::Projection;
 use crate::projection::key::{RowId, RowKey};
-use crate::projection::row::{OwnedValue, Row};
+use crate::projection::row::Row;
+use crate::projection::shape::Index;
 use crate::projection::table::{AnyTable, Origin, RowLife, Table, Tables};
+use crate::projection::value::OwnedValue;
 
 /// Integer sums over the live rows of one projection, by group. Its table has the group's columns, then the measures.
 /// A group whose measures are all 0 has no row.
@@ -23,6 +25,8 @@ pub trait Rollup: 'static {
     type Group: Row;
     /// Names of the sums.
     const MEASURES: &'static [&'static str];
+    /// What queries look it up or order it by, besides its key.
+    const INDEXES: &'static [Index] = &[];
     /// What one live row contributes: any number of groups, a number per measure each. Pure.
     fn contribute(row: &<Self::Of as Projection>::Row, out: &mut Contributions<Self::Group>);
 }

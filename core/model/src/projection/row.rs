@@ -1,100 +1,12 @@
-//! Rows as typed structs, and their columns as values that every sink can store.
+//! Rows as typed structs, each field a column.
 
 use uuid::Uuid;
 
 use crate::ids::{AggregateId, TenantId, UserId, WorkspaceId};
 use crate::position::Sequence;
 use crate::projection::left_out::LeftOut;
+use crate::projection::value::{ColumnType, Float, Json, Value};
 use crate::time::Timestamp;
-
-/// One column's value, borrowed from its row.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Value<'a> {
-    /// Nothing.
-    Null,
-    /// A truth value.
-    Bool(bool),
-    /// A whole number.
-    Int(i64),
-    /// Text.
-    Text(&'a str),
-    /// An id.
-    Uuid(Uuid),
-    /// An instant.
-    Timestamp(Timestamp),
-}
-
-impl Value<'_> {
-    /// The owned form.
-    pub fn into_owned(self) -> OwnedValue {
-        match self {
-            Self::Null => OwnedValue::Null,
-            Self::Bool(value) => OwnedValue::Bool(value),
-            Self::Int(value) => OwnedValue::Int(value),
-            Self::Text(value) => OwnedValue::Text(value.into()),
-            Self::Uuid(value) => OwnedValue::Uuid(value),
-            Self::Timestamp(value) => OwnedValue::Timestamp(value),
-        }
-    }
-
-    /// The type that this value has; nothing for null, which fits every nullable column.
-    pub const fn column_type(&self) -> Option<ColumnType> {
-        match self {
-            Self::Null => None,
-            Self::Bool(_) => Some(ColumnType::Bool),
-            Self::Int(_) => Some(ColumnType::Int),
-            Self::Text(_) => Some(ColumnType::Text),
-            Self::Uuid(_) => Some(ColumnType::Uuid),
-            Self::Timestamp(_) => Some(ColumnType::Timestamp),
-        }
-    }
-}
-
-/// Owned form of [`Value`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum OwnedValue {
-    /// Nothing.
-    Null,
-    /// A truth value.
-    Bool(bool),
-    /// A whole number.
-    Int(i64),
-    /// Text.
-    Text(Box<str>),
-    /// An id.
-    Uuid(Uuid),
-    /// An instant.
-    Timestamp(Timestamp),
-}
-
-impl OwnedValue {
-    /// The borrowed form.
-    pub fn as_value(&self) -> Value<'_> {
-        match self {
-            Self::Null => Value::Null,
-            Self::Bool(value) => Value::Bool(*value),
-            Self::Int(value) => Value::Int(*value),
-            Self::Text(value) => Value::Text(value),
-            Self::Uuid(value) => Value::Uuid(*value),
-            Self::Timestamp(value) => Value::Timestamp(*value),
-        }
-    }
-}
-
-/// What a column holds; sinks map it to a type of theirs.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ColumnType {
-    /// `boolean`.
-    Bool,
-    /// `bigint`.
-    Int,
-    /// `text`.
-    Text,
-    /// `uuid`.
-    Uuid,
-    /// `timestamptz`, microseconds.
-    Timestamp,
-}
 
 /// One column of a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -244,6 +156,7 @@ fields! {
     TenantId, Uuid, |this| this.0, value => Ok(Self(value)), Self(Uuid::nil());
     WorkspaceId, Uuid, |this| this.0, value => Ok(Self(value)), Self(Uuid::nil());
     Timestamp, Timestamp, |this| *this, value => Ok(value), Self(0);
+    Float, Float, |this| *this, value => Ok(value), Self::default();
     // The envelope stores sequences as Avro longs, so none is above i64::MAX.
     Sequence, Int, |this| this.0 as i64,
         value => u64::try_from(value).map(Self).map_err(|_| RowError::invalid("sequence")), Self(0);
@@ -265,6 +178,29 @@ impl Field for String {
     }
     fn heap_bytes(&self) -> usize {
         self.capacity()
+    }
+}
+
+impl Field for Json {
+    const TYPE: ColumnType = ColumnType::Json;
+    fn value(&self) -> Value<'_> {
+        Value::Json(self.as_str())
+    }
+    fn from_value(value: Value<'_>) -> Result<Self, RowError> {
+        match value {
+            // Whoever wrote another text than the canonical one did not write what the fold made.
+            Value::Json(text) => {
+                let read = Self::parse(text).ok().filter(|json| json.as_str() == text);
+                read.ok_or(RowError::invalid("canonical JSON"))
+            }
+            other => Err(RowError::mismatch(Self::TYPE, other)),
+        }
+    }
+    fn absent() -> Self {
+        Self::null()
+    }
+    fn heap_bytes(&self) -> usize {
+        self.as_str().len()
     }
 }
 

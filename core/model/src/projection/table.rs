@@ -9,7 +9,8 @@ use foldhash::HashMap;
 use crate::projection::key::{KeyRange, Keys, RowKey};
 use crate::projection::left_out::LeftOut;
 use crate::projection::rollup::{GroupRow, Groups, RollupPlan};
-use crate::projection::row::{Row, RowError, Value};
+use crate::projection::row::{Row, RowError};
+use crate::projection::value::Value;
 
 /// Whether a row is there, or was.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

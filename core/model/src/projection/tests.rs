@@ -330,8 +330,12 @@ fn a_version_that_ignores_an_event_leaves_its_rows_alone() {
     let mut tables = ignoring.new_tables(KeyRange::ALL);
     let mut payload = Vec::new();
     Priced { price: 5 }.encode(&mut payload);
-    let record =
-        Record { offset: RecordOffset(1), schema: SchemaId(2), envelope: envelope("item.priced", id(1), 1), payload: &payload };
+    let record = Record {
+        offset: RecordOffset(1),
+        schema: SchemaId(2),
+        envelope: envelope("item.priced", id(1), 1),
+        payload: &payload,
+    };
     // There is no row to change: whoever applied the event would say so.
     ignoring.apply(&record, &mut tables).unwrap();
     assert!(tables.is_empty());

@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::{ParameterType, Query};
 use crate::limits;
-use crate::projection::ColumnType;
 use crate::read_model::{Definition, newest};
 
 /// One query.
@@ -56,7 +55,7 @@ pub struct ParameterDescription {
 pub struct ColumnDescription {
     /// Its name.
     pub name: &'static str,
-    /// `uuid`, `text`, `int`, `bool` or `timestamp`.
+    /// `uuid`, `text`, `int`, `bool`, `timestamp`, `float` or `json`.
     #[serde(rename = "type")]
     pub column_type: &'static str,
     /// May be null.
@@ -86,9 +85,10 @@ fn describe(query: &'static Query, definition: &Definition) -> QueryDescription 
         required: parameter.required,
         doc: parameter.doc,
     });
-    let columns = query.columns.iter().map(|column| ColumnDescription {
+    let columns = query.columns.of_tables(definition.model.tables()).unwrap_or_default();
+    let columns = columns.iter().map(|column| ColumnDescription {
         name: column.name,
-        column_type: column_type(column.column_type),
+        column_type: column.column_type.name(),
         nullable: column.nullable,
     });
     QueryDescription {
@@ -113,15 +113,5 @@ const fn parameter_type(parameter_type: ParameterType) -> &'static str {
         ParameterType::Int => "int",
         ParameterType::Bool => "bool",
         ParameterType::OneOf(_) => "enum",
-    }
-}
-
-const fn column_type(column_type: ColumnType) -> &'static str {
-    match column_type {
-        ColumnType::Bool => "bool",
-        ColumnType::Int => "int",
-        ColumnType::Text => "text",
-        ColumnType::Uuid => "uuid",
-        ColumnType::Timestamp => "timestamp",
     }
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Given, Query};
 use crate::ids::{TenantId, WorkspaceId};
 use crate::limits;
-use crate::projection::{Column, ColumnType, OwnedValue};
+use crate::projection::{Column, ColumnType, Float, OwnedValue};
 use crate::time::Timestamp;
 
 /// The secret that cursors are signed with. Every process of a deployment has the same, or pages end at a switch.
@@ -125,6 +125,14 @@ fn put(out: &mut Vec<u8>, value: &OwnedValue) {
             out.push(5);
             out.extend_from_slice(&at.0.to_be_bytes());
         }
+        OwnedValue::Float(number) => {
+            out.push(6);
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        OwnedValue::Json(text) => {
+            out.push(7);
+            put_bytes(out, text.as_bytes());
+        }
     }
 }
 
@@ -133,16 +141,20 @@ fn take(rest: &mut &[u8], column: &Column) -> Option<OwnedValue> {
     Some(match (tag, column.column_type) {
         (1, ColumnType::Bool) => OwnedValue::Bool(take_array::<1>(rest)?[0] != 0),
         (2, ColumnType::Int) => OwnedValue::Int(i64::from_be_bytes(take_array(rest)?)),
-        (3, ColumnType::Text) => {
-            let length = u32::from_be_bytes(take_array(rest)?) as usize;
-            let (text, tail) = rest.split_at_checked(length)?;
-            *rest = tail;
-            OwnedValue::Text(std::str::from_utf8(text).ok()?.into())
-        }
+        (3, ColumnType::Text) => OwnedValue::Text(take_text(rest)?.into()),
         (4, ColumnType::Uuid) => OwnedValue::Uuid(Uuid::from_bytes(take_array(rest)?)),
         (5, ColumnType::Timestamp) => OwnedValue::Timestamp(Timestamp(i64::from_be_bytes(take_array(rest)?))),
+        (6, ColumnType::Float) => OwnedValue::Float(Float::from_be_bytes(take_array(rest)?)?),
+        (7, ColumnType::Json) => OwnedValue::Json(take_text(rest)?.into()),
         _ => return None,
     })
+}
+
+fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    let length = u32::from_be_bytes(take_array(rest)?) as usize;
+    let (text, tail) = rest.split_at_checked(length)?;
+    *rest = tail;
+    std::str::from_utf8(text).ok()
 }
 
 fn take_array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {

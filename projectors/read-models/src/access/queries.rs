@@ -1,11 +1,11 @@
 //! What can be asked of `access`.
 
 use annals_model::projection::Column;
-use annals_model::projection::ColumnType::{Int, Text, Timestamp, Uuid};
+use annals_model::projection::ColumnType::{Text, Uuid};
 use annals_schemas::access::membership::Role;
 
-use super::workspaces::WorkspaceStatus;
-use annals_model::query::{Parameter, ParameterType, Query, QueryScope, column, nullable};
+use super::{WorkspaceMemberships, WorkspaceStatus, Workspaces};
+use annals_model::query::{Columns, Parameter, ParameterType, Query, QueryScope, column};
 
 /// Queries of version 1.
 pub(super) const ALL: &[Query] = &[WORKSPACES, MEMBERSHIPS];
@@ -21,16 +21,7 @@ const WORKSPACES: Query = Query {
         Parameter::filter("slug", ParameterType::Text, "Only the workspace with this slug."),
     ],
     any_of: &[],
-    columns: &[
-        ID,
-        column("name", Text),
-        column("slug", Text),
-        nullable("retention_days", Int),
-        column("isolation", Text),
-        column("status", Text),
-        column("created_at", Timestamp),
-        column("version", Int),
-    ],
+    columns: Columns::of::<Workspaces>(),
     order: &[column("slug", Text), ID],
     rows: "SELECT * FROM workspaces",
     gave_up: None,
@@ -45,7 +36,7 @@ const MEMBERSHIPS: Query = Query {
         Parameter::filter("user_id", ParameterType::Uuid, "Only the membership of this person."),
     ],
     any_of: &[],
-    columns: &[ID, column("user_id", Uuid), column("role", Text), nullable("team", Text), column("version", Int)],
+    columns: Columns::of::<WorkspaceMemberships>(),
     order: &[column("user_id", Uuid), ID],
     rows: "SELECT * FROM workspace_memberships",
     gave_up: None,

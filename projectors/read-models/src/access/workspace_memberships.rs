@@ -2,7 +2,7 @@
 
 use annals_model::ids::UserId;
 use annals_model::position::Sequence;
-use annals_model::projection::{Fold, Projection, own};
+use annals_model::projection::{Fold, Index, Projection, own};
 use annals_model::row;
 use annals_schemas::access::membership::{Added, Removed, Role, RoleChanged};
 
@@ -27,6 +27,7 @@ pub struct WorkspaceMemberships;
 impl Projection for WorkspaceMemberships {
     const NAME: &'static str = "workspace_memberships";
     type Row = WorkspaceMembershipRow;
+    const INDEXES: &'static [Index] = &[Index::new("by_user", &["user_id"])];
 
     fn fold(on: &mut Fold<WorkspaceMembershipRow>) {
         on.on::<Added>(own, |row, event| {

@@ -1,7 +1,7 @@
 //! Table `workspaces`: every workspace that a tenant ever had; its id is the workspace id of everything in it.
 
 use annals_model::position::Sequence;
-use annals_model::projection::{Fold, Projection, own};
+use annals_model::projection::{Fold, Index, Projection, own};
 use annals_model::row;
 use annals_model::time::Timestamp;
 use annals_schemas::access::workspace::{Archived, Created, Isolation, IsolationSet, Renamed, RetentionSet};
@@ -45,6 +45,7 @@ pub struct Workspaces;
 impl Projection for Workspaces {
     const NAME: &'static str = "workspaces";
     type Row = WorkspaceRow;
+    const INDEXES: &'static [Index] = &[Index::new("by_slug", &["slug"])];
 
     fn fold(on: &mut Fold<WorkspaceRow>) {
         on.on::<Created>(own, |row, event| {

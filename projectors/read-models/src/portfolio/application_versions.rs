@@ -2,7 +2,7 @@
 
 use annals_model::event::Recorded;
 use annals_model::ids::AggregateId;
-use annals_model::projection::{Fold, Keys, Projection, Value};
+use annals_model::projection::{Fold, Index, Keys, Projection, Value};
 use annals_model::row;
 use annals_model::time::Timestamp;
 use annals_schemas::portfolio::application::VersionReleased;
@@ -26,6 +26,7 @@ pub struct ApplicationVersions;
 impl Projection for ApplicationVersions {
     const NAME: &'static str = "application_versions";
     type Row = ApplicationVersionRow;
+    const INDEXES: &'static [Index] = &[Index::new("by_application", &["application_id", "released_at"])];
 
     fn fold(on: &mut Fold<ApplicationVersionRow>) {
         on.on::<VersionReleased>(release, |row, event| {

@@ -2,7 +2,7 @@
 
 use annals_model::ids::AggregateId;
 use annals_model::position::Sequence;
-use annals_model::projection::{Fold, Projection, own};
+use annals_model::projection::{Fold, Index, Projection, own};
 use annals_model::row;
 use annals_model::time::Timestamp;
 use annals_schemas::portfolio::application::{Criticality, Registered, Retired, RiskAssessed, VersionReleased};
@@ -54,6 +54,8 @@ pub struct Applications;
 impl Projection for Applications {
     const NAME: &'static str = "applications";
     type Row = ApplicationRow;
+    const INDEXES: &'static [Index] =
+        &[Index::new("by_name", &["name"]), Index::new("by_project", &["project_id", "name"])];
 
     fn fold(on: &mut Fold<ApplicationRow>) {
         on.on::<Registered>(own, |row, event| {

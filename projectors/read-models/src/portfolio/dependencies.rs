@@ -2,7 +2,7 @@
 
 use annals_model::ids::AggregateId;
 use annals_model::position::Sequence;
-use annals_model::projection::{Fold, Projection, own};
+use annals_model::projection::{Fold, Index, Projection, own};
 use annals_model::row;
 use annals_schemas::portfolio::dependency::{Declared, Kind, Withdrawn};
 
@@ -29,6 +29,10 @@ pub struct Dependencies;
 impl Projection for Dependencies {
     const NAME: &'static str = "dependencies";
     type Row = DependencyRow;
+    const INDEXES: &'static [Index] = &[
+        Index::new("by_from", &["from_application_id", "to_application_id"]),
+        Index::new("by_to", &["to_application_id", "from_application_id"]),
+    ];
 
     fn fold(on: &mut Fold<DependencyRow>) {
         on.on::<Declared>(own, |row, event| {

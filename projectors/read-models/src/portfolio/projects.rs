@@ -1,7 +1,7 @@
 //! Table `projects`.
 
 use annals_model::position::Sequence;
-use annals_model::projection::{Fold, Projection, own};
+use annals_model::projection::{Fold, Index, Projection, own};
 use annals_model::row;
 use annals_schemas::portfolio::project::{Archived, Created, Renamed, Restored};
 
@@ -36,6 +36,7 @@ pub struct Projects;
 impl Projection for Projects {
     const NAME: &'static str = "projects";
     type Row = ProjectRow;
+    const INDEXES: &'static [Index] = &[Index::new("by_name", &["name"])];
 
     fn fold(on: &mut Fold<ProjectRow>) {
         on.on::<Created>(own, |row, event| {

@@ -6,25 +6,13 @@ use annals_model::projection::Column;
 use annals_model::projection::ColumnType::{Int, Text, Timestamp, Uuid};
 use annals_schemas::portfolio::application::Criticality;
 
-use super::applications::ApplicationStatus;
-use super::projects::ProjectStatus;
-use annals_model::query::{Parameter, ParameterType, Query, QueryScope, column, nullable};
+use super::{ApplicationStatus, ApplicationVersions, Applications, ProjectStatus, Projects};
+use annals_model::query::{Columns, Parameter, ParameterType, Query, QueryScope, column, nullable};
 
-/// Queries of version 2.
+/// Queries of every version: each answers with the columns that its tables have.
 pub(super) const ALL: &[Query] = &[
     PROJECTS,
     APPLICATIONS,
-    APPLICATION_VERSIONS,
-    APPLICATION_COUNTS,
-    graph::DEPENDENCIES,
-    graph::DEPENDENTS,
-    graph::CYCLE,
-];
-
-/// Queries of version 1.
-pub(super) const V1: &[Query] = &[
-    PROJECTS,
-    Query { columns: APPLICATION_COLUMNS_V1, ..APPLICATIONS },
     APPLICATION_VERSIONS,
     APPLICATION_COUNTS,
     graph::DEPENDENCIES,
@@ -46,7 +34,7 @@ const PROJECTS: Query = Query {
         "Only projects in this state.",
     )],
     any_of: &[],
-    columns: &[ID, NAME, column("status", Text), column("version", Int)],
+    columns: Columns::of::<Projects>(),
     order: &[NAME, ID],
     rows: "SELECT * FROM projects",
     gave_up: None,
@@ -68,38 +56,11 @@ const APPLICATIONS: Query = Query {
         Parameter::prefix("name_prefix", "name", "Only applications whose name begins like this."),
     ],
     any_of: &[],
-    columns: &[
-        ID,
-        NAME,
-        nullable("project_id", Uuid),
-        column("criticality", Text),
-        nullable("source", Text),
-        nullable("latest_release", Text),
-        column("release_count", Int),
-        nullable("likelihood", Int),
-        nullable("impact", Int),
-        column("status", Text),
-        column("registered_at", Timestamp),
-        column("version", Int),
-    ],
+    columns: Columns::of::<Applications>(),
     order: &[NAME, ID],
     rows: "SELECT * FROM applications",
     gave_up: None,
 };
-
-const APPLICATION_COLUMNS_V1: &[Column] = &[
-    ID,
-    NAME,
-    nullable("project_id", Uuid),
-    column("criticality", Text),
-    nullable("source", Text),
-    nullable("latest_release", Text),
-    nullable("likelihood", Int),
-    nullable("impact", Int),
-    column("status", Text),
-    column("registered_at", Timestamp),
-    column("version", Int),
-];
 
 const APPLICATION_VERSIONS: Query = Query {
     name: "portfolio.application_versions",
@@ -110,7 +71,7 @@ const APPLICATION_VERSIONS: Query = Query {
         Parameter::filter("number", ParameterType::Text, "Only the release with exactly this number."),
     ],
     any_of: &[],
-    columns: &[column("application_id", Uuid), column("number", Text), column("released_at", Timestamp)],
+    columns: Columns::of::<ApplicationVersions>().without_id(),
     order: &[column("released_at", Timestamp), ID],
     rows: "SELECT * FROM application_versions",
     gave_up: None,
@@ -125,12 +86,12 @@ const APPLICATION_COUNTS: Query = Query {
         Parameter::filter("status", APPLICATION_STATUS, "Only the counts of applications in this state."),
     ],
     any_of: &[],
-    columns: &[
+    columns: Columns::Listed(&[
         nullable("project_id", Uuid),
         nullable("project", Text),
         column("status", Text),
         column("applications", Int),
-    ],
+    ]),
     order: &[column("project_order", Text), column("status", Text), ID],
     rows: "SELECT counts.id, counts.project_id, projects.name AS project, coalesce(projects.name, '') AS project_order,
                   counts.status, counts.applications

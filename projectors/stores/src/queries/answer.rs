@@ -1,5 +1,7 @@
 //! What a query answers: a page of rows, and exactly which state of the log it stands for.
 
+use std::sync::Arc;
+
 use annals_engine::sink::{Checkpoints, GenerationId};
 use annals_model::projection::{Column, OwnedValue};
 use serde::ser::SerializeMap as _;
@@ -26,17 +28,17 @@ pub struct Answer {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page {
     /// What the rows have, in order.
-    pub columns: &'static [Column],
+    pub columns: Arc<[Column]>,
     /// At most as many as the limit.
     pub rows: Vec<AnswerRow>,
     /// Fetches the rows behind these; nothing = there were no more.
     pub next_cursor: Option<String>,
 }
 
-/// One row. JSON: an object, its members in the order of the columns; ids as text, instants in RFC 3339.
+/// One row. JSON: an object, its members in the order of the columns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnswerRow {
-    pub(super) columns: &'static [Column],
+    pub(super) columns: Arc<[Column]>,
     pub(super) values: Vec<OwnedValue>,
 }
 
@@ -55,7 +57,7 @@ impl AnswerRow {
     /// As a JSON value; its members are in whatever order that type keeps.
     pub fn to_json(&self) -> serde_json::Value {
         let members = self.columns.iter().zip(&self.values);
-        members.map(|(column, value)| (column.name.to_owned(), json(value))).collect()
+        members.map(|(column, value)| (column.name.to_owned(), value.to_json())).collect()
     }
 }
 
@@ -63,27 +65,8 @@ impl Serialize for AnswerRow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.values.len()))?;
         for (column, value) in self.columns.iter().zip(&self.values) {
-            map.serialize_key(column.name)?;
-            match value {
-                OwnedValue::Null => map.serialize_value(&())?,
-                OwnedValue::Bool(value) => map.serialize_value(value)?,
-                OwnedValue::Int(value) => map.serialize_value(value)?,
-                OwnedValue::Text(value) => map.serialize_value(value)?,
-                OwnedValue::Uuid(value) => map.serialize_value(value)?,
-                OwnedValue::Timestamp(value) => map.serialize_value(value)?,
-            }
+            map.serialize_entry(column.name, value)?;
         }
         map.end()
-    }
-}
-
-fn json(value: &OwnedValue) -> serde_json::Value {
-    match value {
-        OwnedValue::Null => serde_json::Value::Null,
-        OwnedValue::Bool(value) => (*value).into(),
-        OwnedValue::Int(value) => (*value).into(),
-        OwnedValue::Text(value) => (&**value).into(),
-        OwnedValue::Uuid(value) => value.to_string().into(),
-        OwnedValue::Timestamp(value) => value.to_string().into(),
     }
 }

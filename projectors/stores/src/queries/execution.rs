@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_engine::sink::{Generation, GenerationStore as _, StoreError};
-use annals_model::projection::OwnedValue;
+use annals_model::projection::{Column, OwnedValue};
 use annals_model::query::{CursorKey, Query, QueryDescription, QueryRequest, Question, describe_all};
 use annals_model::read_model::{Definition, newest};
 
@@ -111,7 +111,7 @@ impl Queries {
             };
             failed(&error, cause, query, definition.model.name())
         })?;
-        let page = self.page(&question, read.rows)?;
+        let page = self.page(&question, statement::answered(query, definition.model.tables()), read.rows)?;
         Ok(Answer {
             query: query.name,
             page,
@@ -151,20 +151,21 @@ impl Queries {
     }
 
     /// The page of `rows`, each with the query's columns, then its order columns, then whether it gave up.
-    fn page(&self, question: &Question, rows: Vec<Vec<OwnedValue>>) -> Result<Page, QueryError> {
+    fn page(&self, question: &Question, answered: Vec<Column>, rows: Vec<Vec<OwnedValue>>) -> Result<Page, QueryError> {
         let (query, limit) = (question.query, question.limit as usize);
-        let (columns, order) = (query.columns.len(), query.order.len());
+        let (columns, order) = (answered.len(), query.order.len());
         if rows.iter().any(|row| row.get(columns + order) == Some(&OwnedValue::Bool(true))) {
             return Err(QueryError::TooMuchWork { query: query.name });
         }
         let is_more = rows.len() > limit;
         let last = rows.get(limit.wrapping_sub(1)).filter(|_| is_more);
         let next_cursor = last.map(|row| question.cursor(&self.key, &row[columns..columns + order]));
+        let answered: Arc<[Column]> = answered.into();
         let rows = rows.into_iter().take(limit).map(|mut values| {
             values.truncate(columns);
-            AnswerRow { columns: query.columns, values }
+            AnswerRow { columns: answered.clone(), values }
         });
-        Ok(Page { columns: query.columns, rows: rows.collect(), next_cursor })
+        Ok(Page { rows: rows.collect(), columns: answered, next_cursor })
     }
 }
 

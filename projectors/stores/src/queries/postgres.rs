@@ -49,7 +49,7 @@ async fn read_on(
     let arguments = arguments(statement.arguments.iter().map(OwnedValue::as_value))?;
     let rows = sqlx::query_with(AssertSqlSafe(statement.text), arguments).fetch_all(&mut *transaction).await?;
     transaction.rollback().await?;
-    let selected = selected(query);
+    let selected = selected(query, model.tables());
     let rows = rows.iter().map(|row| values(row, &selected)).collect::<Result<_, _>>()?;
     Ok(Read { rows, position })
 }

@@ -31,7 +31,7 @@ pub(super) async fn read(
         .fetch_all(&mut *transaction)
         .await?;
     transaction.rollback().await?;
-    let selected = selected(query);
+    let selected = selected(query, model.tables());
     let rows = rows.iter().map(|row| values(row, &selected)).collect::<Result<_, _>>()?;
     Ok(Read { rows, position })
 }

@@ -17,6 +17,7 @@ use annals_engine::sink::Checkpoints;
 use annals_model::projection::{Column, ColumnType, OwnedValue, TableKind, TableShape};
 use annals_model::query::{Bound, Given, ParameterType, Query, Question, column};
 
+use super::tokens::{Token, tokens};
 use crate::sinks::Readers;
 
 /// What every request may say besides the query's own parameters.
@@ -83,10 +84,17 @@ pub(super) struct Read {
     pub(super) position: Checkpoints,
 }
 
+/// The columns of a query's answer from these tables.
+pub(super) fn answered(query: &Query, tables: &[TableShape]) -> Vec<Column> {
+    query.columns.of_tables(tables).expect("check() refuses a query of columns of no table")
+}
+
 /// The columns that a statement selects, in order.
-pub(super) fn selected(query: &Query) -> Vec<Column> {
-    let gave_up = query.gave_up.map(|name| column(name, ColumnType::Bool));
-    query.columns.iter().chain(query.order).copied().chain(gave_up).collect()
+pub(super) fn selected(query: &Query, tables: &[TableShape]) -> Vec<Column> {
+    let mut selected = answered(query, tables);
+    selected.extend_from_slice(query.order);
+    selected.extend(query.gave_up.map(|name| column(name, ColumnType::Bool)));
+    selected
 }
 
 /// The statement for a question's page of one generation, and one row more: it tells whether there is a next page.
@@ -99,8 +107,7 @@ pub(super) fn build(question: &Question, database: Database<'_>, tables: &[Table
     cover_tables(&mut statement.text, database.schema(), tables);
     let text = with_arguments(&mut statement, &database.own(query.rows), given);
     let order = names(query.order.iter().map(|column| column.name));
-    let selected = query.columns.iter().chain(query.order).map(|column| column.name).chain(query.gave_up);
-    let selected = names(selected);
+    let selected = names(selected(query, tables).iter().map(|column| column.name));
     let ordered_from = after.as_ref().and_then(|_| query.order.first()).map(|column| column.name);
     let mut conditions = filters(&mut statement, given, ordered_from);
     if let Some(after) = after {
@@ -135,12 +142,17 @@ fn cover_tables(text: &mut String, schema: &str, tables: &[TableShape]) {
 
 /// The query's text with place-holders for `:name`.
 fn with_arguments(statement: &mut Statement, rows: &str, given: &[Given]) -> String {
-    let mut text = rows.to_owned();
-    for given in given.iter().filter(|given| given.parameter.bound == Bound::Argument) {
-        let place = statement.argument(given.value.clone());
-        text = text.replace(&format!(":{}", given.parameter.name), &place);
-    }
-    text
+    let arguments = given.iter().filter(|given| given.parameter.bound == Bound::Argument);
+    let places: Vec<(&str, String)> =
+        arguments.map(|given| (given.parameter.name, statement.argument(given.value.clone()))).collect();
+    let place = |token| match token {
+        Token::Text(text) => text,
+        Token::Argument(name) => match places.iter().find(|(given, _)| *given == name) {
+            Some((_, place)) => place,
+            None => unreachable!("check() refuses a text with any other name; all arguments are required"),
+        },
+    };
+    tokens(rows).map(place).collect()
 }
 
 /// The conditions of the filters. Rows behind a cursor are above every lower bound of the first order column already: a
@@ -207,6 +219,19 @@ fn is_declared(name: &str, text: &str, tables: &[TableShape]) -> bool {
     is_alias || text.contains(&format!("{name} (")) || tables.iter().any(|table| table.name == name)
 }
 
+/// The arguments that a query's text names, in each database.
+fn argument_names(query: &Query) -> impl Iterator<Item = Vec<String>> {
+    [Database::Sqlite, Database::Postgres("")].into_iter().map(|database| {
+        let text = database.own(query.rows);
+        tokens(&text)
+            .filter_map(|token| match token {
+                Token::Text(_) => None,
+                Token::Argument(name) => Some(name.to_owned()),
+            })
+            .collect()
+    })
+}
+
 /// What is wrong with a query's definition, if anything: mistakes of whoever wrote it.
 pub(super) fn check(query: &Query, read_model: &str, tables: &[TableShape]) -> Result<(), String> {
     let text = query.rows.to_ascii_lowercase();
@@ -224,6 +249,9 @@ pub(super) fn check(query: &Query, read_model: &str, tables: &[TableShape]) -> R
     if query.order.is_empty() || query.order.iter().any(|column| column.nullable) {
         return Err("it needs an order by columns that are never null".to_owned());
     }
+    if query.order.iter().any(|column| column.column_type == ColumnType::Json) {
+        return Err("JSON has no order".to_owned());
+    }
     for parameter in query.parameters {
         if RESERVED.contains(&parameter.name) {
             return Err(format!("`{}` is a word of every request", parameter.name));
@@ -231,12 +259,19 @@ pub(super) fn check(query: &Query, read_model: &str, tables: &[TableShape]) -> R
         let is_text = parameter.parameter_type == ParameterType::Text;
         match parameter.bound {
             Bound::Argument if !parameter.required => return Err(format!("`{}` must be required", parameter.name)),
-            Bound::Argument if !query.rows.contains(&format!(":{}", parameter.name)) => {
+            Bound::Argument if !argument_names(query).all(|names| names.contains(&parameter.name.to_owned())) => {
                 return Err(format!("its text does not use `:{}`", parameter.name));
             }
             Bound::Prefix(_) if !is_text => return Err(format!("`{}` must be text", parameter.name)),
             _ => {}
         }
+    }
+    let is_argument = |name: &str| query.parameter(name).is_some_and(|parameter| parameter.bound == Bound::Argument);
+    if let Some(unknown) = argument_names(query).flatten().find(|name| !is_argument(name)) {
+        return Err(format!("`:{unknown}` in its text is no argument"));
+    }
+    if query.columns.of_tables(tables).is_none() {
+        return Err("its columns are those of no table of its read model".to_owned());
     }
     if query.any_of.iter().any(|name| query.parameter(name).is_none()) {
         return Err("one of `any_of` is no parameter".to_owned());

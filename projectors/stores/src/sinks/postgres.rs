@@ -142,7 +142,6 @@ impl Inner {
             label: generation.to_string(),
             schema: schema(&generation.read_model, generation.id),
             model: definition.model.clone(),
-            ddl: definition.ddl,
             generation: generation.clone(),
             address: self.address.clone(),
         })

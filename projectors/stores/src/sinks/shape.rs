@@ -1,43 +1,18 @@
-//! The frozen DDL of one version of a read model, which every relational store runs, and what it must have made.
+//! The tables that a version of a read model must have in any relational store, and how those found differ.
 
 use std::collections::BTreeMap;
 
 use annals_model::projection::{ColumnType, ReadModel, TableKind, TableShape};
 
-/// Where a store may want table options of its own.
-const TABLE_OPTIONS: &str = "/*table options*/";
-/// Everything below this line is built after a bulk load.
-const INDEXES: &str = "-- indexes";
 /// The sinks' own tables.
 const OWN_PREFIX: &str = "annals_";
 /// Columns of every table's primary key, in order.
 pub(super) const KEY: [&str; 3] = ["tenant_id", "workspace_id", "id"];
 
-/// The statements that create the tables, with a store's options.
-pub(super) fn tables(ddl: &str, options: &str) -> String {
-    split(ddl).0.replace(TABLE_OPTIONS, options)
-}
-
-/// The statements that create the indexes; may be empty.
-pub(super) fn indexes(ddl: &str) -> &str {
-    split(ddl).1
-}
-
-fn split(ddl: &str) -> (&str, &str) {
-    let mut start = 0;
-    for line in ddl.split_inclusive('\n') {
-        if line.trim() == INDEXES {
-            return (&ddl[..start], &ddl[start + line.len()..]);
-        }
-        start += line.len();
-    }
-    (ddl, "")
-}
-
 /// A column as a database declares it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Declared {
-    /// As the DDL names it.
+    /// As [`type_name`] has it.
     pub(super) column_type: String,
     pub(super) nullable: bool,
     /// Place in the primary key from 1; 0 for the others.
@@ -48,26 +23,26 @@ pub(super) struct Declared {
 pub(super) type Found = BTreeMap<String, BTreeMap<String, Declared>>;
 
 /// Compares the tables of a database with a read model's definition; the first difference by name, if there is one.
-pub(super) fn difference(model: &ReadModel, found: &Found) -> Option<String> {
+pub(super) fn difference(model: &ReadModel, found: &Found, type_name: TypeName) -> Option<String> {
     for shape in model.tables() {
         let Some(columns) = found.get(shape.name) else {
-            return Some(format!("table `{}` is missing in the DDL", shape.name));
+            return Some(format!("table `{}` is missing", shape.name));
         };
-        if let Some(difference) = column_difference(shape, columns) {
+        if let Some(difference) = column_difference(shape, columns, type_name) {
             return Some(format!("table `{}`: {difference}", shape.name));
         }
     }
     let surplus = found
         .keys()
         .find(|name| !name.starts_with(OWN_PREFIX) && !model.tables().iter().any(|shape| shape.name == name.as_str()));
-    surplus.map(|name| format!("table `{name}` of the DDL is in no projection and no rollup"))
+    surplus.map(|name| format!("table `{name}` is in no projection and no rollup"))
 }
 
-fn column_difference(shape: &TableShape, found: &BTreeMap<String, Declared>) -> Option<String> {
-    let wanted = wanted_columns(shape);
+fn column_difference(shape: &TableShape, found: &BTreeMap<String, Declared>, type_name: TypeName) -> Option<String> {
+    let wanted = wanted_columns(shape, type_name);
     for (name, declared) in &wanted {
         match found.get(*name) {
-            None => return Some(format!("column `{name}` is missing in the DDL")),
+            None => return Some(format!("column `{name}` is missing")),
             Some(column) if column != declared => {
                 return Some(format!("column `{name}` is {}, the definition needs {}", show(column), show(declared)));
             }
@@ -77,10 +52,10 @@ fn column_difference(shape: &TableShape, found: &BTreeMap<String, Declared>) -> 
     found
         .keys()
         .find(|name| !wanted.contains_key(name.as_str()))
-        .map(|name| format!("column `{name}` of the DDL is not in the definition"))
+        .map(|name| format!("column `{name}` is not in the definition"))
 }
 
-fn wanted_columns(shape: &TableShape) -> BTreeMap<&str, Declared> {
+fn wanted_columns(shape: &TableShape, type_name: TypeName) -> BTreeMap<&str, Declared> {
     let mut wanted: BTreeMap<&str, Declared> = KEY
         .into_iter()
         .zip(1..)
@@ -96,7 +71,10 @@ fn wanted_columns(shape: &TableShape) -> BTreeMap<&str, Declared> {
     wanted
 }
 
-/// The DDL's name of a type.
+/// What a database calls a type.
+pub(super) type TypeName = fn(ColumnType) -> &'static str;
+
+/// The name of a type where tables are made and compared.
 pub(super) const fn type_name(column_type: ColumnType) -> &'static str {
     match column_type {
         ColumnType::Bool => "boolean",
@@ -104,6 +82,9 @@ pub(super) const fn type_name(column_type: ColumnType) -> &'static str {
         ColumnType::Text => "text",
         ColumnType::Uuid => "uuid",
         ColumnType::Timestamp => "timestamptz",
+        ColumnType::Float => "double precision",
+        // Not jsonb, which gives other bytes back than it got.
+        ColumnType::Json => "json",
     }
 }
 

@@ -34,7 +34,7 @@ use self::files::Files;
 use self::readers::Readers;
 use self::registry::{failed, unavailable};
 use self::statements::Statements;
-pub(crate) use self::values::{Parameters, stored_value};
+pub(crate) use self::values::{Parameters, stored_value, type_name};
 use self::writer::{SqliteSink, Target};
 use crate::limits;
 use annals_model::read_model::Definition;
@@ -69,7 +69,6 @@ struct Inner {
 struct Prepared {
     model: Arc<ReadModel>,
     statements: Arc<Statements>,
-    ddl: &'static str,
 }
 
 impl Drop for Inner {
@@ -99,7 +98,6 @@ impl SqliteStore {
             .map(|definition| Prepared {
                 statements: Arc::new(Statements::new(&definition.model)),
                 model: definition.model,
-                ddl: definition.ddl,
             })
             .collect();
         let models = definitions.iter().map(|definition| definition.model.clone()).collect();
@@ -161,7 +159,6 @@ impl Inner {
             path: self.files.generation(&generation.read_model, generation.id),
             model: definition.model.clone(),
             statements: definition.statements.clone(),
-            ddl: definition.ddl,
             generation: generation.clone(),
         })
     }

@@ -2,6 +2,7 @@
 
 use annals_engine::rebuild::{Plan, Why};
 use annals_engine::sink::GenerationState;
+use annals_model::read_model::Definition;
 use serde_json::{Value, json};
 
 use super::super::plan::{called_for, why};
@@ -40,6 +41,33 @@ pub(super) fn advise(name: &str, planned: Result<&Plan, &str>, lines: &[Value]) 
     all
 }
 
+/// Warns of generations whose version a coming release does not carry: it could neither serve nor keep them.
+pub(super) fn leaving(definitions: &[Definition], name: &str, lines: &[Value]) -> Vec<Value> {
+    let of_name = definitions.iter().filter(|definition| definition.model.name() == name);
+    let leaving = of_name.filter_map(|definition| Some((definition.model.version(), definition.leaves_with?)));
+    let warnings = leaving.flat_map(|(version, release)| {
+        let of_version = lines.iter().filter(move |line| line["version"] == version);
+        of_version.filter_map(move |line| {
+            let generation = &line["generation"];
+            let is = |state: GenerationState| line["state"] == state.name();
+            let (consequence, remedy) = match () {
+                () if is(GenerationState::Live) => (
+                    "cannot serve it",
+                    format!("annals rebuild {name}, then annals promote {name}, before that release runs"),
+                ),
+                () if is(GenerationState::Retired) || is(GenerationState::Ready) => (
+                    "can neither go to it nor keep it current",
+                    "go to it before that release runs, or not at all".to_owned(),
+                ),
+                () => return None,
+            };
+            let why = format!("generation {generation} is version {version}, and release {release} {consequence}");
+            Some(json!({"read_model": name, "why": why, "remedy": remedy}))
+        })
+    });
+    warnings.collect()
+}
+
 pub(super) const SEE_TO_IT: &str = "see to the cause: the server tries again every few seconds";
 
 fn needs_a_rebuild(live: &Value) -> bool {
@@ -52,5 +80,40 @@ pub(super) fn remedy(name: &str, live: &Value) -> String {
         _ if live["nobody"] == true => "start `annals up`, or `annals-projector`, whichever kept it current".to_owned(),
         _ if live["tried_again"] == true => SEE_TO_IT.to_owned(),
         _ => format!("annals rebuild {name}, then annals promote {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use annals_read_models::definitions;
+
+    use super::*;
+
+    #[test]
+    fn generations_of_a_version_that_leaves_are_warned_of_with_what_helps() {
+        let line = |generation, version, state: &str| json!({"read_model": "portfolio", "generation": generation, "version": version, "state": state});
+        let lines =
+            [line(1, 1, "failed"), line(2, 1, "retired"), line(3, 1, "live"), line(4, 2, "ready"), line(5, 1, "dead")];
+        assert_eq!(leaving(&definitions(), "portfolio", &lines), [] as [Value; 0], "none leaves with the next release");
+        let leave = |definition: Definition| match definition.model.version() {
+            1 => definition.leaves_with("0.3"),
+            _ => definition,
+        };
+        let coming: Vec<Definition> = definitions().into_iter().map(leave).collect();
+        let warnings = leaving(&coming, "portfolio", &lines);
+        let said: Vec<[&str; 2]> = warnings.iter().map(|one| ["why", "remedy"].map(|part| text(one, part))).collect();
+        assert_eq!(
+            said,
+            [
+                [
+                    "generation 2 is version 1, and release 0.3 can neither go to it nor keep it current",
+                    "go to it before that release runs, or not at all",
+                ],
+                [
+                    "generation 3 is version 1, and release 0.3 cannot serve it",
+                    "annals rebuild portfolio, then annals promote portfolio, before that release runs",
+                ],
+            ]
+        );
     }
 }

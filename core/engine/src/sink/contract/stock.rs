@@ -7,7 +7,9 @@ use annals_model::envelope::SchemaId;
 use annals_model::event::{Event, Payload, ReleasedSchema, SchemaCatalogue};
 use annals_model::ids::{AggregateId, ContextId, UserId};
 use annals_model::position::Sequence;
-use annals_model::projection::{Contributions, Fold, KeyRange, Projection, ReadModel, Rollup, Tables, Value, own};
+use annals_model::projection::{
+    Contributions, Float, Fold, Index, Json, KeyRange, Projection, ReadModel, Rollup, Tables, Value, own,
+};
 use annals_model::time::Timestamp;
 use uuid::Uuid;
 
@@ -15,31 +17,6 @@ use uuid::Uuid;
 pub const SHOP: ContextId = ContextId { number: 203, name: "shop" };
 /// Name of the read model.
 pub const STOCK: &str = "stock";
-
-/// The DDL of [`stock_v1`].
-pub const DDL_V1: &str = "
-CREATE TABLE items (
-    tenant_id uuid NOT NULL, workspace_id uuid NOT NULL, id uuid NOT NULL,
-    name text NOT NULL, shelf text NOT NULL, price bigint, fragile boolean NOT NULL, keeper uuid NOT NULL,
-    added_at timestamptz NOT NULL, version bigint NOT NULL,
-    deleted boolean NOT NULL, PRIMARY KEY (tenant_id, workspace_id, id)) /*table options*/;
-CREATE TABLE visits (
-    tenant_id uuid NOT NULL, workspace_id uuid NOT NULL, id uuid NOT NULL, item uuid NOT NULL, shelf text NOT NULL,
-    times bigint NOT NULL, deleted boolean NOT NULL, PRIMARY KEY (tenant_id, workspace_id, id)) /*table options*/;
-CREATE TABLE shelf_totals (
-    tenant_id uuid NOT NULL, workspace_id uuid NOT NULL, id uuid NOT NULL, shelf text NOT NULL,
-    items bigint NOT NULL, price bigint NOT NULL, PRIMARY KEY (tenant_id, workspace_id, id)) /*table options*/;
--- indexes
-CREATE INDEX items_by_name ON items (tenant_id, workspace_id, name, id);
-";
-
-/// The DDL of [`stock_v2`].
-pub const DDL_V2: &str = "
-CREATE TABLE items (
-    tenant_id uuid NOT NULL, workspace_id uuid NOT NULL, id uuid NOT NULL, name text NOT NULL, moves bigint NOT NULL,
-    deleted boolean NOT NULL, PRIMARY KEY (tenant_id, workspace_id, id)) /*table options*/;
--- indexes
-";
 
 macro_rules! event {
     ($(#[$doc:meta])* $name:ident, $wire:literal, $schema:literal,
@@ -149,6 +126,10 @@ annals_model::row! {
         pub keeper: UserId,
         /// When it came in.
         pub added_at: Timestamp,
+        /// What it weighs, once somebody moved it.
+        pub weight: Option<Float>,
+        /// What is written on it.
+        pub label: Json,
         /// The aggregate's version.
         pub version: Sequence,
     }
@@ -186,6 +167,7 @@ struct Items;
 impl Projection for Items {
     const NAME: &'static str = "items";
     type Row = ItemRow;
+    const INDEXES: &'static [Index] = &[Index::new("by_name", &["name"])];
     fn fold(on: &mut Fold<ItemRow>) {
         on.on::<Added>(own, |row, e| {
             row.insert(ItemRow {
@@ -195,6 +177,8 @@ impl Projection for Items {
                 fragile: e.payload.name.len() % 2 == 0,
                 keeper: UserId(Uuid::from_u128(e.aggregate_id.0.as_u128() ^ 1)),
                 added_at: e.occurred_at,
+                weight: None,
+                label: label(&e.payload.name, &e.payload.shelf),
                 version: e.sequence,
             })
         });
@@ -207,11 +191,23 @@ impl Projection for Items {
         on.on::<Moved>(own, |row, e| {
             row.change(|item| {
                 item.shelf.clone_from(&e.payload.shelf);
+                // A fraction that no number of bits has exactly, a whole number, and a zero with a sign.
+                item.weight = Float::new([0.1, 2.0, -0.0][e.payload.shelf.len() % 3]).ok();
+                item.label = label(&item.name, &item.shelf);
                 item.version = e.sequence;
             })
         });
         on.on::<Removed>(own, |row, _| row.delete());
     }
+}
+
+/// A document, a text, or a number: whatever is JSON is stored as it is.
+fn label(name: &str, shelf: &str) -> Json {
+    Json::new(&match name.len() % 3 {
+        0 => serde_json::json!({ "shelf": shelf, "name": [name, null, 0.1] }),
+        1 => serde_json::json!(shelf),
+        _ => serde_json::json!(shelf.len()),
+    })
 }
 
 #[derive(Debug)]
@@ -264,9 +260,9 @@ pub fn stock_v2() -> Arc<ReadModel> {
     Arc::new(ReadModel::new(STOCK, 2, &CATALOGUE).table::<ItemsV2>())
 }
 
-/// Both versions, as a build carries them, each with its DDL.
-pub fn read_models() -> [(Arc<ReadModel>, &'static str); 2] {
-    [(stock_v1(), DDL_V1), (stock_v2(), DDL_V2)]
+/// Both versions, as a build carries them.
+pub fn read_models() -> [Arc<ReadModel>; 2] {
+    [stock_v1(), stock_v2()]
 }
 
 /// Empty tables for all keys.

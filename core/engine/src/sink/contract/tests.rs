@@ -9,7 +9,7 @@ use super::*;
 use crate::sink::memory::{Bug, MemoryStore};
 
 fn store(bug: Option<Bug>) -> Arc<dyn GenerationStore> {
-    Arc::new(MemoryStore::with(stock::read_models().map(|(model, _)| model), LOG_ID, bug))
+    Arc::new(MemoryStore::with(stock::read_models(), LOG_ID, bug))
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use annals_model::projection::ColumnType::{Int, Text, Uuid};
 use annals_schemas::portfolio::dependency::Kind;
 
 use super::{ID, NAME};
-use annals_model::query::{Parameter, ParameterType, Query, QueryScope, column, nullable};
+use annals_model::query::{Columns, Parameter, ParameterType, Query, QueryScope, column, nullable};
 
 const KIND: Parameter = Parameter::filter("kind", ParameterType::OneOf(Kind::WORDS), "Only dependencies of this kind.");
 const FROM: Column = column("from_application_id", Uuid);
@@ -28,7 +28,7 @@ pub(super) const DEPENDENCIES: Query = Query {
         KIND,
     ],
     any_of: &[],
-    columns: &[
+    columns: Columns::Listed(&[
         ID,
         FROM,
         column("from_name", Text),
@@ -37,7 +37,7 @@ pub(super) const DEPENDENCIES: Query = Query {
         column("kind", Text),
         nullable("requirement", Text),
         column("version", Int),
-    ],
+    ]),
     // Not by the names: an index has the ids in order, while names of joined rows would be sorted for every page.
     order: &[FROM, TO, ID],
     rows: EDGES,
@@ -55,7 +55,7 @@ pub(super) const DEPENDENTS: Query = Query {
         KIND,
     ],
     any_of: &["application_id", "name"],
-    columns: &[
+    columns: Columns::Listed(&[
         column("application_id", Uuid),
         NAME,
         column("kind", Text),
@@ -63,7 +63,7 @@ pub(super) const DEPENDENTS: Query = Query {
         TO,
         column("to_name", Text),
         column("dependency_id", Uuid),
-    ],
+    ]),
     order: &[NAME, column("kind", Text), column("dependency_id", Uuid)],
     rows: "SELECT edges.id AS dependency_id, edges.from_application_id AS application_id, needing.name,
                   edges.kind, edges.requirement, edges.to_application_id, needed.name AS to_name
@@ -84,14 +84,14 @@ pub(super) const CYCLE: Query = Query {
     scope: QueryScope::Workspace,
     parameters: &[Parameter::argument("application_id", ParameterType::Uuid, "The application.")],
     any_of: &[],
-    columns: &[
+    columns: Columns::Listed(&[
         column("step", Int),
         column("application_id", Uuid),
         NAME,
         column("kind", Text),
         TO,
         column("to_name", Text),
-    ],
+    ]),
     order: &[column("step", Int)],
     rows: "WITH RECURSIVE
              reach (node, depth) AS (

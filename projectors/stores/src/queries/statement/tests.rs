@@ -1,7 +1,8 @@
 use annals_model::projection::{Column, ColumnType};
 
 use super::*;
-use annals_model::query::{Parameter, ParameterType, QueryScope};
+use annals_model::ids::{TenantId, WorkspaceId};
+use annals_model::query::{Columns, CursorKey, Parameter, ParameterType, QueryRequest, QueryScope};
 use annals_read_models::definitions;
 
 #[test]
@@ -24,7 +25,7 @@ const GOOD: Query = Query {
     scope: QueryScope::Workspace,
     parameters: &[],
     any_of: &[],
-    columns: &[],
+    columns: Columns::Listed(&[]),
     order: &[Column { name: "id", column_type: ColumnType::Uuid, nullable: false }],
     rows: "SELECT * FROM applications",
     gave_up: None,
@@ -59,4 +60,47 @@ fn a_definition_that_could_reach_out_of_its_scope_is_refused() {
     assert!(check(Query { parameters: UNUSED, ..GOOD }).is_err());
     const RESERVED: &[Parameter] = &[Parameter::filter("limit", ParameterType::Int, "")];
     assert!(check(Query { parameters: RESERVED, ..GOOD }).is_err());
+    let elsewhere = Columns::Table { table: "workspaces", with_id: true };
+    assert!(check(Query { columns: elsewhere, ..GOOD }).is_err());
+    let rows = "SELECT * FROM applications WHERE name = :name";
+    assert!(check(Query { rows, ..GOOD }).is_err(), "nobody gives it");
+    let rows = "SELECT * FROM applications /*sqlite: WHERE id = :id*/";
+    assert!(check(Query { rows, parameters: UNUSED, ..GOOD }).is_err(), "PostgreSQL has no use for it");
+}
+
+static BETWEEN: Query = Query {
+    parameters: &[
+        Parameter::argument("application", ParameterType::Text, ""),
+        Parameter::argument("application_id", ParameterType::Uuid, ""),
+    ],
+    rows: "SELECT id, ':application' AS application, :application::text AS name FROM applications
+           WHERE id <> :application_id AND name <> :application",
+    ..GOOD
+};
+
+#[test]
+fn arguments_are_bound_by_their_whole_names() {
+    let id = "00000000-0000-0000-0000-000000000007";
+    let request = QueryRequest {
+        name: BETWEEN.name.to_owned(),
+        tenant: TenantId::default(),
+        workspace: Some(WorkspaceId(uuid::Uuid::from_u128(2))),
+        parameters: vec![("application_id".to_owned(), id.to_owned()), ("application".to_owned(), "a".to_owned())],
+        limit: None,
+        cursor: None,
+    };
+    let definitions = definitions();
+    let tables = definitions.last().unwrap().model.tables();
+    assert_eq!(check(&BETWEEN, "portfolio", tables), Ok(()));
+    let question = Question::read(&BETWEEN, &request, &CursorKey::new([7; 32])).unwrap();
+    for database in [Database::Sqlite, Database::Postgres("portfolio_g1")] {
+        let statement = build(&question, database, tables);
+        let (_, text) = statement.text.split_once("answer AS (").unwrap();
+        let (text, _) = text.split_once(") SELECT").unwrap();
+        let expected = "SELECT id, ':application' AS application, $3::text AS name FROM applications
+           WHERE id <> $4 AND name <> $3";
+        assert_eq!(text, expected);
+        let [text, id] = &statement.arguments[2..] else { panic!("{:?}", statement.arguments) };
+        assert_eq!((text, id), (&OwnedValue::Text("a".into()), &OwnedValue::Uuid(uuid::Uuid::from_u128(7))));
+    }
 }

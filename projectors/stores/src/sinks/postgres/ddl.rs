@@ -1,4 +1,4 @@
-//! The frozen DDL of one version of a read model in PostgreSQL: what is PostgreSQL's own about it.
+//! Tables of a version of a read model in PostgreSQL: what is PostgreSQL's own about them.
 
 use annals_engine::sink::SinkError;
 use annals_model::projection::ColumnType;
@@ -7,7 +7,8 @@ use sqlx::postgres::PgConnection;
 
 use super::access::{self, run};
 use super::writer::Target;
-use crate::sinks::shape::{self, Declared, Found, KEY, joined, quoted};
+use crate::sinks::ddl::{self, Dialect};
+use crate::sinks::shape::{self, Declared, Found, KEY, joined, quoted, type_name};
 
 /// What every generation holds besides its rows.
 const OWN_TABLES: &str = "
@@ -23,7 +24,7 @@ pub(super) async fn make(connection: &mut PgConnection, target: &Target) -> Resu
     let statements = format!(
         "DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema};
          SET LOCAL search_path TO {schema}; {OWN_TABLES} {}",
-        shape::tables(target.ddl, "")
+        ddl::tables(&target.model, Dialect { table_options: "", type_name })
     );
     run(connection, statements).await
 }
@@ -63,7 +64,7 @@ pub(super) async fn put_keys(connection: &mut PgConnection, target: &Target) -> 
 /// Everything that a generation has besides tables and rows: indexes, row-level security, what the planner knows.
 pub(super) async fn finish(connection: &mut PgConnection, target: &Target) -> Result<(), sqlx::Error> {
     let schema = quoted(&target.schema);
-    let indexes = shape::indexes(target.ddl);
+    let indexes = ddl::indexes(&target.model);
     run(connection, format!("SET LOCAL search_path TO {schema}; {indexes}")).await?;
     access::secure(connection, &target.schema, target.model.tables()).await?;
     access::let_serve(connection, &target.schema).await?;
@@ -138,5 +139,5 @@ async fn difference(
         let declared = Declared { column_type, nullable: row.try_get(3)?, key };
         found.entry(table).or_default().insert(column, declared);
     }
-    Ok(shape::difference(&target.model, &found).or(unlike))
+    Ok(shape::difference(&target.model, &found, type_name).or(unlike))
 }

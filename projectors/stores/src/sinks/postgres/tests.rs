@@ -16,7 +16,7 @@ mod plans;
 mod sessions;
 
 fn definitions() -> Vec<Definition> {
-    stock::read_models().map(|(model, ddl)| Definition { model, ddl, queries: &[] }).into()
+    stock::read_models().map(|model| Definition::new(model, &[])).into()
 }
 
 fn database() -> Database {

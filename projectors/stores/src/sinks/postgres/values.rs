@@ -1,7 +1,7 @@
 //! Values in PostgreSQL's binary format: arguments, the arrays that carry a batch, and the columns of results.
 
 use annals_model::ids::{TenantId, WorkspaceId};
-use annals_model::projection::{Column, ColumnType, RowId, RowKey, RowLife, TableShape, Value};
+use annals_model::projection::{Column, ColumnType, Float, RowId, RowKey, RowLife, TableShape, Value};
 use annals_model::time::Timestamp;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -29,6 +29,8 @@ const fn oids(column_type: ColumnType) -> (u32, u32) {
         ColumnType::Text => (25, 1009),
         ColumnType::Uuid => (2950, 2951),
         ColumnType::Timestamp => (1184, 1185),
+        ColumnType::Float => (701, 1022),
+        ColumnType::Json => (114, 199),
     }
 }
 
@@ -49,8 +51,9 @@ fn put_bytes(out: &mut Vec<u8>, value: Value<'_>) -> Result<(), BoxDynError> {
         Value::Null => {}
         Value::Bool(value) => out.push(u8::from(value)),
         Value::Int(value) => out.extend_from_slice(&value.to_be_bytes()),
-        Value::Text(value) => out.extend_from_slice(value.as_bytes()),
+        Value::Text(value) | Value::Json(value) => out.extend_from_slice(value.as_bytes()),
         Value::Uuid(value) => out.extend_from_slice(value.as_bytes()),
+        Value::Float(value) => out.extend_from_slice(&value.to_be_bytes()),
         Value::Timestamp(Timestamp(micros)) => {
             let since = micros.checked_sub(EPOCH_MICROS).filter(|since| (INSTANT_MIN..=INSTANT_MAX).contains(since));
             let since = since.ok_or_else(|| format!("{micros} µs since 1970 is no instant of a timestamptz"))?;
@@ -199,9 +202,11 @@ pub(crate) fn stored_value<'r>(row: &'r PgRow, index: usize, column: &Column) ->
         ColumnType::Bool => Value::Bool(truth(row, index)?),
         ColumnType::Int => Value::Int(integer(row, index)?),
         ColumnType::Uuid => Value::Uuid(id(row, index)?),
-        ColumnType::Text => {
-            let bytes = bytes(row, index, &[oids(ColumnType::Text).0])?.1;
-            Value::Text(std::str::from_utf8(bytes).map_err(|error| damaged(row, index, &error.to_string()))?)
+        ColumnType::Text => Value::Text(text(row, index, ColumnType::Text)?),
+        ColumnType::Json => Value::Json(text(row, index, ColumnType::Json)?),
+        ColumnType::Float => {
+            let number = f64::from_be_bytes(array(row, index, ColumnType::Float)?);
+            Value::Float(Float::new(number).map_err(|error| damaged(row, index, &error.to_string()))?)
         }
         ColumnType::Timestamp => {
             let since = i64::from_be_bytes(array(row, index, ColumnType::Timestamp)?);
@@ -213,6 +218,11 @@ pub(crate) fn stored_value<'r>(row: &'r PgRow, index: usize, column: &Column) ->
 
 fn id(row: &PgRow, index: usize) -> Result<Uuid, sqlx::Error> {
     array(row, index, ColumnType::Uuid).map(Uuid::from_bytes)
+}
+
+fn text(row: &PgRow, index: usize, wanted: ColumnType) -> Result<&str, sqlx::Error> {
+    let (_, bytes) = bytes(row, index, &[oids(wanted).0])?;
+    std::str::from_utf8(bytes).map_err(|error| damaged(row, index, &error.to_string()))
 }
 
 fn truth(row: &PgRow, index: usize) -> Result<bool, sqlx::Error> {

@@ -30,7 +30,6 @@ pub(super) struct Target {
     pub(super) label: String,
     pub(super) schema: String,
     pub(super) model: Arc<ReadModel>,
-    pub(super) ddl: &'static str,
     pub(super) address: Address,
 }
 

@@ -14,8 +14,8 @@ use super::values::Parameters;
 use super::writer::{Target, group_parameters, row_parameters};
 use super::{checkpoints, ddl, files};
 use crate::limits;
+use crate::sinks::ddl::indexes;
 use crate::sinks::merge::merged;
-use crate::sinks::shape;
 
 /// Inserts all rows of the shards, table by table, in key order.
 pub(super) async fn load(
@@ -81,7 +81,7 @@ pub(super) async fn finish(
             .map_err(|error| target.error(table.shape.name, &error))?;
     }
     let error = |error: sqlx::Error| target.error("annals_checkpoints", &error);
-    ddl::run(connection, shape::indexes(target.ddl).to_owned()).await.map_err(error)?;
+    ddl::run(connection, indexes(&target.model)).await.map_err(error)?;
     ddl::put_statistics(connection).await.map_err(error)?;
     let mut transaction = connection.begin().await.map_err(error)?;
     for (at, checkpoint) in to.iter() {

@@ -1,4 +1,4 @@
-//! The frozen DDL of one version of a read model in SQLite: what is SQLite's own about it.
+//! Tables of a version of a read model in SQLite: what is SQLite's own about them.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,8 @@ use annals_model::projection::ReadModel;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
+use super::values::type_name;
+use crate::sinks::ddl::{self, Dialect};
 use crate::sinks::shape::{self, Declared};
 
 /// What every generation holds besides its rows.
@@ -17,8 +19,8 @@ pub(super) const OWN_TABLES: &str = "
     ) STRICT, WITHOUT ROWID;";
 
 /// The statements that create the tables.
-pub(super) fn tables(ddl: &str) -> String {
-    shape::tables(ddl, "WITHOUT ROWID")
+pub(super) fn tables(model: &ReadModel) -> String {
+    ddl::tables(model, Dialect { table_options: "WITHOUT ROWID", type_name })
 }
 
 /// Compares the tables of a database with a read model's definition; the first difference by name, if there is one.
@@ -36,7 +38,7 @@ pub(super) async fn difference(
         let columns = columns(connection, &name).await?;
         found.insert(name, columns);
     }
-    Ok(shape::difference(model, &found))
+    Ok(shape::difference(model, &found, type_name))
 }
 
 async fn columns(connection: &mut SqliteConnection, table: &str) -> Result<BTreeMap<String, Declared>, sqlx::Error> {

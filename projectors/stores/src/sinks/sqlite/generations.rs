@@ -16,8 +16,8 @@ use super::registry::{self, failed, unavailable};
 use super::writer::Target;
 use super::{Inner, MAIN, checkpoints, connect, ddl};
 use crate::limits;
+use crate::sinks::ddl::indexes;
 use crate::sinks::life::{allow, begun, now};
-use crate::sinks::shape;
 
 /// Pause between two tries to get a builder's lock.
 const TRY_AGAIN_MS: u64 = 10;
@@ -82,7 +82,7 @@ impl Inner {
         let error = |error: sqlx::Error| target.error("", &error);
         let mut transaction = connection.begin().await.map_err(error)?;
         ddl::run(&mut transaction, ddl::OWN_TABLES.to_owned()).await.map_err(error)?;
-        ddl::run(&mut transaction, ddl::tables(target.ddl)).await.map_err(error)?;
+        ddl::run(&mut transaction, ddl::tables(&target.model)).await.map_err(error)?;
         let id = generation.id.to_string();
         let version = generation.version.to_string();
         let log_id = self.log_id.to_string();
@@ -93,7 +93,7 @@ impl Inner {
             (checkpoints::fact::GENERATION, &id),
         ];
         if generation.state != GenerationState::Building {
-            ddl::run(&mut transaction, shape::indexes(target.ddl).to_owned()).await.map_err(error)?;
+            ddl::run(&mut transaction, indexes(&target.model)).await.map_err(error)?;
             ddl::put_statistics(&mut transaction).await.map_err(error)?;
             facts.push((checkpoints::fact::LOADED, "yes"));
         }

@@ -1,11 +1,22 @@
 //! Values of rows as SQLite stores them: ids are 16-byte blobs, instants are microseconds, truth values are 0 and 1.
 
 use annals_model::ids::{TenantId, WorkspaceId};
-use annals_model::projection::{Column, ColumnType, RowId, RowKey, RowLife, TableKind, TableShape, Value};
+use annals_model::projection::{Column, ColumnType, Float, RowId, RowKey, RowLife, TableKind, TableShape, Value};
 use annals_model::time::Timestamp;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, Row as _, TypeInfo as _, ValueRef as _};
 use uuid::Uuid;
+
+use crate::sinks::shape;
+
+/// SQLite's name of a type: what it makes of a name decides how it stores values.
+pub(crate) fn type_name(column_type: ColumnType) -> &'static str {
+    match column_type {
+        // Of a column of type `json` it would store the text `1` as a number.
+        ColumnType::Json => "json text",
+        other => shape::type_name(other),
+    }
+}
 
 /// Parameters of one statement.
 #[derive(Default)]
@@ -35,6 +46,8 @@ impl Parameters {
             Value::Text(value) => self.arguments.add(value),
             Value::Uuid(value) => self.arguments.add(value.as_bytes().as_slice()),
             Value::Timestamp(value) => self.arguments.add(value.0),
+            Value::Float(value) => self.arguments.add(value.get()),
+            Value::Json(text) => self.arguments.add(text),
         }
         .map_err(sqlx::Error::Encode)
     }
@@ -79,9 +92,12 @@ pub(crate) fn stored_value<'r>(row: &'r SqliteRow, index: usize, column: &Column
         ColumnType::Int => Value::Int(integer(row, index)?),
         ColumnType::Timestamp => Value::Timestamp(Timestamp(integer(row, index)?)),
         ColumnType::Uuid => Value::Uuid(id(row, index)?),
-        ColumnType::Text => {
-            check_type(row, index, "TEXT")?;
-            Value::Text(row.try_get_unchecked(index)?)
+        ColumnType::Text => Value::Text(text(row, index)?),
+        ColumnType::Json => Value::Json(text(row, index)?),
+        ColumnType::Float => {
+            check_type(row, index, "REAL")?;
+            let number: f64 = row.try_get_unchecked(index)?;
+            Value::Float(Float::new(number).map_err(|error| damaged(row, index, &error.to_string()))?)
         }
     })
 }
@@ -90,6 +106,11 @@ fn id(row: &SqliteRow, index: usize) -> Result<Uuid, sqlx::Error> {
     check_type(row, index, "BLOB")?;
     let bytes: &[u8] = row.try_get_unchecked(index)?;
     Uuid::from_slice(bytes).map_err(|_| damaged(row, index, &format!("an id of {} bytes", bytes.len())))
+}
+
+fn text(row: &SqliteRow, index: usize) -> Result<&str, sqlx::Error> {
+    check_type(row, index, "TEXT")?;
+    row.try_get_unchecked(index)
 }
 
 fn integer(row: &SqliteRow, index: usize) -> Result<i64, sqlx::Error> {

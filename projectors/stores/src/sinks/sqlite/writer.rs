@@ -25,7 +25,6 @@ pub(super) struct Target {
     pub(super) path: PathBuf,
     pub(super) model: Arc<ReadModel>,
     pub(super) statements: Arc<Statements>,
-    pub(super) ddl: &'static str,
 }
 
 impl Target {

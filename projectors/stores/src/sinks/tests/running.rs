@@ -26,7 +26,7 @@ use super::*;
 use crate::testing::Place;
 
 fn definitions() -> Vec<Definition> {
-    stock::read_models().map(|(model, ddl)| Definition { model, ddl, queries: &[] }).into()
+    stock::read_models().map(|model| Definition::new(model, &[])).into()
 }
 
 const PARTITIONS: u16 = 2;

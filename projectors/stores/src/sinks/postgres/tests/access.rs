@@ -10,7 +10,8 @@ fn two_items(tenant: u8) -> String {
     let row = |number: u8, deleted: bool| {
         let id = |last: u8| format!("'00000000-0000-0000-0000-00000000000{last}'");
         format!(
-            "INSERT INTO stock_g1.items VALUES ({}, {}, {}, 'nail', 'front', NULL, false, {}, now(), 1, {deleted});",
+            "INSERT INTO stock_g1.items VALUES
+                 ({}, {}, {}, 'nail', 'front', NULL, false, {}, now(), NULL, '{{}}', 1, {deleted});",
             id(tenant),
             id(1),
             id(number),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals_model::projection::{ColumnType, TableKind, Value};
+use annals_model::projection::{ColumnType, Float, TableKind, Value};
 use annals_model::time::Timestamp;
 use sqlx::Row as _;
 use sqlx::postgres::PgArguments;
@@ -24,7 +24,7 @@ fn fill(database: &Database) {
         "ALTER TABLE stock_g1.items SET (autovacuum_enabled = off);
          ALTER TABLE stock_g1.visits SET (autovacuum_enabled = off);
          ALTER TABLE stock_g1.shelf_totals SET (autovacuum_enabled = off);
-         INSERT INTO stock_g1.items SELECT {key}, 'nail', 'front', NULL, false, {}, now(), 1, false
+         INSERT INTO stock_g1.items SELECT {key}, 'nail', 'front', NULL, false, {}, now(), NULL, '{{}}', 1, false
              FROM generate_series(1, {ROWS}) AS n;
          INSERT INTO stock_g1.visits SELECT {key}, {}, 'front', 1, false FROM generate_series(1, {ROWS}) AS n;
          INSERT INTO stock_g1.shelf_totals SELECT {key}, 'front', 0, 0 FROM generate_series(1, {ROWS}) AS n;",
@@ -71,6 +71,8 @@ fn batch(types: &[ColumnType], rows: usize) -> Arrays {
                 ColumnType::Text => Value::Text("front"),
                 ColumnType::Uuid => Value::Uuid(Uuid::nil()),
                 ColumnType::Timestamp => Value::Timestamp(Timestamp(1)),
+                ColumnType::Float => Value::Float(Float::default()),
+                ColumnType::Json => Value::Json("{}"),
             };
             arrays.push(place, value).unwrap();
         }

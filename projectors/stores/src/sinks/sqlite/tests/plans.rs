@@ -15,7 +15,7 @@ fn filled() -> String {
     let key = format!("{}, {}, {}", id("n % 3"), id("n % 100"), id("n / 10"));
     let numbers = format!("WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {ROWS})");
     format!(
-        "{numbers} INSERT INTO items SELECT {key}, 'nail', 'front', NULL, false, {}, 0, 1, false FROM s;
+        "{numbers} INSERT INTO items SELECT {key}, 'nail', 'front', NULL, false, {}, 0, NULL, '{{}}', 1, false FROM s;
          {numbers} INSERT INTO visits SELECT {key}, {}, 'front', 1, false FROM s;
          {numbers} INSERT INTO shelf_totals SELECT {key}, 'front', 0, 0 FROM s;",
         id("n"),
