@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use annals_engine::generations::life::Refusal;
 use annals_engine::log::EventLog;
 use annals_engine::rebuild::control::Control;
 use annals_engine::rebuild::fold::FoldError;
@@ -107,8 +108,9 @@ pub(crate) fn generation_json(generation: &Generation) -> Value {
 pub(crate) fn store_failure(error: &StoreError) -> Failure {
     let exit = match error {
         StoreError::Damaged(_) => Exit::Mismatch,
-        StoreError::NoSuchGeneration { .. } | StoreError::UnknownVersion { .. } => Exit::Usage,
-        StoreError::WrongState { .. } => Exit::Conflict,
+        StoreError::Refused(Refusal::NoSuchGeneration { .. }) | StoreError::UnknownVersion { .. } => Exit::Usage,
+        StoreError::Refused(Refusal::WrongState { .. } | Refusal::ChangedMeanwhile { .. }) => Exit::Conflict,
+        StoreError::Refused(Refusal::NoNumberLeft { .. }) => Exit::Failed,
         StoreError::Sink(error) => sink_exit(error),
         StoreError::Unavailable(_) => Exit::Failed,
     };

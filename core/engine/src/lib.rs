@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod engine;
+pub mod generations;
 pub mod lag;
 pub mod limits;
 #[cfg(test)]

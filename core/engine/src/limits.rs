@@ -233,5 +233,7 @@ pub const PROCESS_LOST_MS: u64 = 15_000;
 pub const PROCESS_FORGOTTEN_MS: u64 = 3_600_000;
 /// Most processes that are remembered; one that ends and starts again all the time makes no more.
 pub const PROCESSES_KNOWN_MAX: u32 = 256;
+/// Most retired generations of a read model that a deployment keeps: each is kept current like the live one.
+pub const RETIRED_KEPT_MAX: u8 = 16;
 /// Longest text of a trouble, or of what a verification found, that is kept, characters.
 pub const TROUBLE_CHARS_MAX: usize = 500;

@@ -8,7 +8,6 @@ pub mod memory;
 
 mod disagreement;
 mod error;
-mod generation;
 mod process;
 
 use std::any::Any;
@@ -22,8 +21,10 @@ use tokio::sync::watch;
 
 pub use self::disagreement::false_checkpoint;
 pub use self::error::{CommitError, CreateError, PromoteError, SinkError, StoreError};
-pub use self::generation::{BehindComponent, Checkpoints, Generation, GenerationId, GenerationState};
 pub use self::process::{KnownProcess, ProcessKind, ProcessReport, ProcessTrouble};
+use crate::generations::life::Life;
+pub use crate::generations::life::Promoted;
+pub use crate::generations::{BehindComponent, Checkpoints, Generation, GenerationId, GenerationState};
 use crate::log::BoxFuture;
 
 /// The writer of one generation. Several may exist, also in several processes: the checkpoint decides between them.
@@ -175,8 +176,9 @@ pub trait GenerationStore: Send + Sync + fmt::Debug {
         target: GenerationId,
     ) -> BoxFuture<'a, Result<Promoted, PromoteError>>;
 
-    /// Removes the rows of a retired or failed generation and forgets it.
-    fn remove<'a>(&'a self, read_model: &'a str, id: GenerationId) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Removes the rows of a retired or failed generation and forgets it, if it is still what the caller has seen. Where
+    /// its rows cannot be removed it is still known, and can be removed again.
+    fn remove<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Changes whenever the registry may have changed, here or in another process, within
     /// [`crate::limits::REGISTRY_POLL_MS`].
@@ -190,10 +192,7 @@ pub trait GenerationStore: Send + Sync + fmt::Debug {
     ) -> BoxFuture<'a, Result<Generation, StoreError>> {
         Box::pin(async move {
             let generations = self.list(read_model).await?;
-            generations
-                .into_iter()
-                .find(|generation| generation.id == id)
-                .ok_or_else(|| StoreError::NoSuchGeneration { read_model: read_model.to_owned(), id })
+            Ok(Life::new(read_model, 0, generations).get(id)?.clone())
         })
     }
 
@@ -225,20 +224,16 @@ pub trait GenerationStore: Send + Sync + fmt::Debug {
     fn live<'a>(&'a self, read_model: &'a str) -> BoxFuture<'a, Result<Option<Generation>, StoreError>> {
         Box::pin(async move {
             let generations = self.list(read_model).await?;
-            Ok(generations.into_iter().find(|generation| generation.state == GenerationState::Live))
+            Ok(Life::new(read_model, 0, generations).live().cloned())
         })
     }
 
     /// Promotes the generation that was retired last, by the rule of every promotion.
     fn rollback<'a>(&'a self, read_model: &'a str) -> BoxFuture<'a, Result<Promoted, PromoteError>> {
         Box::pin(async move {
-            let generations = self.list(read_model).await?;
-            let newest = generations
-                .iter()
-                .filter(|generation| generation.state == GenerationState::Retired)
-                .max_by_key(|generation| (generation.retired_at, generation.id))
-                .ok_or_else(|| PromoteError::NothingRetired { read_model: read_model.to_owned() })?;
-            self.promote(read_model, newest.id).await
+            let life = Life::new(read_model, 0, self.list(read_model).await?);
+            let target = life.rollback().map_err(|refusal| PromoteError::refused(read_model, refusal))?;
+            self.promote(read_model, target).await
         })
     }
 
@@ -246,15 +241,6 @@ pub trait GenerationStore: Send + Sync + fmt::Debug {
     fn read_model(&self, name: &str, version: u32) -> Option<Arc<ReadModel>> {
         self.read_models().iter().find(|model| model.name() == name && model.version() == version).cloned()
     }
-}
-
-/// What a promotion did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Promoted {
-    /// Now live.
-    pub live: Generation,
-    /// Live until now.
-    pub retired: Option<Generation>,
 }
 
 /// Held by a builder; released when dropped, also by the death of the process.

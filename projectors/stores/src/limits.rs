@@ -68,5 +68,8 @@ pub const BULK_FINISH_MS_MAX: u64 = 3_600_000;
 pub const BULK_MAINTENANCE_MEMORY_MIB: u32 = 128;
 /// How long a builder waits for the lock of one that has just ended, milliseconds.
 pub const BUILD_LOCK_WAIT_MS_MAX: u64 = 1_000;
+/// Longest that the removal of a generation waits for whoever reads or writes it, milliseconds: the registry is held
+/// meanwhile.
+pub const DROP_LOCK_WAIT_MS_MAX: u64 = 2_000;
 /// Most connections to PostgreSQL that serve queries in one process; one more query waits.
 pub const POSTGRES_READERS_MAX: u32 = 16;

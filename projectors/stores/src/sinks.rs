@@ -2,9 +2,9 @@
 //! schema per generation.
 
 mod ddl;
-mod life;
 mod merge;
 pub(crate) mod postgres;
+mod processes;
 mod shape;
 pub(crate) mod sqlite;
 mod store;

@@ -381,7 +381,8 @@ async fn read_models_follow_what_is_built_promoted_and_removed() {
     promoted.wait_for(&until, PATIENCE).await.unwrap();
     world.store.rollback(stock::STOCK).await.unwrap();
     let back = until_live(&read_models, 1).await;
-    world.store.remove(stock::STOCK, second.id).await.unwrap();
+    let retired = world.store.generation(stock::STOCK, second.id).await.unwrap();
+    world.store.remove(&retired).await.unwrap();
     let ended = |progress: &RunnerProgress| matches!(progress.state, RunnerState::Ended);
     tokio::time::timeout(PATIENCE, promoted.progress.clone().wait_for(ended)).await.unwrap().unwrap();
     world.append(2, 10, Shop::event).await;

@@ -59,6 +59,9 @@ checks! {
     generations::a_promotion_waits_for_the_targets_runner,
     generations::promotion_and_rollback_change_which_is_live,
     generations::only_retired_and_failed_generations_are_removed,
+    generations::what_was_live_since_it_was_seen_is_not_removed,
+    generations::a_builder_whose_build_was_begun_anew_ends_nothing,
+    generations::behind_a_promotion_only_so_many_retired_generations_stay,
     generations::changes_are_told,
 }
 

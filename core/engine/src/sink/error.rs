@@ -3,7 +3,8 @@
 use annals_model::ids::LogId;
 use annals_model::position::{Checkpoint, ContextPartition};
 
-use super::generation::{BehindComponent, GenerationId, GenerationState};
+use crate::generations::life::{NotPromoted, Refusal};
+use crate::generations::{BehindComponent, GenerationId, GenerationState};
 
 /// Why a sink could not do what was asked. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,14 +107,6 @@ pub enum StoreError {
     /// What the registry holds makes no sense: restore it, or remove all read models and let them be built again.
     #[error("the registry of read models is damaged: {0}")]
     Damaged(String),
-    /// There is no such generation: list them.
-    #[error("{read_model} has no generation {id}")]
-    NoSuchGeneration {
-        /// The read model.
-        read_model: String,
-        /// What was asked for.
-        id: GenerationId,
-    },
     /// This build carries no such read model, or not in this version: use a build that does, or rebuild.
     #[error("this build does not carry {read_model} v{version}")]
     UnknownVersion {
@@ -122,18 +115,9 @@ pub enum StoreError {
         /// The version.
         version: u32,
     },
-    /// The generation's state does not allow it.
-    #[error("{read_model} generation {id} is {state}; this needs {needs}")]
-    WrongState {
-        /// The read model.
-        read_model: String,
-        /// The generation.
-        id: GenerationId,
-        /// Its state.
-        state: GenerationState,
-        /// The states that would do.
-        needs: &'static str,
-    },
+    /// The generation is not there, or not in a state that allows it: what it says applies.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// A generation's own files failed.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -194,6 +178,19 @@ pub enum PromoteError {
     /// The store failed, or the target is not ready or retired.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl PromoteError {
+    /// Of a read model's promotion that is refused.
+    pub fn refused(read_model: &str, refusal: NotPromoted) -> Self {
+        let read_model = read_model.to_owned();
+        match refusal {
+            NotPromoted::Refused(refusal) => Self::Store(refusal.into()),
+            NotPromoted::AlreadyLive(target) => Self::AlreadyLive { read_model, target },
+            NotPromoted::Behind { target, live, components } => Self::Behind { read_model, target, live, components },
+            NotPromoted::NothingRetired => Self::NothingRetired { read_model },
+        }
+    }
 }
 
 fn list(components: &[BehindComponent]) -> String {

@@ -62,6 +62,10 @@ pub(super) enum Bug {
     SnapshotMoves,
     /// Nobody looks whether a builder is at work.
     BuilderNotAlone,
+    /// Whether a generation is still what the caller has seen is not asked before it is removed.
+    RemovesWhatChanged,
+    /// Nor before its build is ended.
+    EndsAnothersBuild,
 }
 
 /// What a generation held.
@@ -135,7 +139,7 @@ impl GenerationStore for MemoryStore {
 
     fn ensure_live<'a>(&'a self, model: &'a ReadModel) -> BoxFuture<'a, Result<Option<Generation>, StoreError>> {
         Box::pin(async move {
-            let live = self.registry().ensure_live(model, self.shared.log_id);
+            let live = self.registry().ensure_live(model, self.shared.log_id)?;
             self.changed();
             Ok(live)
         })
@@ -171,7 +175,11 @@ impl GenerationStore for MemoryStore {
         outcome: Result<(), &'a str>,
     ) -> BoxFuture<'a, Result<Generation, StoreError>> {
         Box::pin(async move {
-            let finished = self.registry().finish(generation, outcome)?;
+            let finished =
+                self.registry().step(&generation.read_model, |life, at| match self.has(Bug::EndsAnothersBuild) {
+                    true => life.finish(life.get(generation.id)?, outcome, at),
+                    false => life.finish(generation, outcome, at),
+                })?;
             self.changed();
             Ok(finished)
         })
@@ -182,7 +190,10 @@ impl GenerationStore for MemoryStore {
         generation: &'a Generation,
         digest: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { self.registry().record_verified(generation, digest) })
+        Box::pin(async move {
+            let verified = self.registry().step(&generation.read_model, |life, _| life.verified(generation, digest));
+            verified.map(|_| ())
+        })
     }
 
     fn record_mismatch<'a>(
@@ -190,7 +201,10 @@ impl GenerationStore for MemoryStore {
         generation: &'a Generation,
         found: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { self.registry().record_mismatch(generation, found) })
+        Box::pin(async move {
+            let found = self.registry().step(&generation.read_model, |life, _| life.mismatch(generation, found));
+            found.map(|_| ())
+        })
     }
 
     fn is_being_built<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<bool, StoreError>> {
@@ -244,9 +258,13 @@ impl GenerationStore for MemoryStore {
         })
     }
 
-    fn remove<'a>(&'a self, read_model: &'a str, id: GenerationId) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn remove<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            self.registry().remove(read_model, id)?;
+            let generation = match self.has(Bug::RemovesWhatChanged) {
+                true => self.generation(&generation.read_model, generation.id).await?,
+                false => generation.clone(),
+            };
+            self.registry().remove(&generation)?;
             self.changed();
             Ok(())
         })

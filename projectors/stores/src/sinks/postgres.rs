@@ -21,6 +21,8 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
+use annals_engine::engine::system_now;
+use annals_engine::generations::life::Life;
 use annals_engine::log::BoxFuture;
 use annals_engine::sink::{
     BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationStore, KnownProcess, ProcessReport,
@@ -196,7 +198,8 @@ impl GenerationStore for PostgresStore {
         outcome: Result<(), &'a str>,
     ) -> BoxFuture<'a, Result<Generation, StoreError>> {
         Box::pin(async move {
-            let finished = self.inner.finish(generation, outcome).await?;
+            let finish = |life: &Life| life.finish(generation, outcome, system_now());
+            let finished = self.inner.step(&generation.read_model, finish).await?;
             self.changed();
             Ok(finished)
         })
@@ -208,7 +211,7 @@ impl GenerationStore for PostgresStore {
         digest: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            self.inner.record_verified(generation, digest).await?;
+            self.inner.step(&generation.read_model, |life| life.verified(generation, digest)).await?;
             self.changed();
             Ok(())
         })
@@ -220,7 +223,7 @@ impl GenerationStore for PostgresStore {
         found: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            self.inner.record_mismatch(generation, found).await?;
+            self.inner.step(&generation.read_model, |life| life.mismatch(generation, found)).await?;
             self.changed();
             Ok(())
         })
@@ -258,9 +261,9 @@ impl GenerationStore for PostgresStore {
         })
     }
 
-    fn remove<'a>(&'a self, read_model: &'a str, id: GenerationId) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn remove<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            self.inner.remove(read_model, id).await?;
+            self.inner.remove(generation).await?;
             self.changed();
             Ok(())
         })

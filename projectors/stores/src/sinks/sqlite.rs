@@ -19,6 +19,8 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
+use annals_engine::engine::system_now;
+use annals_engine::generations::life::Life;
 use annals_engine::log::BoxFuture;
 use annals_engine::sink::{
     BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationStore, KnownProcess, ProcessReport,
@@ -225,7 +227,8 @@ impl GenerationStore for SqliteStore {
         outcome: Result<(), &'a str>,
     ) -> BoxFuture<'a, Result<Generation, StoreError>> {
         Box::pin(async move {
-            let finished = self.inner.finish(generation, outcome).await?;
+            let finish = |life: &Life| life.finish(generation, outcome, system_now());
+            let finished = self.inner.step(&generation.read_model, finish).await?;
             self.changed();
             Ok(finished)
         })
@@ -237,7 +240,7 @@ impl GenerationStore for SqliteStore {
         digest: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            self.inner.record_verified(generation, digest).await?;
+            self.inner.step(&generation.read_model, |life| life.verified(generation, digest)).await?;
             self.changed();
             Ok(())
         })
@@ -249,7 +252,7 @@ impl GenerationStore for SqliteStore {
         found: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            self.inner.record_mismatch(generation, found).await?;
+            self.inner.step(&generation.read_model, |life| life.mismatch(generation, found)).await?;
             self.changed();
             Ok(())
         })
@@ -287,9 +290,9 @@ impl GenerationStore for SqliteStore {
         })
     }
 
-    fn remove<'a>(&'a self, read_model: &'a str, id: GenerationId) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn remove<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            self.inner.remove(read_model, id).await?;
+            self.inner.remove(generation).await?;
             self.changed();
             Ok(())
         })

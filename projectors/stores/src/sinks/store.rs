@@ -168,8 +168,8 @@ impl GenerationStore for Store {
         self.inner().promote(read_model, target)
     }
 
-    fn remove<'a>(&'a self, read_model: &'a str, id: GenerationId) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.inner().remove(read_model, id)
+    fn remove<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner().remove(generation)
     }
 
     fn stored_checkpoints<'a>(&'a self, generation: &'a Generation) -> BoxFuture<'a, Result<Checkpoints, StoreError>> {

@@ -9,6 +9,8 @@ use super::bulk::load;
 use super::history::{Batch, Batches};
 use super::stock::{STOCK, stock_v1, stock_v2};
 use super::{PATIENCE, consume_all, first, folded, open, stored};
+use crate::generations::life::Refusal;
+use crate::generations::retention::{Keep, drop_old, old_after_a_promotion};
 use crate::limits;
 use crate::sink::{
     CreateError, Generation, GenerationId, GenerationState, GenerationStore, ProcessKind, ProcessReport,
@@ -52,7 +54,7 @@ pub(super) async fn only_one_builder_is_at_work(store: Arc<dyn GenerationStore>)
     store.finish(&generation, Ok(())).await.unwrap_or_else(|error| panic!("{error}"));
     drop(lock);
     let again = store.finish(&generation, Ok(())).await;
-    assert!(matches!(again, Err(StoreError::WrongState { .. })), "{again:?}");
+    assert!(matches!(again, Err(StoreError::Refused(Refusal::WrongState { .. }))), "{again:?}");
     let wanted = [(live.id.0, 1, GenerationState::Live), (2, 2, GenerationState::Ready)];
     assert_eq!(states(&*store).await, wanted);
 }
@@ -73,12 +75,15 @@ pub(super) async fn a_dead_builders_generation_is_begun_anew(store: Arc<dyn Gene
 pub(super) async fn a_failed_build_says_why_and_is_never_promoted(store: Arc<dyn GenerationStore>) {
     let (generation, lock) = store.create(&stock_v1(), "one").await.unwrap_or_else(|error| panic!("{error}"));
     let early = store.promote(STOCK, generation.id).await;
-    assert!(matches!(early, Err(PromoteError::Store(StoreError::WrongState { .. }))), "{early:?}");
+    assert!(matches!(early, Err(PromoteError::Store(StoreError::Refused(Refusal::WrongState { .. })))), "{early:?}");
     let failed = store.finish(&generation, Err("the disk is full")).await.unwrap_or_else(|error| panic!("{error}"));
     drop(lock);
     assert_eq!((failed.state, failed.failure.as_deref()), (GenerationState::Failed, Some("the disk is full")));
     let promoted = store.promote(STOCK, generation.id).await;
-    assert!(matches!(promoted, Err(PromoteError::Store(StoreError::WrongState { .. }))), "{promoted:?}");
+    assert!(
+        matches!(promoted, Err(PromoteError::Store(StoreError::Refused(Refusal::WrongState { .. })))),
+        "{promoted:?}"
+    );
     let (next, _lock) = store.create(&stock_v1(), "two").await.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(next.id, GenerationId(2), "numbers are not used twice");
 }
@@ -147,20 +152,92 @@ pub(super) async fn promotion_and_rollback_change_which_is_live(store: Arc<dyn G
     assert_eq!(verified.verified_digest.as_deref(), Some("cafe"));
 }
 
+/// As the registry knows it now.
+async fn now(store: &dyn GenerationStore, generation: &Generation) -> Generation {
+    store.generation(STOCK, generation.id).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
 pub(super) async fn only_retired_and_failed_generations_are_removed(store: Arc<dyn GenerationStore>) {
     let one = first(&*store, &stock_v1()).await;
     let two = built(&*store, &stock_v1(), &[]).await;
-    for id in [one.id, two.id] {
-        let refused = store.remove(STOCK, id).await;
-        assert!(matches!(refused, Err(StoreError::WrongState { .. })), "{refused:?}");
+    for generation in [&one, &two] {
+        let refused = store.remove(generation).await;
+        assert!(matches!(refused, Err(StoreError::Refused(Refusal::WrongState { .. }))), "{refused:?}");
     }
     store.promote(STOCK, two.id).await.unwrap_or_else(|error| panic!("{error}"));
-    store.remove(STOCK, one.id).await.unwrap_or_else(|error| panic!("{error}"));
+    let one = now(&*store, &one).await;
+    store.remove(&one).await.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(states(&*store).await, [(2, 1, GenerationState::Live)]);
-    let gone = store.remove(STOCK, one.id).await;
-    assert_eq!(gone, Err(StoreError::NoSuchGeneration { read_model: STOCK.to_owned(), id: one.id }));
-    let three = built(&*store, &stock_v1(), &[]).await;
+    let gone = store.remove(&one).await;
+    assert_eq!(gone, Err(Refusal::NoSuchGeneration { read_model: STOCK.to_owned(), id: one.id }.into()));
+    let (three, lock) = store.create(&stock_v1(), "a test").await.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(three.id, GenerationId(3), "numbers are not used twice");
+    let refused = store.remove(&three).await;
+    assert!(matches!(refused, Err(StoreError::Refused(Refusal::WrongState { .. }))), "{refused:?}");
+    let failed = store.finish(&three, Err("the disk is full")).await.unwrap_or_else(|error| panic!("{error}"));
+    drop(lock);
+    store.remove(&failed).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(states(&*store).await, [(2, 1, GenerationState::Live)]);
+    let four = built(&*store, &stock_v1(), &[]).await;
+    assert_eq!(four.id, GenerationId(4), "numbers are not used twice");
+}
+
+pub(super) async fn what_was_live_since_it_was_seen_is_not_removed(store: Arc<dyn GenerationStore>) {
+    let one = first(&*store, &stock_v1()).await;
+    let two = built(&*store, &stock_v1(), &[]).await;
+    store.promote(STOCK, two.id).await.unwrap_or_else(|error| panic!("{error}"));
+    let seen = now(&*store, &one).await;
+    for _ in 0..2 {
+        store.rollback(STOCK).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+    let refused = store.remove(&seen).await;
+    assert_eq!(refused, Err(Refusal::ChangedMeanwhile { read_model: STOCK.to_owned(), id: one.id }.into()));
+    assert_eq!(states(&*store).await, [(1, 1, GenerationState::Retired), (2, 1, GenerationState::Live)]);
+    store.remove(&now(&*store, &one).await).await.unwrap_or_else(|error| panic!("{error}"));
+}
+
+pub(super) async fn a_builder_whose_build_was_begun_anew_ends_nothing(store: Arc<dyn GenerationStore>) {
+    let (dead, lock) = store.create(&stock_v1(), "one").await.unwrap_or_else(|error| panic!("{error}"));
+    drop(lock);
+    let (anew, _lock) = store.create(&stock_v1(), "two").await.unwrap_or_else(|error| panic!("{error}"));
+    let changed = || StoreError::from(Refusal::ChangedMeanwhile { read_model: STOCK.to_owned(), id: anew.id });
+    assert_eq!(store.finish(&dead, Ok(())).await, Err(changed()));
+    assert_eq!(store.record_verified(&dead, "cafe").await, Err(changed()));
+    assert_eq!(store.record_mismatch(&dead, "1 row").await, Err(changed()));
+    assert_eq!(now(&*store, &anew).await, anew);
+}
+
+pub(super) async fn behind_a_promotion_only_so_many_retired_generations_stay(store: Arc<dyn GenerationStore>) {
+    let batches = [Batches::new(16, 0, 1, 12).next(30)];
+    let keep = Keep::new(2).unwrap_or_default();
+    let one = first(&*store, &stock_v1()).await;
+    consume_all(&mut *open(&*store, &one).await, &stock_v1(), &batches).await;
+    let mut dropped = Vec::new();
+    for _ in 2..=5 {
+        let next = built(&*store, &stock_v1(), &batches).await;
+        let expected = old_after_a_promotion(&*store, STOCK, keep).await.unwrap_or_else(|error| panic!("{error}"));
+        store.promote(STOCK, next.id).await.unwrap_or_else(|error| panic!("{error}"));
+        let old = drop_old(&*store, STOCK, keep).await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(old.left, []);
+        let numbers = |all: &[Generation]| all.iter().map(|generation| generation.id.0).collect::<Vec<_>>();
+        assert_eq!(numbers(&old.gone), numbers(&expected), "what was told before is what went");
+        dropped.extend(numbers(&old.gone));
+    }
+    assert_eq!(dropped, [1, 2]);
+    let kept = [(3, 1, GenerationState::Retired), (4, 1, GenerationState::Retired), (5, 1, GenerationState::Live)];
+    assert_eq!(states(&*store).await, kept);
+    // Their rows are as they were, and a rollback finds what it goes back to; it leaves nothing to be dropped.
+    let promoted = store.rollback(STOCK).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(promoted.live.id, GenerationId(4));
+    let old = drop_old(&*store, STOCK, keep).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((old.gone, old.left), (Vec::new(), Vec::new()));
+    let mut sink = open(&*store, &promoted.live).await;
+    assert_eq!(stored(&mut *sink, &stock_v1()).await, folded(&stock_v1(), &batches));
+    // One that a verification found wrong is no place to go back to, so an older one stays beside it.
+    let wrong = store.generation(STOCK, GenerationId(5)).await.unwrap_or_else(|error| panic!("{error}"));
+    store.record_mismatch(&wrong, "1 row").await.unwrap_or_else(|error| panic!("{error}"));
+    let old = drop_old(&*store, STOCK, Keep::default()).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((old.gone, old.left), (Vec::new(), Vec::new()));
 }
 
 pub(super) async fn changes_are_told(store: Arc<dyn GenerationStore>) {

@@ -43,6 +43,10 @@ finds! {
         "a_snapshot_does_not_see_later_commits";
     fn the_contract_finds_two_builders(BuilderNotAlone) =>
         "only_one_builder_is_at_work";
+    fn the_contract_finds_a_removal_of_what_was_live_in_between(RemovesWhatChanged) =>
+        "what_was_live_since_it_was_seen_is_not_removed";
+    fn the_contract_finds_a_builder_that_ends_anothers_build(EndsAnothersBuild) =>
+        "a_builder_whose_build_was_begun_anew_ends_nothing";
 }
 
 #[test]

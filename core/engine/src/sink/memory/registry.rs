@@ -4,32 +4,32 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use annals_model::ids::{ContextId, LogId};
+use annals_model::ids::LogId;
 use annals_model::projection::ReadModel;
 use annals_model::time::Timestamp;
 use tokio::time::Instant;
 
 use super::content::Content;
+use crate::generations::life::{Change, Life, Refusal};
 use crate::limits;
 use crate::sink::{
-    BuildLock, CreateError, Generation, GenerationId, GenerationState, KnownProcess, ProcessReport, PromoteError,
-    Promoted, StoreError,
+    BuildLock, CreateError, Generation, GenerationId, KnownProcess, ProcessReport, PromoteError, Promoted, StoreError,
 };
 
-/// By read model and number.
+/// By read model.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
-    generations: BTreeMap<(String, GenerationId), Known>,
-    last: BTreeMap<String, u32>,
+    lives: BTreeMap<String, Life>,
+    held: BTreeMap<(String, GenerationId), Held>,
     /// In the order in which they were heard of last.
     processes: Vec<(ProcessReport, Instant)>,
     /// A clock that only orders.
     ticks: i64,
 }
 
+/// What a generation is made of, beside its row.
 #[derive(Debug)]
-struct Known {
-    generation: Generation,
+struct Held {
     content: Arc<Content>,
     builder: Weak<()>,
 }
@@ -40,72 +40,58 @@ impl Registry {
         Timestamp(self.ticks)
     }
 
+    fn life(&mut self, read_model: &str) -> &mut Life {
+        let none = || Life::new(read_model, 0, Vec::new());
+        self.lives.entry(read_model.to_owned()).or_insert_with(none)
+    }
+
     pub(super) fn list(&self, read_model: &str) -> Vec<Generation> {
-        let of = |known: &&Known| known.generation.read_model == read_model;
-        self.generations.values().filter(of).map(|known| known.generation.clone()).collect()
+        self.lives.get(read_model).map(|life| life.generations().to_vec()).unwrap_or_default()
     }
 
-    fn known(&mut self, read_model: &str, id: GenerationId) -> Result<&mut Known, StoreError> {
-        self.generations
-            .get_mut(&(read_model.to_owned(), id))
-            .ok_or_else(|| StoreError::NoSuchGeneration { read_model: read_model.to_owned(), id })
+    fn held(&self, read_model: &str, id: GenerationId) -> Result<&Held, StoreError> {
+        let held = self.held.get(&(read_model.to_owned(), id));
+        held.ok_or_else(|| Refusal::NoSuchGeneration { read_model: read_model.to_owned(), id }.into())
     }
 
-    pub(super) fn content(&mut self, read_model: &str, id: GenerationId) -> Result<Arc<Content>, StoreError> {
-        self.known(read_model, id).map(|known| known.content.clone())
-    }
-
-    fn live(&self, read_model: &str) -> Option<&Known> {
-        self.generations
-            .values()
-            .find(|known| known.generation.read_model == read_model && known.generation.state == GenerationState::Live)
+    pub(super) fn content(&self, read_model: &str, id: GenerationId) -> Result<Arc<Content>, StoreError> {
+        self.held(read_model, id).map(|held| held.content.clone())
     }
 
     pub(super) fn gate_of_live(&self, read_model: &str) -> Option<Arc<tokio::sync::Mutex<()>>> {
-        self.live(read_model).map(|known| known.content.gate.clone())
+        let live = self.lives.get(read_model)?.live()?;
+        self.content(read_model, live.id).ok().map(|content| content.gate.clone())
     }
 
-    fn put_new(
+    /// Takes a step that changes rows of the registry alone.
+    pub(super) fn step(
         &mut self,
-        model: &ReadModel,
-        id: GenerationId,
-        state: GenerationState,
-        reason: &str,
-        log_id: LogId,
-    ) -> &mut Known {
-        let started_at = self.now();
-        let generation = Generation {
-            read_model: model.name().to_owned(),
-            version: model.version(),
-            id,
-            state,
-            started_at,
-            finished_at: None,
-            retired_at: None,
-            verified_digest: None,
-            mismatch: None,
-            reason: Some(reason.to_owned()),
-            failure: None,
-        };
-        let content = Arc::new(Content::new(model, log_id));
-        let key = (model.name().to_owned(), id);
-        let known = Known { generation, content, builder: Weak::new() };
-        self.generations.insert(key.clone(), known);
-        self.generations.get_mut(&key).unwrap_or_else(|| unreachable!("it was put there"))
+        read_model: &str,
+        decide: impl FnOnce(&Life, Timestamp) -> Result<Change, Refusal>,
+    ) -> Result<Generation, StoreError> {
+        let at = self.now();
+        let life = self.life(read_model);
+        let change = decide(life, at)?;
+        life.apply(&change);
+        Ok(change.generation().clone())
     }
 
-    fn next_id(&mut self, read_model: &str) -> GenerationId {
-        let last = self.last.entry(read_model.to_owned()).or_default();
-        *last += 1;
-        GenerationId(*last)
+    /// The same for a generation whose content is new.
+    fn make(&mut self, model: &ReadModel, log_id: LogId, change: &Change) -> (Generation, BuildLock) {
+        self.life(model.name()).apply(change);
+        let generation = change.generation().clone();
+        let lock = Arc::new(());
+        let held = Held { content: Arc::new(Content::new(model, log_id)), builder: Arc::downgrade(&lock) };
+        self.held.insert((generation.read_model.clone(), generation.id), held);
+        (generation, BuildLock::new(lock))
     }
 
-    pub(super) fn ensure_live(&mut self, model: &ReadModel, log_id: LogId) -> Option<Generation> {
-        if self.list(model.name()).is_empty() {
-            let id = self.next_id(model.name());
-            self.put_new(model, id, GenerationState::Live, "first start", log_id);
+    pub(super) fn ensure_live(&mut self, model: &ReadModel, log_id: LogId) -> Result<Option<Generation>, StoreError> {
+        let at = self.now();
+        if let Some(change) = self.life(model.name()).first_start(model.version(), at)? {
+            drop(self.make(model, log_id, &change));
         }
-        self.live(model.name()).map(|known| known.generation.clone())
+        Ok(self.life(model.name()).live().cloned())
     }
 
     pub(super) fn create(
@@ -115,52 +101,18 @@ impl Registry {
         log_id: LogId,
         alone: bool,
     ) -> Result<(Generation, BuildLock), CreateError> {
-        let building = self.generations.values().find(|known| {
-            known.generation.read_model == model.name() && known.generation.state == GenerationState::Building
-        });
-        let id = match building {
-            Some(known) if alone && known.builder.strong_count() > 0 => {
-                let read_model = model.name().to_owned();
-                return Err(CreateError::AlreadyRunning { read_model, id: known.generation.id });
-            }
-            Some(known) => known.generation.id,
-            None => self.next_id(model.name()),
-        };
-        let lock = Arc::new(());
-        let known = self.put_new(model, id, GenerationState::Building, reason, log_id);
-        known.builder = Arc::downgrade(&lock);
-        Ok((known.generation.clone(), BuildLock::new(lock)))
+        let at = self.now();
+        let change = self.life(model.name()).begin(model.version(), reason, at).map_err(StoreError::from)?;
+        let id = change.generation().id;
+        let is_held = self.held(model.name(), id).is_ok_and(|held| held.builder.strong_count() > 0);
+        if alone && is_held {
+            return Err(CreateError::AlreadyRunning { read_model: model.name().to_owned(), id });
+        }
+        Ok(self.make(model, log_id, &change))
     }
 
-    pub(super) fn finish(
-        &mut self,
-        generation: &Generation,
-        outcome: Result<(), &str>,
-    ) -> Result<Generation, StoreError> {
-        let now = self.now();
-        let known = self.known(&generation.read_model, generation.id)?;
-        allow(&known.generation, &[GenerationState::Building], "a building one")?;
-        known.generation.state = if outcome.is_ok() { GenerationState::Ready } else { GenerationState::Failed };
-        known.generation.failure = outcome.err().map(ToOwned::to_owned);
-        known.generation.finished_at = Some(now);
-        Ok(known.generation.clone())
-    }
-
-    pub(super) fn record_verified(&mut self, generation: &Generation, digest: &str) -> Result<(), StoreError> {
-        let known = self.known(&generation.read_model, generation.id)?;
-        known.generation.verified_digest = Some(digest.to_owned());
-        known.generation.mismatch = None;
-        Ok(())
-    }
-
-    pub(super) fn record_mismatch(&mut self, generation: &Generation, found: &str) -> Result<(), StoreError> {
-        let known = self.known(&generation.read_model, generation.id)?;
-        known.generation.mismatch = Some(found.to_owned());
-        Ok(())
-    }
-
-    pub(super) fn is_being_built(&mut self, generation: &Generation) -> Result<bool, StoreError> {
-        Ok(self.known(&generation.read_model, generation.id)?.builder.strong_count() > 0)
+    pub(super) fn is_being_built(&self, generation: &Generation) -> Result<bool, StoreError> {
+        Ok(self.held(&generation.read_model, generation.id)?.builder.strong_count() > 0)
     }
 
     pub(super) fn tell_of_process(&mut self, process: &ProcessReport) {
@@ -188,10 +140,9 @@ impl Registry {
         known
     }
 
-    pub(super) fn remove(&mut self, read_model: &str, id: GenerationId) -> Result<(), StoreError> {
-        let known = self.known(read_model, id)?;
-        allow(&known.generation, &[GenerationState::Retired, GenerationState::Failed], "a retired or failed one")?;
-        self.generations.remove(&(read_model.to_owned(), id));
+    pub(super) fn remove(&mut self, generation: &Generation) -> Result<(), StoreError> {
+        self.step(&generation.read_model, |life, _| life.remove(generation))?;
+        self.held.remove(&(generation.read_model.clone(), generation.id));
         Ok(())
     }
 
@@ -202,45 +153,19 @@ impl Registry {
         models: &[Arc<ReadModel>],
         compare: bool,
     ) -> Result<Promoted, PromoteError> {
-        let now = self.now();
-        let target = self.known(read_model, id)?;
-        if target.generation.state == GenerationState::Live {
-            return Err(PromoteError::AlreadyLive { read_model: read_model.to_owned(), target: id });
-        }
-        allow(&target.generation, &[GenerationState::Ready, GenerationState::Retired], "a ready or retired one")?;
-        let version = target.generation.version;
+        let at = self.now();
+        let refused = |refusal| PromoteError::refused(read_model, refusal);
+        let promotion = self.life(read_model).promotion(id).map_err(refused)?;
+        let version = promotion.target().version;
         let model = models.iter().find(|model| model.name() == read_model && model.version() == version);
         let model = model.ok_or_else(|| StoreError::UnknownVersion { read_model: read_model.to_owned(), version })?;
-        let reached = target.content.held().checkpoints.clone();
-        let live = self.live(read_model).map(|known| (known.generation.id, known.content.clone()));
-        if let Some((live, content)) = live {
-            let subscribed: Vec<ContextId> = model.contexts();
-            let reads = |number: u8| subscribed.iter().any(|context| context.number == number);
-            let components = reached.behind(&content.held().checkpoints, reads);
-            if compare && !components.is_empty() {
-                return Err(PromoteError::Behind { read_model: read_model.to_owned(), target: id, live, components });
-            }
-            let known = self.known(read_model, live)?;
-            known.generation.state = GenerationState::Retired;
-            known.generation.retired_at = Some(now);
-            let retired = Some(known.generation.clone());
-            return Ok(Promoted { live: self.make_live(read_model, id)?, retired });
+        if let Some(live) = promotion.live().filter(|_| compare) {
+            let needed = self.content(read_model, live.id)?.held().checkpoints.clone();
+            let reached = self.content(read_model, id)?.held().checkpoints.clone();
+            promotion.reaches(&reached, &needed, &model.contexts()).map_err(refused)?;
         }
-        Ok(Promoted { live: self.make_live(read_model, id)?, retired: None })
+        let (promoted, changes) = promotion.make(at);
+        changes.iter().for_each(|change| self.life(read_model).apply(change));
+        Ok(promoted)
     }
-
-    fn make_live(&mut self, read_model: &str, id: GenerationId) -> Result<Generation, StoreError> {
-        let known = self.known(read_model, id)?;
-        known.generation.state = GenerationState::Live;
-        known.generation.retired_at = None;
-        Ok(known.generation.clone())
-    }
-}
-
-fn allow(generation: &Generation, states: &[GenerationState], needs: &'static str) -> Result<(), StoreError> {
-    if states.contains(&generation.state) {
-        return Ok(());
-    }
-    let (read_model, id, state) = (generation.read_model.clone(), generation.id, generation.state);
-    Err(StoreError::WrongState { read_model, id, state, needs })
 }

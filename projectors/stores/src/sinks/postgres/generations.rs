@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use annals_engine::engine::system_now;
+use annals_engine::generations::life::{Change, Life, Refusal};
 use annals_engine::sink::{
     BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationState, SinkError, StoreError,
 };
@@ -11,61 +13,67 @@ use sqlx::{Postgres, Transaction};
 use tokio::time::Instant;
 
 use super::access::{put_views, run};
-use super::answer::{OutOfTime, within};
+use super::answer::{OutOfTime, told, within};
 use super::checkpoints::{self, fact};
 use super::connect;
 use super::registry::{self, unavailable};
 use super::{Inner, ddl};
 use crate::limits;
-use crate::sinks::life::{allow, begun, live_of, now};
 use crate::sinks::shape::quoted;
 
 /// Pause between two tries to get a builder's lock.
 const TRY_AGAIN_MS: u64 = 10;
 
 impl Inner {
+    /// Takes a step that changes rows of the registry alone.
+    pub(super) async fn step(
+        &self,
+        read_model: &str,
+        decide: impl FnOnce(&Life) -> Result<Change, Refusal>,
+    ) -> Result<Generation, StoreError> {
+        let mut transaction = registry::change(&self.registry).await?;
+        let life = registry::life(&mut transaction, read_model).await?;
+        let change = decide(&life)?;
+        registry::write(&mut transaction, &life, &change).await?;
+        commit(transaction).await?;
+        Ok(change.generation().clone())
+    }
+
     /// The live generation and whether it was created just now.
     pub(super) async fn ensure_live(&self, model: &ReadModel) -> Result<(Option<Generation>, bool), StoreError> {
         // Without the registry's lock at first: that is all that a process does which may only read.
-        let generations = self.list(model.name()).await?;
-        if !generations.is_empty() {
-            return Ok((live_of(generations), false));
+        let known = Life::new(model.name(), 0, self.list(model.name()).await?);
+        if known.first_start(model.version(), system_now())?.is_none() {
+            return Ok((known.live().cloned(), false));
         }
         let mut transaction = registry::change(&self.registry).await?;
-        let generations = registry::list(&mut transaction, model.name()).await?;
-        if !generations.is_empty() {
-            return Ok((live_of(generations), false));
-        }
-        let id = registry::next_id(&mut transaction, model.name()).await?;
-        let mut generation = begun(model, id, "first start");
-        generation.state = GenerationState::Live;
-        generation.finished_at = Some(generation.started_at);
-        self.make_schema(&mut transaction, &generation).await?;
-        let schema = self.target(&generation)?.schema;
+        let life = registry::life(&mut transaction, model.name()).await?;
+        let Some(change) = life.first_start(model.version(), system_now())? else {
+            return Ok((life.live().cloned(), false));
+        };
+        let generation = change.generation();
+        self.make_schema(&mut transaction, generation).await?;
+        let schema = self.target(generation)?.schema;
         put_views(&mut transaction, model.name(), &schema, model.tables()).await.map_err(unavailable)?;
-        registry::put(&mut transaction, &generation).await?;
+        registry::write(&mut transaction, &life, &change).await?;
         commit(transaction).await?;
-        Ok((Some(generation), true))
+        Ok((Some(generation.clone()), true))
     }
 
     pub(super) async fn create(&self, model: &ReadModel, reason: &str) -> Result<(Generation, BuildLock), CreateError> {
         // A connection of its own holds the lock: the server lets go of it when the connection ends, however it ends.
         let mut holder = connect::connect(&self.address.registry()).await.map_err(unavailable)?;
         let mut transaction = registry::change(&self.registry).await?;
-        let generations = registry::list(&mut transaction, model.name()).await?;
-        let left = generations.into_iter().find(|generation| generation.state == GenerationState::Building);
-        let id = match &left {
-            Some(left) => left.id,
-            None => registry::next_id(&mut transaction, model.name()).await?,
-        };
-        if !try_lock(&mut holder, model.name(), id).await? {
-            return Err(CreateError::AlreadyRunning { read_model: model.name().to_owned(), id });
+        let life = registry::life(&mut transaction, model.name()).await?;
+        let change = life.begin(model.version(), reason, system_now()).map_err(StoreError::from)?;
+        let generation = change.generation();
+        if !try_lock(&mut holder, model.name(), generation.id).await? {
+            return Err(CreateError::AlreadyRunning { read_model: model.name().to_owned(), id: generation.id });
         }
-        let generation = begun(model, id, reason);
-        self.make_schema(&mut transaction, &generation).await?;
-        registry::put(&mut transaction, &generation).await?;
+        self.make_schema(&mut transaction, generation).await?;
+        registry::write(&mut transaction, &life, &change).await?;
         commit(transaction).await?;
-        Ok((generation, BuildLock::new(holder)))
+        Ok((generation.clone(), BuildLock::new(holder)))
     }
 
     /// A schema with the empty tables of the generation's version.
@@ -98,43 +106,6 @@ impl Inner {
             ddl::finish(transaction, &target).await
         };
         within(limit, filling).await.map_err(error)
-    }
-
-    pub(super) async fn finish(
-        &self,
-        generation: &Generation,
-        outcome: Result<(), &str>,
-    ) -> Result<Generation, StoreError> {
-        let mut transaction = registry::change(&self.registry).await?;
-        let mut stored = registry::get(&mut transaction, &generation.read_model, generation.id).await?;
-        let needs = "the build that was begun";
-        allow(&stored, &[GenerationState::Building], "a building one")?;
-        if stored.started_at != generation.started_at {
-            let (read_model, id, state) = (stored.read_model, stored.id, stored.state);
-            return Err(StoreError::WrongState { read_model, id, state, needs });
-        }
-        stored.state = if outcome.is_ok() { GenerationState::Ready } else { GenerationState::Failed };
-        stored.failure = outcome.err().map(ToOwned::to_owned);
-        stored.finished_at = Some(now());
-        registry::put(&mut transaction, &stored).await?;
-        commit(transaction).await?;
-        Ok(stored)
-    }
-
-    pub(super) async fn record_verified(&self, generation: &Generation, digest: &str) -> Result<(), StoreError> {
-        let mut transaction = registry::change(&self.registry).await?;
-        let mut stored = registry::get(&mut transaction, &generation.read_model, generation.id).await?;
-        stored.verified_digest = Some(digest.to_owned());
-        registry::put(&mut transaction, &stored).await?;
-        registry::delete_mismatch(&mut transaction, &generation.read_model, generation.id).await?;
-        commit(transaction).await
-    }
-
-    pub(super) async fn record_mismatch(&self, generation: &Generation, found: &str) -> Result<(), StoreError> {
-        let mut transaction = registry::change(&self.registry).await?;
-        let stored = registry::get(&mut transaction, &generation.read_model, generation.id).await?;
-        registry::put_mismatch(&mut transaction, &stored, found).await?;
-        commit(transaction).await
     }
 
     /// Whether a session holds the lock that [`try_lock`] takes.
@@ -171,16 +142,36 @@ impl Inner {
         }
     }
 
-    pub(super) async fn remove(&self, read_model: &str, id: GenerationId) -> Result<(), StoreError> {
+    /// Row and schema in one transaction. The registry is held meanwhile: whoever reads the generation is not waited for
+    /// for long.
+    pub(super) async fn remove(&self, generation: &Generation) -> Result<(), StoreError> {
         let mut transaction = registry::change(&self.registry).await?;
-        let stored = registry::get(&mut transaction, read_model, id).await?;
-        allow(&stored, &[GenerationState::Retired, GenerationState::Failed], "a retired or failed one")?;
-        registry::delete(&mut transaction, read_model, id).await?;
-        registry::delete_mismatch(&mut transaction, read_model, id).await?;
-        let drop_schema = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(&super::schema(read_model, id)));
-        within(limits::STORE_ANSWER_MS_MAX, run(&mut transaction, drop_schema)).await.map_err(unavailable)?;
+        let life = registry::life(&mut transaction, &generation.read_model).await?;
+        let change = life.remove(generation)?;
+        registry::write(&mut transaction, &life, &change).await?;
+        let schema = super::schema(&generation.read_model, generation.id);
+        within(limits::STORE_ANSWER_MS_MAX, drop_schema(&mut transaction, &schema)).await.map_err(|error| {
+            let cause = format!("its schema {schema} cannot be dropped: {}", told(&error));
+            SinkError::Unavailable { generation: generation.to_string(), cause }
+        })?;
         commit(transaction).await
     }
+}
+
+/// Its writers wait at the checkpoints, before they touch a table: none of them holds one that this waits for.
+async fn drop_schema(connection: &mut PgConnection, schema: &str) -> Result<(), sqlx::Error> {
+    let schema_name = quoted(schema);
+    run(connection, format!("SET LOCAL lock_timeout = '{}ms'", limits::DROP_LOCK_WAIT_MS_MAX)).await?;
+    let has_checkpoints: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'annals_checkpoints')",
+    )
+    .bind(schema)
+    .fetch_one(&mut *connection)
+    .await?;
+    if has_checkpoints {
+        run(connection, format!("LOCK TABLE {schema_name}.annals_checkpoints IN ACCESS EXCLUSIVE MODE")).await?;
+    }
+    run(connection, format!("DROP SCHEMA IF EXISTS {schema_name} CASCADE")).await
 }
 
 pub(super) async fn commit(transaction: Transaction<'static, Postgres>) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use super::Inner;
 use super::answer::within;
 use super::registry::unavailable;
 use crate::limits;
-use crate::sinks::life::{known_processes, report_text};
+use crate::sinks::processes::{known_processes, report_text};
 
 impl Inner {
     pub(super) async fn tell_of_process(&self, process: &ProcessReport) -> Result<(), StoreError> {

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use annals_engine::engine::system_now;
+use annals_engine::generations::life::Promotion;
 use annals_engine::limits::PROMOTE_WAIT_MS_MAX;
-use annals_engine::sink::{Generation, GenerationId, GenerationState, PromoteError, Promoted, SinkError, StoreError};
+use annals_engine::sink::{Generation, GenerationId, PromoteError, Promoted, SinkError, StoreError};
 use sqlx::postgres::PgConnection;
 use tokio::time::Instant;
 
@@ -15,7 +17,6 @@ use super::registry::{self, unavailable};
 use super::writer::Target;
 use super::{Inner, checkpoints, ddl};
 use crate::limits;
-use crate::sinks::life::{allow, live_of, now};
 use crate::sinks::shape::quoted;
 
 /// Pause between two looks at how far the target has come.
@@ -24,34 +25,22 @@ const LOOK_AGAIN_MS: u64 = 2;
 impl Inner {
     pub(super) async fn promote(&self, read_model: &str, id: GenerationId) -> Result<Promoted, PromoteError> {
         let mut transaction = registry::change(&self.registry).await?;
-        let generations = registry::list(&mut transaction, read_model).await?;
-        let target = generations.iter().find(|generation| generation.id == id).cloned();
-        let mut target =
-            target.ok_or_else(|| StoreError::NoSuchGeneration { read_model: read_model.to_owned(), id })?;
-        if target.state == GenerationState::Live {
-            return Err(PromoteError::AlreadyLive { read_model: read_model.to_owned(), target: id });
-        }
-        allow(&target, &[GenerationState::Ready, GenerationState::Retired], "a ready or retired one")?;
-        let opened = self.target(&target)?;
+        let life = registry::life(&mut transaction, read_model).await?;
+        let promotion = life.promotion(id).map_err(|refusal| PromoteError::refused(read_model, refusal))?;
+        let opened = self.target(promotion.target())?;
         self.check(&mut transaction, &opened).await?;
-        let mut live = live_of(generations);
         // The views before the live generation is held still: a long query on one of them keeps us, not the writer.
         let views = put_views(&mut transaction, read_model, &opened.schema, opened.model.tables());
         within(limits::STORE_ANSWER_MS_MAX, views).await.map_err(|error| view_failure(read_model, error))?;
-        if let Some(live) = &live {
-            self.compare(&mut transaction, live, &opened).await?;
+        if let Some(live) = promotion.live() {
+            self.compare(&mut transaction, &promotion, live, &opened).await?;
         }
-        if let Some(live) = &mut live {
-            live.state = GenerationState::Retired;
-            live.retired_at = Some(now());
-            // Before the other: there is never more than one live generation, the registry insists.
-            registry::put(&mut transaction, live).await?;
+        let (promoted, changes) = promotion.make(system_now());
+        for change in &changes {
+            registry::write(&mut transaction, &life, change).await?;
         }
-        target.state = GenerationState::Live;
-        target.retired_at = None;
-        registry::put(&mut transaction, &target).await?;
         commit(transaction).await?;
-        Ok(Promoted { live: target, retired: live })
+        Ok(promoted)
     }
 
     /// Refuses a generation of another log, and tables that are not the definition's.
@@ -70,6 +59,7 @@ impl Inner {
     async fn compare(
         &self,
         connection: &mut PgConnection,
+        promotion: &Promotion,
         live: &Generation,
         target: &Target,
     ) -> Result<(), PromoteError> {
@@ -103,13 +93,12 @@ impl Inner {
             // Checkpoints never go back: what is reached at any moment is reached for good.
             let looking = checkpoints::all(connection, &target.schema, &contexts);
             let reached = within(limits::STORE_ANSWER_MS_MAX, looking).await.map_err(error)?;
-            let components = reached.behind(&needed, |_| true);
-            if components.is_empty() {
-                return Ok(());
-            }
-            if Instant::now() >= deadline {
-                let (read_model, live) = (live.read_model.clone(), live.id);
-                return Err(PromoteError::Behind { read_model, target: target.generation.id, live, components });
+            match promotion.reaches(&reached, &needed, &contexts) {
+                Ok(()) => return Ok(()),
+                Err(behind) if Instant::now() >= deadline => {
+                    return Err(PromoteError::refused(&live.read_model, behind));
+                }
+                Err(_) => {}
             }
             tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MS)).await;
         }

@@ -1,8 +1,9 @@
 //! The registry: a schema of our own that says which generations there are and which is live.
 
+use annals_engine::generations::life::{Change, Life};
 use annals_engine::sink::{Generation, GenerationId, GenerationState, StoreError};
 use annals_model::time::Timestamp;
-use sqlx::postgres::{PgConnection, PgPool, PgRow};
+use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgQueryResult, PgRow};
 use sqlx::{Postgres, Row as _, Transaction};
 
 use super::answer::{told, within};
@@ -104,32 +105,25 @@ pub(super) async fn whole(connection: &mut PgConnection) -> Result<Vec<(String, 
     Ok(rows.into_iter().filter_map(|(name, id)| Some((name, GenerationId(u32::try_from(id).ok()?)))).collect())
 }
 
-/// One generation.
-pub(super) async fn get(
-    connection: &mut PgConnection,
-    read_model: &str,
-    id: GenerationId,
-) -> Result<Generation, StoreError> {
-    let row = sqlx::query(concat!(selected!(), "WHERE read_model = $1 AND id = $2"))
+/// All rows of a read model, for a step in the life of one of its generations.
+pub(super) async fn life(connection: &mut PgConnection, read_model: &str) -> Result<Life, StoreError> {
+    let last: Option<i64> = sqlx::query_scalar("SELECT last_generation FROM annals.read_models WHERE name = $1")
         .bind(read_model)
-        .bind(i64::from(id.0))
-        .fetch_optional(connection)
+        .fetch_optional(&mut *connection)
         .await
         .map_err(unavailable)?;
-    match row {
-        Some(row) => generation(&row),
-        None => Err(StoreError::NoSuchGeneration { read_model: read_model.to_owned(), id }),
-    }
+    Ok(Life::new(read_model, number(last.unwrap_or_default())?, list(connection, read_model).await?))
+}
+
+/// PostgreSQL has no unsigned numbers.
+fn number(stored: i64) -> Result<u32, StoreError> {
+    u32::try_from(stored).map_err(|_| StoreError::Damaged(format!("{stored} is no number of a generation or version")))
 }
 
 fn generation(row: &PgRow) -> Result<Generation, StoreError> {
     let damaged = |error: sqlx::Error| StoreError::Damaged(error.to_string());
     let time = |index: usize| row.try_get::<Option<i64>, _>(index).map(|time| time.map(Timestamp));
-    let number = |index: usize| {
-        let number = row.try_get::<i64, _>(index).map_err(damaged)?;
-        u32::try_from(number)
-            .map_err(|_| StoreError::Damaged(format!("{number} is no number of a generation or version")))
-    };
+    let number = |index: usize| number(row.try_get(index).map_err(damaged)?);
     let state: String = row.try_get(3).map_err(damaged)?;
     Ok(Generation {
         read_model: row.try_get(0).map_err(damaged)?,
@@ -147,92 +141,123 @@ fn generation(row: &PgRow) -> Result<Generation, StoreError> {
     })
 }
 
-/// Takes the next number of a read model.
-pub(super) async fn next_id(connection: &mut PgConnection, read_model: &str) -> Result<GenerationId, StoreError> {
-    let id: i64 = sqlx::query_scalar(
-        "INSERT INTO annals.read_models AS known (name, last_generation) VALUES ($1, 1)
-         ON CONFLICT (name) DO UPDATE SET last_generation = known.last_generation + 1 RETURNING last_generation",
+/// Writes what a step makes of these rows, where they are still what it was decided on.
+pub(super) async fn write(connection: &mut PgConnection, life: &Life, change: &Change) -> Result<(), StoreError> {
+    let generation = change.generation();
+    let written = match change {
+        Change::Added(_) => {
+            take_number(connection, life, generation.id).await?;
+            insert(connection, generation).await?
+        }
+        Change::Changed { before, after } => {
+            if before.mismatch != after.mismatch {
+                put_mismatch(connection, after).await?;
+            }
+            update(connection, before, after).await?
+        }
+        Change::Removed(before) => {
+            put_mismatch(connection, &Generation { mismatch: None, ..before.clone() }).await?;
+            delete(connection, before).await?
+        }
+    };
+    one(written, life, generation.id)
+}
+
+/// Nobody can come between behind [`change`]; who writes without it is told.
+fn one(written: PgQueryResult, life: &Life, id: GenerationId) -> Result<(), StoreError> {
+    if written.rows_affected() == 1 { Ok(()) } else { Err(life.changed(id).into()) }
+}
+
+/// Counts a number as used, if the last one that was used still is.
+async fn take_number(connection: &mut PgConnection, life: &Life, id: GenerationId) -> Result<(), StoreError> {
+    let counted = sqlx::query(
+        "INSERT INTO annals.read_models AS known (name, last_generation) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET last_generation = $2 WHERE known.last_generation = $3",
     )
-    .bind(read_model)
-    .fetch_one(connection)
+    .bind(life.read_model())
+    .bind(i64::from(id.0))
+    .bind(i64::from(life.last()))
+    .execute(connection)
     .await
     .map_err(unavailable)?;
-    u32::try_from(id).map(GenerationId).map_err(|_| StoreError::Damaged(format!("{id} is no number of a generation")))
+    one(counted, life, id)
 }
 
-/// Adds a generation, or replaces what is known of it.
-pub(super) async fn put(connection: &mut PgConnection, generation: &Generation) -> Result<(), StoreError> {
-    sqlx::query(concat!(
+async fn insert(connection: &mut PgConnection, generation: &Generation) -> Result<PgQueryResult, StoreError> {
+    let query = sqlx::query(concat!(
         "INSERT INTO annals.generations (",
         columns!(),
-        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-         ON CONFLICT (read_model, id) DO UPDATE SET (",
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+    ));
+    bound(query, generation).execute(connection).await.map_err(unavailable)
+}
+
+async fn update(
+    connection: &mut PgConnection,
+    before: &Generation,
+    after: &Generation,
+) -> Result<PgQueryResult, StoreError> {
+    let query = sqlx::query(concat!(
+        "UPDATE annals.generations SET (",
         columns!(),
-        ") = ROW (excluded.*)"
-    ))
-    .bind(&generation.read_model)
-    .bind(i64::from(generation.id.0))
-    .bind(i64::from(generation.version))
-    .bind(generation.state.name())
-    .bind(generation.started_at.0)
-    .bind(generation.finished_at.map(|time| time.0))
-    .bind(generation.retired_at.map(|time| time.0))
-    .bind(&generation.verified_digest)
-    .bind(&generation.reason)
-    .bind(&generation.failure)
-    .execute(connection)
-    .await
-    .map(|_| ())
-    .map_err(unavailable)
+        ") = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         WHERE read_model = $11 AND id = $12 AND started_at = $13 AND state = $14
+             AND retired_at IS NOT DISTINCT FROM $15"
+    ));
+    as_before(bound(query, after), before).execute(connection).await.map_err(unavailable)
 }
 
-/// Forgets a generation; its number stays taken.
-pub(super) async fn delete(
-    connection: &mut PgConnection,
-    read_model: &str,
-    id: GenerationId,
-) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM annals.generations WHERE read_model = $1 AND id = $2")
-        .bind(read_model)
-        .bind(i64::from(id.0))
-        .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(unavailable)
+/// Its number stays taken.
+async fn delete(connection: &mut PgConnection, before: &Generation) -> Result<PgQueryResult, StoreError> {
+    let query = sqlx::query(
+        "DELETE FROM annals.generations WHERE read_model = $1 AND id = $2 AND started_at = $3 AND state = $4
+             AND retired_at IS NOT DISTINCT FROM $5",
+    );
+    as_before(query, before).execute(connection).await.map_err(unavailable)
 }
 
-/// Remembers what a verification found.
-pub(super) async fn put_mismatch(
-    connection: &mut PgConnection,
-    generation: &Generation,
-    found: &str,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO annals.mismatches (read_model, id, started_at, found) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (read_model, id) DO UPDATE SET started_at = excluded.started_at, found = excluded.found",
-    )
-    .bind(&generation.read_model)
-    .bind(i64::from(generation.id.0))
-    .bind(generation.started_at.0)
-    // PostgreSQL keeps no NUL in a text.
-    .bind(found.replace('\0', " "))
-    .execute(connection)
-    .await
-    .map(|_| ())
-    .map_err(unavailable)
+type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
+
+/// With all columns of a generation.
+fn bound<'q>(query: Query<'q>, generation: &'q Generation) -> Query<'q> {
+    query
+        .bind(&generation.read_model)
+        .bind(i64::from(generation.id.0))
+        .bind(i64::from(generation.version))
+        .bind(generation.state.name())
+        .bind(generation.started_at.0)
+        .bind(generation.finished_at.map(|time| time.0))
+        .bind(generation.retired_at.map(|time| time.0))
+        .bind(&generation.verified_digest)
+        .bind(&generation.reason)
+        .bind(&generation.failure)
 }
 
-/// Forgets it.
-pub(super) async fn delete_mismatch(
-    connection: &mut PgConnection,
-    read_model: &str,
-    id: GenerationId,
-) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM annals.mismatches WHERE read_model = $1 AND id = $2")
-        .bind(read_model)
-        .bind(i64::from(id.0))
-        .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(unavailable)
+/// With all that tells whether a row is still the same.
+fn as_before<'q>(query: Query<'q>, before: &'q Generation) -> Query<'q> {
+    query
+        .bind(&before.read_model)
+        .bind(i64::from(before.id.0))
+        .bind(before.started_at.0)
+        .bind(before.state.name())
+        .bind(before.retired_at.map(|time| time.0))
+}
+
+/// Remembers what a verification found, or that nothing is known against a generation.
+async fn put_mismatch(connection: &mut PgConnection, generation: &Generation) -> Result<(), StoreError> {
+    let query = match &generation.mismatch {
+        Some(found) => sqlx::query(
+            "INSERT INTO annals.mismatches (read_model, id, started_at, found) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (read_model, id) DO UPDATE SET started_at = excluded.started_at, found = excluded.found",
+        )
+        .bind(&generation.read_model)
+        .bind(i64::from(generation.id.0))
+        .bind(generation.started_at.0)
+        // PostgreSQL keeps no NUL in a text.
+        .bind(found.replace('\0', " ")),
+        None => sqlx::query("DELETE FROM annals.mismatches WHERE read_model = $1 AND id = $2")
+            .bind(&generation.read_model)
+            .bind(i64::from(generation.id.0)),
+    };
+    query.execute(connection).await.map(|_| ()).map_err(unavailable)
 }

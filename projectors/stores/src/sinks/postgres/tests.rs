@@ -97,5 +97,8 @@ contract! {
     a_promotion_waits_for_the_targets_runner,
     promotion_and_rollback_change_which_is_live,
     only_retired_and_failed_generations_are_removed,
+    what_was_live_since_it_was_seen_is_not_removed,
+    a_builder_whose_build_was_begun_anew_ends_nothing,
+    behind_a_promotion_only_so_many_retired_generations_stay,
     changes_are_told,
 }

@@ -45,9 +45,11 @@ impl Files {
         Ok(path)
     }
 
-    /// Removes everything of a generation.
+    /// Removes everything of a generation. Its rows first: where they cannot be removed, nothing is.
     pub(super) fn remove(&self, read_model: &str, id: GenerationId) -> io::Result<()> {
-        remove_database(&self.generation(read_model, id))?;
+        let path = self.generation(read_model, id);
+        remove_if_there(&path)?;
+        remove_database(&path)?;
         remove_if_there(&self.lock_file(read_model, id))
     }
 

@@ -3,13 +3,15 @@
 use std::fs::File;
 use std::time::Duration;
 
+use annals_engine::engine::system_now;
+use annals_engine::generations::life::{Change, Life, Refusal};
 use annals_engine::sink::{
     BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationState, SinkError, StoreError,
 };
 use annals_model::ids::LogId;
 use annals_model::projection::ReadModel;
-use sqlx::Connection as _;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{Sqlite, SqliteConnection};
+use sqlx::{Connection as _, Transaction};
 use tokio::time::Instant;
 
 use super::registry::{self, failed, unavailable};
@@ -17,45 +19,55 @@ use super::writer::Target;
 use super::{Inner, MAIN, checkpoints, connect, ddl};
 use crate::limits;
 use crate::sinks::ddl::indexes;
-use crate::sinks::life::{allow, begun, now};
 
 /// Pause between two tries to get a builder's lock.
 const TRY_AGAIN_MS: u64 = 10;
 
 impl Inner {
+    /// Begins to change the registry, from these rows of a read model: nobody else does before the transaction ends.
+    async fn change(&self, read_model: &str) -> Result<(Transaction<'static, Sqlite>, Life), StoreError> {
+        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let life = registry::life(&mut transaction, read_model).await?;
+        Ok((transaction, life))
+    }
+
+    /// Takes a step that changes rows of the registry alone.
+    pub(super) async fn step(
+        &self,
+        read_model: &str,
+        decide: impl FnOnce(&Life) -> Result<Change, Refusal>,
+    ) -> Result<Generation, StoreError> {
+        let (mut transaction, life) = self.change(read_model).await?;
+        let change = decide(&life)?;
+        registry::write(&mut transaction, &life, &change).await?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(change.generation().clone())
+    }
+
     /// The live generation and whether it was created just now.
     pub(super) async fn ensure_live(&self, model: &ReadModel) -> Result<(Option<Generation>, bool), StoreError> {
-        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let generations = registry::list(&mut transaction, model.name()).await?;
-        if !generations.is_empty() {
-            return Ok((generations.into_iter().find(|generation| generation.state == GenerationState::Live), false));
-        }
-        let id = registry::next_id(&mut transaction, model.name()).await?;
-        let mut generation = begun(model, id, "first start");
-        generation.state = GenerationState::Live;
-        generation.finished_at = Some(generation.started_at);
+        let (mut transaction, life) = self.change(model.name()).await?;
+        let Some(change) = life.first_start(model.version(), system_now())? else {
+            return Ok((life.live().cloned(), false));
+        };
         // The file first: a row of the registry promises one. A file without a row is cleared by the next attempt.
-        self.make_file(&generation).await?;
-        registry::put(&mut transaction, &generation).await?;
+        self.make_file(change.generation()).await?;
+        registry::write(&mut transaction, &life, &change).await?;
         transaction.commit().await.map_err(failed)?;
-        Ok((Some(generation), true))
+        Ok((Some(change.generation().clone()), true))
     }
 
     pub(super) async fn create(&self, model: &ReadModel, reason: &str) -> Result<(Generation, BuildLock), CreateError> {
-        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let generations = registry::list(&mut transaction, model.name()).await?;
-        let left = generations.into_iter().find(|generation| generation.state == GenerationState::Building);
-        let id = match &left {
-            Some(left) => left.id,
-            None => registry::next_id(&mut transaction, model.name()).await?,
-        };
-        let lock = self.lock(model.name(), id).await?;
-        let lock = lock.ok_or_else(|| CreateError::AlreadyRunning { read_model: model.name().to_owned(), id })?;
-        let generation = begun(model, id, reason);
-        self.make_file(&generation).await?;
-        registry::put(&mut transaction, &generation).await?;
+        let (mut transaction, life) = self.change(model.name()).await?;
+        let change = life.begin(model.version(), reason, system_now()).map_err(StoreError::from)?;
+        let generation = change.generation();
+        let lock = self.lock(model.name(), generation.id).await?;
+        let lock =
+            lock.ok_or_else(|| CreateError::AlreadyRunning { read_model: model.name().to_owned(), id: generation.id })?;
+        self.make_file(generation).await?;
+        registry::write(&mut transaction, &life, &change).await?;
         transaction.commit().await.map_err(failed)?;
-        Ok((generation, BuildLock::new(lock)))
+        Ok((generation.clone(), BuildLock::new(lock)))
     }
 
     /// The right to build a generation. Tried for a moment: who asks whether it is held holds it for as long as that.
@@ -119,38 +131,6 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) async fn finish(
-        &self,
-        generation: &Generation,
-        outcome: Result<(), &str>,
-    ) -> Result<Generation, StoreError> {
-        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let mut stored = registry::get(&mut transaction, &generation.read_model, generation.id).await?;
-        allow(&stored, &[GenerationState::Building], "a building one")?;
-        stored.state = if outcome.is_ok() { GenerationState::Ready } else { GenerationState::Failed };
-        stored.failure = outcome.err().map(ToOwned::to_owned);
-        stored.finished_at = Some(now());
-        registry::put(&mut transaction, &stored).await?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(stored)
-    }
-
-    pub(super) async fn record_verified(&self, generation: &Generation, digest: &str) -> Result<(), StoreError> {
-        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let mut stored = registry::get(&mut transaction, &generation.read_model, generation.id).await?;
-        stored.verified_digest = Some(digest.to_owned());
-        registry::put(&mut transaction, &stored).await?;
-        registry::delete_mismatch(&mut transaction, &generation.read_model, generation.id).await?;
-        transaction.commit().await.map_err(failed)
-    }
-
-    pub(super) async fn record_mismatch(&self, generation: &Generation, found: &str) -> Result<(), StoreError> {
-        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let stored = registry::get(&mut transaction, &generation.read_model, generation.id).await?;
-        registry::put_mismatch(&mut transaction, &stored, found).await?;
-        transaction.commit().await.map_err(failed)
-    }
-
     pub(super) async fn is_being_built(&self, generation: &Generation) -> Result<bool, StoreError> {
         self.files.is_locked(&generation.read_model, generation.id).map_err(unavailable)
     }
@@ -171,15 +151,19 @@ impl Inner {
         }
     }
 
-    pub(super) async fn remove(&self, read_model: &str, id: GenerationId) -> Result<(), StoreError> {
-        let mut transaction = self.registry.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let stored = registry::get(&mut transaction, read_model, id).await?;
-        allow(&stored, &[GenerationState::Retired, GenerationState::Failed], "a retired or failed one")?;
-        registry::delete(&mut transaction, read_model, id).await?;
-        registry::delete_mismatch(&mut transaction, read_model, id).await?;
-        // Nothing may point to files that are gone; files that nothing points to harm nobody.
-        transaction.commit().await.map_err(failed)?;
-        self.files.remove(read_model, id).map_err(unavailable)
+    /// The files while nobody else changes the registry, and the row when they are gone: what cannot be removed stays
+    /// known, and is removed another time.
+    pub(super) async fn remove(&self, generation: &Generation) -> Result<(), StoreError> {
+        let (mut transaction, life) = self.change(&generation.read_model).await?;
+        let change = life.remove(generation)?;
+        registry::write(&mut transaction, &life, &change).await?;
+        let (files, read_model, id) = (self.files.clone(), generation.read_model.clone(), generation.id);
+        let removing = tokio::task::spawn_blocking(move || files.remove(&read_model, id)).await;
+        removing.map_err(unavailable)?.map_err(|error| {
+            let cause = format!("its files cannot be removed: {error}");
+            SinkError::Unavailable { generation: generation.to_string(), cause }
+        })?;
+        transaction.commit().await.map_err(failed)
     }
 }
 

@@ -1,15 +1,16 @@
 //! The processes that work on the directory.
 
+use annals_engine::engine::system_now;
 use annals_engine::limits::{PROCESS_FORGOTTEN_MS, PROCESSES_KNOWN_MAX};
 use annals_engine::sink::{KnownProcess, ProcessReport, StoreError};
 
 use super::Inner;
 use super::registry::failed;
-use crate::sinks::life::{known_processes, now, report_text};
+use crate::sinks::processes::{known_processes, report_text};
 
 /// All processes of a directory are on one machine: its clock is the store's.
 fn now_ms() -> i64 {
-    now().0 / 1_000
+    system_now().0 / 1_000
 }
 
 impl Inner {

@@ -4,11 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use annals_engine::engine::system_now;
+use annals_engine::generations::life::Promotion;
 use annals_engine::limits::PROMOTE_WAIT_MS_MAX;
-use annals_engine::sink::{
-    BehindComponent, Checkpoints, Generation, GenerationId, GenerationState, PromoteError, Promoted, SinkError,
-    StoreError,
-};
+use annals_engine::sink::{Generation, GenerationId, PromoteError, Promoted, SinkError, StoreError};
 use annals_model::ids::LogId;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions as _, Connection as _, Transaction};
@@ -17,7 +16,6 @@ use tokio::time::Instant;
 use super::registry::{self, failed, unavailable};
 use super::writer::Target;
 use super::{Inner, MAIN, Schema, checkpoints, connect};
-use crate::sinks::life::{allow, live_of, now};
 
 /// The live generation, attached to the registry's connection.
 const LIVE: Schema = Schema("live");
@@ -48,38 +46,27 @@ impl Inner {
         read_model: &str,
         id: GenerationId,
     ) -> Result<Promoted, PromoteError> {
+        let refused = |refusal| PromoteError::refused(read_model, refusal);
         // Attached before the transaction: SQLite allows no other order. It is looked at again inside.
-        let before = live_of(registry::list(connection, read_model).await?);
+        let before = registry::life(connection, read_model).await?.live().cloned();
         let positions = self.attach(connection, before.as_ref()).await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let generations = registry::list(&mut transaction, read_model).await?;
-        let target = generations.iter().find(|generation| generation.id == id).cloned();
-        let mut target =
-            target.ok_or_else(|| StoreError::NoSuchGeneration { read_model: read_model.to_owned(), id })?;
-        if target.state == GenerationState::Live {
-            return Err(PromoteError::AlreadyLive { read_model: read_model.to_owned(), target: id });
-        }
-        allow(&target, &[GenerationState::Ready, GenerationState::Retired], "a ready or retired one")?;
-        let opened = self.target(&target)?;
+        let life = registry::life(&mut transaction, read_model).await?;
+        let promotion = life.promotion(id).map_err(refused)?;
+        let opened = self.target(promotion.target())?;
         self.check(&opened).await?;
-        let mut live = live_of(generations);
-        if live.as_ref().map(|live| live.id) != before.map(|before| before.id) {
+        if promotion.live().map(|live| live.id) != before.map(|before| before.id) {
             return Err(unavailable("another promotion came between; try again").into());
         }
-        if let (Some(live), Positions::Attached) = (&live, positions) {
-            self.compare(&mut transaction, live, &opened).await?;
+        if positions == Positions::Attached {
+            self.compare(&mut transaction, &promotion, &opened).await?;
         }
-        if let Some(live) = &mut live {
-            live.state = GenerationState::Retired;
-            live.retired_at = Some(now());
-            // Before the other: there is never more than one live generation, the registry insists.
-            registry::put(&mut transaction, live).await?;
+        let (promoted, changes) = promotion.make(system_now());
+        for change in &changes {
+            registry::write(&mut transaction, &life, change).await?;
         }
-        target.state = GenerationState::Live;
-        target.retired_at = None;
-        registry::put(&mut transaction, &target).await?;
         transaction.commit().await.map_err(failed)?;
-        Ok(Promoted { live: target, retired: live })
+        Ok(promoted)
     }
 
     /// Makes the live generation's positions part of the connection, where it has any that can be read.
@@ -129,7 +116,7 @@ impl Inner {
     async fn compare(
         &self,
         transaction: &mut Transaction<'_, sqlx::Sqlite>,
-        live: &Generation,
+        promotion: &Promotion,
         target: &Target,
     ) -> Result<(), PromoteError> {
         // BEGIN IMMEDIATE took the write lock of the live file too, so its checkpoints cannot move now.
@@ -141,20 +128,14 @@ impl Inner {
         loop {
             // Checkpoints never go back: what is reached at any moment is reached for good.
             let reached = checkpoints::all(&mut reader, MAIN, &contexts).await.map_err(error)?;
-            let components = behind(&reached, &needed);
-            if components.is_empty() {
-                return reader.close().await.map_err(|cause| error(cause).into());
-            }
-            if Instant::now() >= deadline {
-                let (read_model, live) = (live.read_model.clone(), live.id);
-                return Err(PromoteError::Behind { read_model, target: target.generation.id, live, components });
+            match promotion.reaches(&reached, &needed, &contexts) {
+                Ok(()) => return reader.close().await.map_err(|cause| error(cause).into()),
+                Err(behind) if Instant::now() >= deadline => {
+                    return Err(PromoteError::refused(&promotion.target().read_model, behind));
+                }
+                Err(_) => {}
             }
             tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MS)).await;
         }
     }
-}
-
-/// Among the contexts that the target reads; `needed` holds no others.
-fn behind(reached: &Checkpoints, needed: &Checkpoints) -> Vec<BehindComponent> {
-    reached.behind(needed, |_| true)
 }

@@ -1,9 +1,10 @@
 //! The registry: one small database that says which generations there are and which is live.
 
+use annals_engine::generations::life::{Change, Life};
 use annals_engine::sink::{Generation, GenerationId, GenerationState, StoreError};
 use annals_model::time::Timestamp;
 use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteQueryResult, SqliteRow};
 
 use super::connect;
 
@@ -70,22 +71,14 @@ pub(super) async fn list(connection: &mut SqliteConnection, read_model: &str) ->
     rows.iter().map(generation).collect()
 }
 
-/// One generation.
-pub(super) async fn get(
-    connection: &mut SqliteConnection,
-    read_model: &str,
-    id: GenerationId,
-) -> Result<Generation, StoreError> {
-    let row = sqlx::query(concat!(selected!(), "WHERE read_model = ? AND id = ?"))
+/// All rows of a read model, for a step in the life of one of its generations.
+pub(super) async fn life(connection: &mut SqliteConnection, read_model: &str) -> Result<Life, StoreError> {
+    let last: Option<u32> = sqlx::query_scalar("SELECT last_generation FROM read_models WHERE name = ?")
         .bind(read_model)
-        .bind(id.0)
-        .fetch_optional(connection)
+        .fetch_optional(&mut *connection)
         .await
         .map_err(failed)?;
-    match row {
-        Some(row) => generation(&row),
-        None => Err(StoreError::NoSuchGeneration { read_model: read_model.to_owned(), id }),
-    }
+    Ok(Life::new(read_model, last.unwrap_or_default(), list(connection, read_model).await?))
 }
 
 fn generation(row: &SqliteRow) -> Result<Generation, StoreError> {
@@ -108,22 +101,85 @@ fn generation(row: &SqliteRow) -> Result<Generation, StoreError> {
     })
 }
 
-/// Takes the next number of a read model.
-pub(super) async fn next_id(connection: &mut SqliteConnection, read_model: &str) -> Result<GenerationId, StoreError> {
-    sqlx::query_scalar(
-        "INSERT INTO read_models (name, last_generation) VALUES (?, 1)
-         ON CONFLICT (name) DO UPDATE SET last_generation = last_generation + 1 RETURNING last_generation",
+/// Writes what a step makes of these rows, where they are still what it was decided on.
+pub(super) async fn write(connection: &mut SqliteConnection, life: &Life, change: &Change) -> Result<(), StoreError> {
+    let generation = change.generation();
+    let written = match change {
+        Change::Added(_) => {
+            take_number(connection, life, generation.id).await?;
+            insert(connection, generation).await?
+        }
+        Change::Changed { before, after } => {
+            if before.mismatch != after.mismatch {
+                put_mismatch(connection, after).await?;
+            }
+            update(connection, before, after).await?
+        }
+        Change::Removed(before) => {
+            put_mismatch(connection, &Generation { mismatch: None, ..before.clone() }).await?;
+            delete(connection, before).await?
+        }
+    };
+    one(written, life, generation.id)
+}
+
+/// Nobody can come between inside of a transaction that writes; who writes outside of one is told.
+fn one(written: SqliteQueryResult, life: &Life, id: GenerationId) -> Result<(), StoreError> {
+    if written.rows_affected() == 1 { Ok(()) } else { Err(life.changed(id).into()) }
+}
+
+/// Counts a number as used, if the last one that was used still is.
+async fn take_number(connection: &mut SqliteConnection, life: &Life, id: GenerationId) -> Result<(), StoreError> {
+    let counted = sqlx::query(
+        "INSERT INTO read_models (name, last_generation) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET last_generation = ?2 WHERE last_generation = ?3",
     )
-    .bind(read_model)
-    .fetch_one(connection)
+    .bind(life.read_model())
+    .bind(id.0)
+    .bind(life.last())
+    .execute(connection)
     .await
-    .map(GenerationId)
+    .map_err(failed)?;
+    one(counted, life, id)
+}
+
+async fn insert(connection: &mut SqliteConnection, generation: &Generation) -> Result<SqliteQueryResult, StoreError> {
+    bound(
+        sqlx::query(concat!("INSERT INTO generations (", columns!(), ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")),
+        generation,
+    )
+    .execute(connection)
+    .await
     .map_err(failed)
 }
 
-/// Adds a generation, or replaces what is known of it.
-pub(super) async fn put(connection: &mut SqliteConnection, generation: &Generation) -> Result<(), StoreError> {
-    sqlx::query(concat!("INSERT OR REPLACE INTO generations (", columns!(), ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"))
+async fn update(
+    connection: &mut SqliteConnection,
+    before: &Generation,
+    after: &Generation,
+) -> Result<SqliteQueryResult, StoreError> {
+    let query = sqlx::query(concat!(
+        "UPDATE generations SET (",
+        columns!(),
+        ") = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         WHERE read_model = ? AND id = ? AND started_at = ? AND state = ? AND retired_at IS ?"
+    ));
+    as_before(bound(query, after), before).execute(connection).await.map_err(failed)
+}
+
+/// Its number stays taken.
+async fn delete(connection: &mut SqliteConnection, before: &Generation) -> Result<SqliteQueryResult, StoreError> {
+    let query = sqlx::query(
+        "DELETE FROM generations WHERE read_model = ? AND id = ? AND started_at = ? AND state = ? AND retired_at IS ?",
+    );
+    as_before(query, before).execute(connection).await.map_err(failed)
+}
+
+type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
+
+/// With all columns of a generation.
+fn bound<'q>(query: Query<'q>, generation: &'q Generation) -> Query<'q> {
+    query
         .bind(&generation.read_model)
         .bind(generation.id.0)
         .bind(generation.version)
@@ -134,57 +190,33 @@ pub(super) async fn put(connection: &mut SqliteConnection, generation: &Generati
         .bind(&generation.verified_digest)
         .bind(&generation.reason)
         .bind(&generation.failure)
-        .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(failed)
 }
 
-/// Forgets a generation; its number stays taken.
-pub(super) async fn delete(
-    connection: &mut SqliteConnection,
-    read_model: &str,
-    id: GenerationId,
-) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM generations WHERE read_model = ? AND id = ?")
-        .bind(read_model)
-        .bind(id.0)
-        .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(failed)
+/// With all that tells whether a row is still the same.
+fn as_before<'q>(query: Query<'q>, before: &'q Generation) -> Query<'q> {
+    query
+        .bind(&before.read_model)
+        .bind(before.id.0)
+        .bind(before.started_at.0)
+        .bind(before.state.name())
+        .bind(before.retired_at.map(|time| time.0))
 }
 
-/// Remembers what a verification found.
-pub(super) async fn put_mismatch(
-    connection: &mut SqliteConnection,
-    generation: &Generation,
-    found: &str,
-) -> Result<(), StoreError> {
-    sqlx::query("INSERT OR REPLACE INTO mismatches (read_model, id, started_at, found) VALUES (?, ?, ?, ?)")
-        .bind(&generation.read_model)
-        .bind(generation.id.0)
-        .bind(generation.started_at.0)
-        .bind(found)
-        .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(failed)
-}
-
-/// Forgets it.
-pub(super) async fn delete_mismatch(
-    connection: &mut SqliteConnection,
-    read_model: &str,
-    id: GenerationId,
-) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM mismatches WHERE read_model = ? AND id = ?")
-        .bind(read_model)
-        .bind(id.0)
-        .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(failed)
+/// Remembers what a verification found, or that nothing is known against a generation.
+async fn put_mismatch(connection: &mut SqliteConnection, generation: &Generation) -> Result<(), StoreError> {
+    let query = match &generation.mismatch {
+        Some(found) => {
+            sqlx::query("INSERT OR REPLACE INTO mismatches (read_model, id, started_at, found) VALUES (?, ?, ?, ?)")
+                .bind(&generation.read_model)
+                .bind(generation.id.0)
+                .bind(generation.started_at.0)
+                .bind(found)
+        }
+        None => sqlx::query("DELETE FROM mismatches WHERE read_model = ? AND id = ?")
+            .bind(&generation.read_model)
+            .bind(generation.id.0),
+    };
+    query.execute(connection).await.map(|_| ()).map_err(failed)
 }
 
 /// Generations that have been made whole, of read models that this build may not know.

@@ -1,5 +1,6 @@
 //! A live schema that somebody dropped or emptied, and registries of other builds.
 
+use annals_engine::generations::retention::{Keep, drop_old};
 use annals_engine::sink::SinkError;
 
 use super::*;
@@ -45,4 +46,30 @@ async fn a_registry_of_an_older_build_is_opened_and_an_older_build_still_writes_
     run(&mut older, puts).await.unwrap();
     assert_eq!(store.live(stock::STOCK).await.unwrap().unwrap().mismatch.as_deref(), Some("1 row"));
     assert_eq!(store.processes().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_generation_that_somebody_reads_stays_known_and_goes_another_time() {
+    let database = database();
+    let (store, model) = (store(&database).await, stock::stock_v1());
+    store.ensure_live(&model).await.unwrap().unwrap();
+    for _ in 0..2 {
+        let next = built(&store, &model).await;
+        store.promote(stock::STOCK, next.id).await.unwrap();
+    }
+    let (mut reader, mut looking) = (by_hand(&database.url).await, by_hand(&database.url).await);
+    let mut reading = reader.begin().await.unwrap();
+    run(&mut reading, "LOCK TABLE stock_g1.items IN ACCESS SHARE MODE").await.unwrap();
+    let numbers = |all: &[Generation]| all.iter().map(|generation| generation.id.0).collect::<Vec<_>>();
+    let dropped = drop_old(&store, stock::STOCK, Keep::default()).await.unwrap();
+    let left: Vec<_> = dropped.left.iter().map(|(generation, error)| (generation.id.0, error)).collect();
+    assert_eq!((numbers(&dropped.gone), left.len(), left[0].0), (Vec::new(), 1, 1));
+    assert!(left[0].1.is_transient() && left[0].1.to_string().contains("stock_g1 cannot be dropped"), "{left:?}");
+    assert_eq!(numbers(&store.list(stock::STOCK).await.unwrap()), [1, 2, 3]);
+    assert!(count(&mut looking, "pg_namespace WHERE nspname = 'stock_g1'").await.unwrap() == 1);
+    reading.rollback().await.unwrap();
+    let dropped = drop_old(&store, stock::STOCK, Keep::default()).await.unwrap();
+    assert_eq!((numbers(&dropped.gone), dropped.left.len()), (vec![1], 0));
+    assert_eq!(numbers(&store.list(stock::STOCK).await.unwrap()), [2, 3]);
+    assert!(count(&mut looking, "pg_namespace WHERE nspname = 'stock_g1'").await.unwrap() == 0);
 }

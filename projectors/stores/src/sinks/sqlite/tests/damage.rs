@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use annals_engine::generations::retention::{Keep, drop_old};
 use annals_engine::rebuild::{Why, plan};
 use annals_engine::sink::Generation;
 use sqlx::ConnectOptions as _;
@@ -111,4 +112,41 @@ async fn a_registry_of_an_older_build_is_opened_and_an_older_build_still_writes_
     .await
     .unwrap();
     assert_eq!(store.live(stock::STOCK).await.unwrap().unwrap().mismatch.as_deref(), Some("1 row"));
+    // Its life goes on from there.
+    let next = built(&store).await;
+    let promoted = store.promote(stock::STOCK, next.id).await.unwrap();
+    let retired = promoted.retired.unwrap();
+    assert_eq!((promoted.live.id.0, retired.id.0, retired.mismatch.as_deref()), (4, 3, Some("1 row")));
+    store.remove(&retired).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_generation_whose_files_cannot_be_removed_stays_known_and_goes_behind_the_next_promotion() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    let first = store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
+    for _ in 0..2 {
+        let next = built(&store).await;
+        store.promote(stock::STOCK, next.id).await.unwrap();
+    }
+    // A folder in the place of a file: that nobody removes.
+    let file = file_of(&directory, &first);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let numbers = |all: &[Generation]| all.iter().map(|generation| generation.id.0).collect::<Vec<_>>();
+    let dropped = drop_old(&store, stock::STOCK, Keep::default()).await.unwrap();
+    let left: Vec<_> = dropped.left.iter().map(|(generation, error)| (generation.id.0, error.to_string())).collect();
+    assert_eq!((numbers(&dropped.gone), left.len(), left[0].0), (Vec::new(), 1, 1));
+    assert!(left[0].1.contains("its files cannot be removed"), "{left:?}");
+    assert_eq!(numbers(&store.list(stock::STOCK).await.unwrap()), [1, 2, 3]);
+    std::fs::remove_dir(&file).unwrap();
+    let next = built(&store).await;
+    store.promote(stock::STOCK, next.id).await.unwrap();
+    let dropped = drop_old(&store, stock::STOCK, Keep::default()).await.unwrap();
+    assert_eq!((numbers(&dropped.gone), dropped.left.len()), (vec![1, 2], 0));
+    assert_eq!(numbers(&store.list(stock::STOCK).await.unwrap()), [3, 4]);
+    let files = std::fs::read_dir(directory.path().join("read-models/stock")).unwrap();
+    let of_old = |name: &String| name.starts_with("gen-1.") || name.starts_with("gen-2.");
+    let left: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).filter(of_old).collect();
+    assert_eq!(left, [""; 0]);
 }
