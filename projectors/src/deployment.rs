@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
+use annals_engine::generations::retention::Keep;
 use annals_engine::log::kafka::KafkaOptions;
 use annals_model::ids::TenantId;
 
@@ -35,6 +36,8 @@ pub struct Deployment {
     pub log: LogSettings,
     /// The read models.
     pub read_models: ReadModelsSettings,
+    /// How many retired generations of each stay behind a promotion.
+    pub keep: Keep,
     /// HTTP.
     pub api: ApiSettings,
     /// Where metrics are served; nowhere unless given.
@@ -136,6 +139,7 @@ impl Deployment {
             data: data.to_owned(),
             log: parse.log()?,
             read_models: parse.read_models()?,
+            keep: parse.value(Key::ReadModelsKeep, "a whole number from 1 to 16")?.unwrap_or_default(),
             api: ApiSettings {
                 listen: text(Key::ApiListen),
                 advertise: text(Key::ApiAdvertise),
@@ -177,6 +181,7 @@ impl Deployment {
         match (key, &self.log) {
             (Key::LogKind, _) => "sqlite",
             (Key::LogPrefix, LogSettings::Kafka(_)) => "annals",
+            (Key::ReadModelsKeep, _) => "1",
             (Key::ApiListen, _) => "127.0.0.1:0",
             _ => "",
         }
@@ -186,12 +191,19 @@ impl Deployment {
     /// flags said of log, read models and tenant is in it. Nothing where all of that is the default. Secrets of the
     /// client of Kafka stay out: they belong into the environment, or into a file that somebody writes on purpose.
     pub fn to_file(&self) -> Option<String> {
-        let kept =
-            [Key::LogKind, Key::LogBrokers, Key::LogPrefix, Key::LogPartitions, Key::ReadModelsUrl, Key::TenantOnly];
+        let kept = [
+            Key::LogKind,
+            Key::LogBrokers,
+            Key::LogPrefix,
+            Key::LogPartitions,
+            Key::ReadModelsUrl,
+            Key::ReadModelsKeep,
+            Key::TenantOnly,
+        ];
         let mut root = toml::Table::new();
         for (key, setting) in self.settings.own.iter().filter(|(key, _)| kept.contains(key)) {
             let value = match key {
-                Key::LogPartitions => {
+                Key::LogPartitions | Key::ReadModelsKeep => {
                     setting.text.parse().map_or_else(|_| setting.text.clone().into(), toml::Value::Integer)
                 }
                 _ => setting.text.clone().into(),

@@ -122,6 +122,8 @@ pub(crate) enum Command {
     Promote(SwitchArgs),
     /// Serve the generation that was live before
     Rollback(RollbackArgs),
+    /// Remove a retired or failed generation, with its rows
+    Drop(DropArgs),
     /// Look at the configuration
     Config {
         #[command(subcommand)]
@@ -439,6 +441,22 @@ pub(crate) struct SwitchArgs {
 pub(crate) struct RollbackArgs {
     /// The read model
     pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  annals drop portfolio --generation 1
+
+Behind a promotion the oldest go by themselves: read_models.keep in the configuration says how many retired ones stay.")]
+pub(crate) struct DropArgs {
+    /// The read model
+    pub(crate) name: String,
+    /// The generation
+    #[arg(long, value_name = "N")]
+    pub(crate) generation: u32,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 #[cfg(test)]

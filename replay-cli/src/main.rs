@@ -78,5 +78,6 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Verify(args) => operate::verify::run(global, output, args).await,
         Command::Promote(args) => operate::switch::promote(global, output, args).await,
         Command::Rollback(args) => operate::switch::rollback(global, output, args).await,
+        Command::Drop(args) => operate::removal::run(global, output, args).await,
     }
 }

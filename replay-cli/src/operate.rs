@@ -1,15 +1,17 @@
 //! The operator's commands. They work on log and store themselves, whether a server runs or not: locks, registry and
 //! checkpoints lie there.
 
+use std::io::{IsTerminal as _, stdin};
 use std::sync::{Arc, OnceLock};
 
 use annals_engine::generations::life::Refusal;
+use annals_engine::generations::retention::Keep;
 use annals_engine::log::EventLog;
 use annals_engine::rebuild::control::Control;
 use annals_engine::rebuild::fold::FoldError;
 use annals_engine::sink::{Generation, GenerationId, GenerationStore, SinkError, StoreError};
 use annals_model::projection::ReadModel;
-use annals_projectors::process::stop;
+use annals_projectors::process::{say, stop};
 use annals_stores::sinks::Store;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -23,6 +25,7 @@ use crate::progress::Progress;
 
 pub(crate) mod plan;
 pub(crate) mod rebuild;
+pub(crate) mod removal;
 pub(crate) mod status;
 pub(crate) mod switch;
 pub(crate) mod verify;
@@ -32,6 +35,8 @@ pub(crate) mod verify;
 pub(crate) struct Site {
     log: Arc<dyn EventLog>,
     store: Store,
+    /// How many retired generations stay behind a promotion.
+    keep: Keep,
 }
 
 impl Site {
@@ -40,7 +45,7 @@ impl Site {
         let deployment = existing(global)?;
         let log = read_log(&deployment).await?.shared();
         let store = read_models(&deployment, log.id()).await?;
-        Ok(Self { log, store })
+        Ok(Self { log, store, keep: deployment.keep })
     }
 
     fn shared_log(&self) -> Arc<dyn EventLog> {
@@ -143,6 +148,18 @@ fn fold_failure(error: &FoldError, resume: &str) -> Failure {
             Failure::new(Exit::Failed, error.to_string())
         }
     }
+}
+
+/// Asks on a terminal; elsewhere there is nobody to ask.
+fn confirmed(what: &str, question: &str) -> Result<bool, Failure> {
+    if !stdin().is_terminal() {
+        return Err(Failure::usage(format!("{what} must be confirmed, and stdin is no terminal")).remedy("say --yes"));
+    }
+    say::text(&format!("{question} [y/N] "));
+    say::flush();
+    let mut answer = String::new();
+    let read = stdin().read_line(&mut answer).unwrap_or_default();
+    Ok(read > 0 && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Watches a long operation: a progress bar, and Ctrl-C asks it to stop; a second one ends the process.

@@ -13,6 +13,8 @@ pub enum Key {
     LogPartitions,
     /// Where the read models' rows are kept.
     ReadModelsUrl,
+    /// How many retired generations of a read model stay.
+    ReadModelsKeep,
     /// Address that a node serves HTTP on.
     ApiListen,
     /// Address that other nodes are told.
@@ -31,12 +33,13 @@ pub enum Key {
 
 impl Key {
     /// All keys, in the order of the file.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::LogKind,
         Self::LogBrokers,
         Self::LogPrefix,
         Self::LogPartitions,
         Self::ReadModelsUrl,
+        Self::ReadModelsKeep,
         Self::ApiListen,
         Self::ApiAdvertise,
         Self::ApiTrustedNetwork,
@@ -54,6 +57,7 @@ impl Key {
             Self::LogPrefix => "log.prefix",
             Self::LogPartitions => "log.partitions",
             Self::ReadModelsUrl => "read_models.url",
+            Self::ReadModelsKeep => "read_models.keep",
             Self::ApiListen => "api.listen",
             Self::ApiAdvertise => "api.advertise",
             Self::ApiTrustedNetwork => "api.trusted_network",
@@ -72,6 +76,9 @@ impl Key {
             Self::LogPrefix => "first part of all topic names; another prefix is another log; annals unless given",
             Self::LogPartitions => "partitions per context of a new log, 4 unless given; fixed when it is created",
             Self::ReadModelsUrl => "postgres://USER@HOST:PORT/DATABASE; SQLite in the data directory unless given",
+            Self::ReadModelsKeep => {
+                "retired generations of a read model that stay behind a promotion, 1 to 16; a rollback goes back to them"
+            }
             Self::ApiListen => "address of a node's HTTP; a free port of 127.0.0.1 unless given",
             Self::ApiAdvertise => "address that other nodes are told; the one it listens on unless given",
             Self::ApiTrustedNetwork => {

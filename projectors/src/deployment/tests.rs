@@ -113,10 +113,25 @@ fn whatever_is_wrong_is_named_with_its_place_and_what_there_is() {
     refused("[log]\nbrokers = 'one:1'", &[], none(), &["log.brokers", "log.kind = \"kafka\""]);
     refused("", &[("ANNALS_LOG_BROKER", "x:1")], none(), &["ANNALS_LOG_BROKER\"", "ANNALS_LOG_BROKERS"]);
     refused("[read_models]\nurl = 'mysql://x'", &[], none(), &["read_models.url", "postgres://ROLE"]);
+    for keep in ["0", "17", "-1", "'all'"] {
+        refused(&format!("[read_models]\nkeep = {keep}"), &[], none(), &["read_models.keep", "from 1 to 16"]);
+    }
     refused("[metrics]\nlisten = 'x'", &[], none(), &["metrics.listen", "127.0.0.1:9464"]);
     refused("[tenant]\nonly = 'acme'", &[], none(), &["tenant.only", "UUID"]);
     let partitions = DeploymentFlags { log_client: vec!["a.b".into()], ..none() };
     refused("", &[], partitions, &["log.client.a.b", "--log-client"]);
+}
+
+#[test]
+fn one_retired_generation_stays_unless_more_are_asked_for_and_the_next_command_knows() {
+    let none = DeploymentFlags::default();
+    let unasked = read("", &[], &none).unwrap();
+    assert_eq!((unasked.keep.count(), shown(&unasked, "read_models.keep").0), (1, "1".to_owned()));
+    assert_eq!(read("[read_models]\nkeep = 3", &[], &none).unwrap().keep.count(), 3);
+    let asked = read("", &[("ANNALS_READ_MODELS_KEEP", "16")], &none).unwrap();
+    assert_eq!(asked.read_models, ReadModelsSettings::Sqlite);
+    let file = asked.to_file().unwrap();
+    assert_eq!(read(&file, &[], &none).unwrap().keep.count(), 16, "{file}");
 }
 
 #[test]

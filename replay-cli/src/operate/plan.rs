@@ -1,8 +1,11 @@
 //! `plan`: what a rebuild would do, and whether it is called for.
 
+use annals_engine::generations::retention::old_after_a_promotion;
 use annals_engine::rebuild::{Plan, PlanError, Why, plan};
+use annals_engine::sink::Generation;
 use serde_json::{Value, json};
 
+use super::removal::{named, numbers};
 use super::{Site, store_failure};
 use crate::cli::{Global, PlanArgs};
 use crate::exit::{Exit, Failure};
@@ -14,8 +17,15 @@ use crate::output::{Output, render_pairs};
 pub(crate) async fn run(global: &Global, output: Output, args: &PlanArgs) -> anyhow::Result<Exit> {
     let site = Site::open(global).await?;
     let plan = make(&site, &args.name, args.version).await?;
-    output.document(&document(&plan), || text(&plan))?;
+    let old = old(&site, &args.name).await?;
+    output.document(&document(&plan, &old), || text(&plan, &old))?;
     Ok(Exit::Ok)
+}
+
+/// The generations that would go when another one is promoted.
+pub(super) async fn old(site: &Site, name: &str) -> anyhow::Result<Vec<Generation>> {
+    let old = old_after_a_promotion(&site.store, name, site.keep).await;
+    old.map_err(|error| store_failure(&error).into())
 }
 
 /// The plan for a version of a read model.
@@ -32,7 +42,7 @@ pub(super) fn plan_failure(error: &PlanError) -> Failure {
     }
 }
 
-fn document(plan: &Plan) -> Value {
+fn document(plan: &Plan, old: &[Generation]) -> Value {
     json!({
         "read_model": plan.read_model,
         "version": plan.version,
@@ -40,6 +50,7 @@ fn document(plan: &Plan) -> Value {
         "why": why(plan),
         "live_version": plan.live.as_ref().map(|live| live.version),
         "live_generation": plan.live.as_ref().map(|live| live.id),
+        "promotion_drops": numbers(old),
         "events": plan.events,
         "bytes": plan.bytes,
         "estimated_seconds": plan.estimated.as_secs_f64(),
@@ -52,7 +63,7 @@ fn document(plan: &Plan) -> Value {
 }
 
 /// A plan for people.
-pub(super) fn text(plan: &Plan) -> String {
+pub(super) fn text(plan: &Plan, old: &[Generation]) -> String {
     let live = plan.live.as_ref().map_or_else(
         || "none".to_owned(),
         |live| format!("generation {} of version {}; it is served all the while", live.id, live.version),
@@ -73,6 +84,9 @@ pub(super) fn text(plan: &Plan) -> String {
         ("writes", plan.tables.iter().map(|table| table.name).collect::<Vec<_>>().join(", ")),
         ("applies", plan.event_types.iter().map(|event| event.event_type).collect::<Vec<_>>().join(", ")),
     ];
+    if !old.is_empty() {
+        pairs.push(("promotion drops", named(old)));
+    }
     if let Some(building) = &plan.building {
         let what = match plan.is_abandoned {
             true => "was left half built by a builder that died; it is begun anew",

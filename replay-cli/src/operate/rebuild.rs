@@ -1,6 +1,5 @@
 //! `rebuild`: a new generation beside the live one.
 
-use std::io::{IsTerminal, stdin};
 use std::time::Duration;
 
 use annals_engine::rebuild::control::Control;
@@ -11,7 +10,7 @@ use annals_engine::sink::CreateError;
 use annals_projectors::process::say;
 use serde_json::json;
 
-use super::{Site, Watch, fold_failure, generation_json, plan, sink_exit, store_failure};
+use super::{Site, Watch, confirmed, fold_failure, generation_json, plan, sink_exit, store_failure};
 use crate::cli::{Global, RebuildArgs};
 use crate::exit::{Exit, Failure};
 use crate::log_tools::read_failure;
@@ -24,8 +23,8 @@ pub(crate) async fn run(global: &Global, output: Output, args: &RebuildArgs) -> 
     let site = Site::open(global).await?;
     let planned = plan::make(&site, &args.name, args.version).await?;
     if !args.yes {
-        say!("{}", plan::text(&planned));
-        if !confirmed()? {
+        say!("{}", plan::text(&planned, &plan::old(&site, &args.name).await?));
+        if !confirmed("a rebuild", "Build it?")? {
             say!("nothing was done");
             return Ok(Exit::Ok);
         }
@@ -75,18 +74,6 @@ fn report(output: Output, built: &Rebuilt) -> anyhow::Result<()> {
         say!("next: `annals verify {name} --generation {id}`, then `annals promote {name}`");
     }
     Ok(())
-}
-
-/// Asks on a terminal; elsewhere there is nobody to ask.
-fn confirmed() -> Result<bool, Failure> {
-    if !stdin().is_terminal() {
-        return Err(Failure::usage("a rebuild must be confirmed, and stdin is no terminal").remedy("say --yes"));
-    }
-    say::text("Build it? [y/N] ");
-    say::flush();
-    let mut answer = String::new();
-    let read = stdin().read_line(&mut answer).unwrap_or_default();
-    Ok(read > 0 && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 fn failure(error: &RebuildError, name: &str) -> Failure {

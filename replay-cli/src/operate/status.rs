@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use annals_api::endpoint::Endpoint;
 use annals_engine::engine::system_now;
+use annals_engine::generations::life::Life;
+use annals_engine::generations::retention::Keep;
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::rebuild::extent::{Extent, extents};
 use annals_engine::rebuild::{PlanError, plan};
@@ -41,7 +43,9 @@ pub(crate) async fn run(global: &Global, output: Output) -> anyhow::Result<Exit>
     let mut seen = Seen { runners, processes: Vec::new() };
     let (mut lines, mut advice) = (Vec::new(), Vec::new());
     let silent = match store? {
-        Ok(store) => look(&Site { log, store }, &patience, &mut seen, (&mut lines, &mut advice)).await?,
+        Ok(store) => {
+            look(&Site { log, store, keep: deployment.keep }, &patience, &mut seen, (&mut lines, &mut advice)).await?
+        }
         Err(cause) => Some(cause),
     };
     if let Some(cause) = &silent {
@@ -100,11 +104,24 @@ async fn look(
         for generation in &generations {
             of_name.push(line(site, patience, generation, &ends, seen).await);
         }
+        mark_old(name, site.keep, generations, &mut of_name);
         advice.extend(advise(name, planned.as_ref().map_err(String::as_str), &of_name));
         advice.extend(leaving(&definitions, name, &of_name));
         lines.extend(of_name);
     }
     Ok(None)
+}
+
+/// Says of each generation whether it goes when another one is promoted. `lines` are theirs, in their order.
+fn mark_old(name: &str, keep: Keep, generations: Vec<Generation>, lines: &mut [Value]) {
+    let readable: Vec<_> = lines.iter().map(|line| line["lag_events"].is_u64()).collect();
+    let good =
+        generations.iter().zip(readable).filter(|(generation, is_read)| *is_read && generation.mismatch.is_none());
+    let good: Vec<_> = good.map(|(generation, _)| generation.id).collect();
+    let old = Life::new(name, 0, generations).old_after_a_promotion(keep, |generation| good.contains(&generation.id));
+    for line in lines {
+        line["dropped_by_a_promotion"] = json!(old.iter().any(|old| json!(old.id) == line["generation"]));
+    }
 }
 
 /// Read models of which nothing was told, each with what is known of it all the same.
@@ -134,11 +151,20 @@ fn human(lines: &[Value], processes: &[Value], advice: &[Value], width: Option<u
     }
     let columns = width.map_or(usize::MAX, usize::from);
     let folded = |line: &str, first| fold(line, columns, &Edges { first, rest: "    ", unfinished: "" });
+    parts.extend(going(lines).map(|told| folded(&told, "")));
     parts.extend(advice.iter().map(|one| {
         let why = format!("{}: {}", text(one, "read_model"), text(one, "why"));
         format!("{}\n{}", folded(&why, ""), folded(text(one, "remedy"), "  → "))
     }));
     parts.join("\n\n")
+}
+
+/// What the next promotion drops, in one line.
+fn going(lines: &[Value]) -> Option<String> {
+    let is_old = |line: &&Value| line["dropped_by_a_promotion"] == true;
+    let named = |line: &Value| format!("{} generation {}", text(line, "read_model"), line["generation"]);
+    let named: Vec<String> = lines.iter().filter(is_old).map(named).collect();
+    (!named.is_empty()).then(|| format!("the next promotion drops what is old: {}", named.join(", ")))
 }
 
 /// The generations that say something of now, in as little room as that takes.

@@ -1,10 +1,12 @@
 //! `promote` and `rollback`: which generation is served.
 
+use annals_engine::generations::retention::Dropped;
 use annals_engine::sink::{
     Generation, GenerationId, GenerationState, GenerationStore, PromoteError, Promoted, false_checkpoint,
 };
 use serde_json::json;
 
+use super::removal::{behind_a_promotion, named, numbers};
 use super::{Site, generation_json, store_failure};
 use crate::cli::{Global, RollbackArgs, SwitchArgs};
 use crate::exit::{Exit, Failure};
@@ -33,7 +35,10 @@ pub(crate) async fn rollback(global: &Global, output: Output, args: &RollbackArg
 
 async fn finish(site: &Site, output: Output, promoted: Result<Promoted, PromoteError>) -> anyhow::Result<Exit> {
     let error = match promoted {
-        Ok(promoted) => return report(output, promoted),
+        Ok(promoted) => {
+            let dropped = behind_a_promotion(site, &promoted.live.read_model).await;
+            return report(output, &promoted, &dropped);
+        }
         Err(error) => error,
     };
     if let PromoteError::Behind { components, .. } = &error {
@@ -68,15 +73,20 @@ async fn newest_ready(site: &Site, name: &str) -> anyhow::Result<Generation> {
     })
 }
 
-fn report(output: Output, promoted: Promoted) -> anyhow::Result<Exit> {
+fn report(output: Output, promoted: &Promoted, dropped: &Dropped) -> anyhow::Result<Exit> {
     let mut document = generation_json(&promoted.live);
     document["instead_of"] = promoted.retired.as_ref().map_or_else(|| json!(null), generation_json);
-    let named = |generation: &Generation| format!("generation {} of version {}", generation.id, generation.version);
+    document["dropped"] = numbers(&dropped.gone);
+    document["not_dropped"] = numbers(dropped.left.iter().map(|(generation, _)| generation));
     output.document(&document, || {
-        render_pairs(&[
-            ("live", named(&promoted.live)),
-            ("retired", promoted.retired.as_ref().map_or_else(|| "none".to_owned(), named)),
-        ])
+        let mut pairs = vec![
+            ("live", named(std::slice::from_ref(&promoted.live))),
+            ("retired", named(promoted.retired.as_slice())),
+        ];
+        if !dropped.gone.is_empty() {
+            pairs.push(("dropped", named(&dropped.gone)));
+        }
+        render_pairs(&pairs)
     })?;
     Ok(Exit::Ok)
 }

@@ -69,6 +69,14 @@ fn the_data_directory_alone_leads_every_command_to_kafka_and_postgres() {
     assert_eq!(live(&server), 2);
     server.run(&["rollback", "portfolio"]).exits(0);
     assert_eq!(live(&server), 1);
+    // Behind the next promotion generation 2 goes, which was retired before 1 is.
+    server.run(&["rebuild", "portfolio", "--yes"]).exits(0);
+    let promoted = server.run(&["promote", "portfolio", "-o", "json"]).exits(0).json();
+    assert_eq!((&promoted["generation"], &promoted["dropped"]), (&json!(3), &json!([2])));
+    server.run(&["rollback", "portfolio"]).exits(0);
+    assert_eq!(live(&server), 1);
+    server.run(&["drop", "portfolio", "--generation", "3", "--yes"]).exits(0);
+    server.run(&["rollback", "portfolio"]).exits(1);
     let shown = server.run(&["config", "show", "-o", "json"]).exits(0).stdout();
     assert!(shown.contains("annals.toml") && shown.contains("alone"), "{shown}");
     // And the next server.

@@ -210,6 +210,74 @@ fn a_schema_change_is_advised_built_promoted_and_rolled_back_while_a_server_runs
 }
 
 #[test]
+fn behind_a_promotion_the_oldest_retired_generation_goes_and_a_rollback_finds_its_own() {
+    let server = Server::start();
+    fill(&server);
+    let promote = || {
+        server.run(&["rebuild", "portfolio", "--yes"]).exits(0);
+        server.run(&["promote", "portfolio", "-o", "json"]).exits(0).json()
+    };
+    let first = promote();
+    assert_eq!((&first["generation"], &first["dropped"]), (&json!(2), &json!([])));
+    // What goes next is told before it goes, and nothing has gone.
+    assert_eq!(server.run(&["plan", "portfolio", "-o", "json"]).exits(0).json()["promotion_drops"], json!([1]));
+    assert!(server.run(&["plan", "portfolio"]).exits(0).stdout().contains("generation 1 of version 2"));
+    let told = server.run(&["status"]).exits(0).stdout();
+    assert!(told.contains("the next promotion drops what is old: portfolio generation 1"), "{told}");
+    let second = promote();
+    assert_eq!(
+        (&second["generation"], &second["dropped"], &second["not_dropped"]),
+        (&json!(3), &json!([1]), &json!([]))
+    );
+    assert_eq!(generations(&server.data()), ["gen-2.db", "gen-3.db"]);
+    let back = server.run(&["rollback", "portfolio", "-o", "json"]).exits(0).json();
+    assert_eq!((&back["generation"], &back["dropped"]), (&json!(2), &json!([])));
+    server.run(&["verify", "portfolio"]).exits(0);
+    server.run(&["verify", "portfolio", "--generation", "3"]).exits(0);
+    // The server never noticed: what it keeps current is what there is, and none of it is in trouble.
+    let status = server.run(&["status", "-o", "json"]).exits(0).json();
+    let told = status["generations"].as_array().unwrap().iter().filter(|one| one["read_model"] == "portfolio");
+    let told: Vec<_> = told.map(|one| (&one["generation"], &one["state"], &one["trouble"])).collect();
+    assert_eq!(told, [(&json!(2), &json!("live"), &Value::Null), (&json!(3), &json!("retired"), &Value::Null)]);
+}
+
+/// The files of rows of a directory's portfolio.
+fn generations(data: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(data.join("read-models/portfolio")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.ends_with(".db")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_generation_is_dropped_by_number_where_nobody_needs_it_and_as_many_stay_as_are_asked_for() {
+    let directory = stopped(&[]);
+    let annals = |arguments: &[&str]| run(directory.path(), arguments);
+    let drop = |number: &str| annals(&["drop", "portfolio", "--generation", number, "--yes"]);
+    assert!(drop("1").exits(4).stderr().contains("promote another one first"));
+    drop("9").exits(2);
+    annals(&["drop", "nothing", "--generation", "1", "--yes"]).exits(2);
+    annals(&["rebuild", "portfolio", "--yes"]).exits(0);
+    assert!(drop("2").exits(4).stderr().contains("is ready"));
+    annals(&["promote", "portfolio"]).exits(0);
+    // Nobody can be asked here.
+    assert!(annals(&["drop", "portfolio", "--generation", "1"]).exits(2).stderr().contains("--yes"));
+    assert_eq!(generations(directory.path()), ["gen-1.db", "gen-2.db"]);
+    drop("1").exits(0);
+    assert_eq!(generations(directory.path()), ["gen-2.db"]);
+    drop("1").exits(2);
+    annals(&["rollback", "portfolio"]).exits(1);
+    std::fs::write(directory.path().join("annals.toml"), "[read_models]\nkeep = 2").unwrap();
+    for (number, dropped) in [(3, json!([])), (4, json!([])), (5, json!([2]))] {
+        annals(&["rebuild", "portfolio", "--yes"]).exits(0);
+        let promoted = annals(&["promote", "portfolio", "-o", "json"]).exits(0).json();
+        assert_eq!((&promoted["generation"], &promoted["dropped"]), (&json!(number), &dropped));
+    }
+    assert_eq!(generations(directory.path()), ["gen-3.db", "gen-4.db", "gen-5.db"]);
+}
+
+#[test]
 fn a_rebuild_runs_once_at_a_time_and_can_be_interrupted_and_run_again() {
     let server = Server::start();
     let lock = format!("{}/../Cargo.lock", env!("CARGO_MANIFEST_DIR"));

@@ -27,6 +27,14 @@ fn a_failed_build_is_shown_until_another_one_succeeds() {
 }
 
 #[test]
+fn what_the_next_promotion_drops_is_told_in_one_line() {
+    let of = |id: u32, old: bool| json!({"read_model": "portfolio", "generation": id, "dropped_by_a_promotion": old});
+    assert_eq!(going(&[of(1, false), of(2, false)]), None);
+    let told = going(&[of(1, true), of(2, true), of(3, false)]).unwrap();
+    assert_eq!(told, "the next promotion drops what is old: portfolio generation 1, portfolio generation 2");
+}
+
+#[test]
 fn long_texts_are_cut_in_the_table() {
     let long = "x".repeat(500);
     let short = in_short(&json!({"reason": long, "trouble": null, "failure": long}));
