@@ -79,7 +79,7 @@ impl Membership {
 
     /// True if the workspace would be without an owner if this one went.
     fn is_last_owner(&self, ctx: &Context<'_>) -> bool {
-        self.role == Role::Owner && ctx.referrers_of(workspace_reference(self.workspace_id), "owner") <= 1
+        self.role == Role::Owner && ctx.referrers_of(workspace_reference(self.workspace_id), Workspace::OWNER) <= 1
     }
 }
 
@@ -144,8 +144,8 @@ impl Aggregate for Membership {
     fn references(&self) -> References {
         let workspace = workspace_reference(self.workspace_id);
         match (self.is_active(), self.role) {
-            (true, Role::Owner) => vec![("membership", workspace), ("owner", workspace)],
-            (true, _) => vec![("membership", workspace)],
+            (true, Role::Owner) => vec![Workspace::MEMBERSHIP.to(workspace), Workspace::OWNER.to(workspace)],
+            (true, _) => vec![Workspace::MEMBERSHIP.to(workspace)],
             (false, _) => vec![],
         }
     }

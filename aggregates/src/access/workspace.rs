@@ -1,6 +1,6 @@
 //! A workspace of a tenant, until it is archived. Its aggregate id is the workspace id of everything in it.
 
-use annals_model::aggregate::{Aggregate, Context, Events, ScopeKind, UniqueKeys};
+use annals_model::aggregate::{Aggregate, Context, Events, ReferenceLabel, ScopeKind, UniqueKeys};
 use annals_schemas::access::workspace::{Archived, Created, Event, Isolation, IsolationSet, Renamed, RetentionSet};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,11 @@ pub enum Rejection {
 }
 
 impl Workspace {
+    /// Of its active memberships.
+    pub(super) const MEMBERSHIP: ReferenceLabel<Self> = ReferenceLabel::new("membership");
+    /// Of those among them that own it.
+    pub(super) const OWNER: ReferenceLabel<Self> = ReferenceLabel::new("owner");
+
     /// True once it is closed for good.
     pub fn is_archived(&self) -> bool {
         self.archived

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals_model::aggregate::{Aggregate, Context, Events, ScopeKind, UniqueKeys};
+use annals_model::aggregate::{Aggregate, Context, Events, ReferenceLabel, ScopeKind, UniqueKeys};
 use annals_model::ids::AggregateId;
 use annals_model::text::normal_form;
 use annals_schemas::portfolio::application::{Criticality, Event, Registered, Retired, RiskAssessed, VersionReleased};
@@ -100,6 +100,11 @@ pub enum Rejection {
 }
 
 impl Application {
+    /// Of live dependencies on it.
+    pub(super) const NEEDED: ReferenceLabel<Self> = ReferenceLabel::new("dependency");
+    /// Of its own live dependencies.
+    pub(super) const NEEDING: ReferenceLabel<Self> = ReferenceLabel::new("dependent");
+
     /// True once it is out of use.
     pub fn is_retired(&self) -> bool {
         self.retired
@@ -116,7 +121,7 @@ fn require_active_project(id: AggregateId, ctx: &Context<'_>) -> Result<(), Reje
 
 fn decide_retire(force: bool, ctx: &Context<'_>) -> Events<Application> {
     let has_reason = ctx.reason.is_some_and(|reason| !reason.trim().is_empty());
-    match ctx.referrers("dependency") {
+    match ctx.referrers(Application::NEEDED) {
         _ if force && !has_reason => Err(Rejection::ForceWithoutReason),
         0 => Ok(vec![Retired { forced: false }.into()]),
         _ if force => Ok(vec![Retired { forced: true }.into()]),

@@ -102,9 +102,10 @@ impl Aggregate for Dependency {
         self.live().map(|edge| ("dependency.edge", key(edge))).into_iter().collect()
     }
 
-    /// `dependency` counts at the needed application, `dependent` at the one that needs.
     fn references(&self) -> References {
-        let ends = |edge: &Declared| [("dependency", edge.to_application_id), ("dependent", edge.from_application_id)];
+        let ends = |edge: &Declared| {
+            [Application::NEEDED.to(edge.to_application_id), Application::NEEDING.to(edge.from_application_id)]
+        };
         self.live().map(ends).into_iter().flatten().collect()
     }
 }

@@ -22,30 +22,34 @@ use crate::outage::Outage;
 use crate::published::{SchemaError, publish};
 use crate::telemetry::{self, CommandOutcome, OwnerMeters};
 
+mod addresses;
 mod assignment;
 mod batch;
 mod chain;
 mod clock;
 mod decide;
 mod history;
+mod mailbox;
+#[cfg(feature = "seeded-bugs")]
+mod mistakes;
 mod owner;
-mod owners;
+mod reads;
 mod replay;
 mod state;
 
+pub use addresses::PartitionOwner;
 pub use assignment::{Assigned, Assignment};
 pub use chain::{Chain, Link};
 pub use clock::{Clock, Passed, system_now, system_passed};
-pub use owners::PartitionOwner;
 pub use state::{
     AggregateEntry, AggregateKey, Changes, LedgerEntry, MemoryStateStore, Peek, ReferenceKey, StateDigests, StateStore,
     UniqueKey,
 };
 
-use chain::ReplyTo;
+use addresses::Addresses;
 use clock::OwnersClock;
-use owner::{Input, Owning, ReadAnswer, ReadQuery, Recorded};
-use owners::Owners;
+use mailbox::{Input, ReadAnswer, ReadQuery, Recorded, ReplyTo};
+use owner::Owning;
 
 /// How an owner's memory is made, one per partition.
 pub type StateStores = Arc<dyn Fn(ContextPartition) -> Box<dyn StateStore> + Send + Sync>;
@@ -155,7 +159,7 @@ impl Engine {
         let (stop, stopping) = watch::channel(false);
         let mut owners = JoinSet::new();
         let mut mailboxes = BTreeMap::new();
-        let addresses = Owners::default();
+        let addresses = Addresses::default();
         let contexts: Vec<Arc<BoundedContext>> = contexts.into_iter().map(Arc::new).collect();
         for context in &contexts {
             for partition in 0..log.partitions(context.id()) {
@@ -196,7 +200,7 @@ impl Engine {
             at_least: Arc::default(),
         };
         if !options.owner.address.is_empty() {
-            owners.spawn(owners::publish(handle.clone(), options.owner.clone(), stopping));
+            owners.spawn(addresses::publish(handle.clone(), options.owner.clone(), stopping));
         }
         Ok(Self { handle, owners, stopping: stop })
     }
@@ -231,7 +235,7 @@ struct Shared {
     contexts: Vec<Arc<BoundedContext>>,
     catalogue: SchemaCatalogue,
     mailboxes: BTreeMap<ContextPartition, Mailbox>,
-    addresses: Owners,
+    addresses: Addresses,
     owner: Owner,
     /// Of the log, where recorded events are read.
     unread: Outage,

@@ -1,6 +1,8 @@
 //! Aggregates: pure state machines that decide commands into events and evolve by events.
 
 use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,9 +31,74 @@ pub type Events<A> = Result<Vec<<A as Aggregate>::Event>, <A as Aggregate>::Reje
 /// Values that at most one live aggregate of the scope may hold, as (name, value): `("application.name", "billing")`.
 pub type UniqueKeys = Vec<(&'static str, String)>;
 
-/// Aggregates of the same context and scope that this one points at, as (label, id): what
-/// [`Context::referrers`] counts from the other end.
-pub type References = Vec<(&'static str, AggregateId)>;
+/// Aggregates of the same context and scope that this one points at: what [`Context::referrers`] counts from the other end.
+pub type References = Vec<Reference>;
+
+/// A kind of pointing at aggregates of type `Target`. It is declared once, at the target, for those who point as for those
+/// who count, because a name that is spelled twice is counted never:
+///
+/// ```compile_fail,E0308
+/// fn may_retire(ctx: &annals_model::aggregate::Context<'_>) -> bool {
+///     ctx.referrers("dependancy") == 0
+/// }
+/// ```
+pub struct ReferenceLabel<Target> {
+    name: &'static str,
+    target: PhantomData<fn() -> Target>,
+}
+
+impl<Target: Aggregate> ReferenceLabel<Target> {
+    /// The label of this name. No two of one target may have the same.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, target: PhantomData }
+    }
+    /// A reference to the aggregate with this id.
+    pub const fn to(self, target: AggregateId) -> Reference {
+        Reference { label: self.erased(), target }
+    }
+    /// The label with its type erased.
+    pub const fn erased(self) -> AnyLabel {
+        AnyLabel { target_type: Target::TYPE, name: self.name }
+    }
+}
+impl<Target> Clone for ReferenceLabel<Target> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<Target> Copy for ReferenceLabel<Target> {}
+impl<Target> fmt::Debug for ReferenceLabel<Target> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// A [`ReferenceLabel`] with its type erased; made by one only. Of two target types, the same name is two labels.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct AnyLabel {
+    target_type: &'static str,
+    name: &'static str,
+}
+
+impl AnyLabel {
+    /// Wire name of the type that is pointed at.
+    pub const fn target_type(self) -> &'static str {
+        self.target_type
+    }
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+}
+
+/// One aggregate points at another; made by [`ReferenceLabel::to`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Reference {
+    /// As what.
+    pub label: AnyLabel,
+    /// At which.
+    pub target: AggregateId,
+}
 
 /// A state machine with an id. `Default` is the state before its first event; `Serialize` is what clients see of it.
 pub trait Aggregate: Default + Clone + Send + Sync + std::fmt::Debug + Serialize + 'static {
@@ -102,13 +169,13 @@ impl<'a> Context<'a> {
     }
 
     /// Number of live aggregates that point at this one under `label`.
-    pub fn referrers(&self, label: &'static str) -> usize {
-        self.view.referrers(self.aggregate_id, label)
+    pub fn referrers<Target: Aggregate>(&self, label: ReferenceLabel<Target>) -> usize {
+        self.referrers_of(self.aggregate_id, label)
     }
 
     /// Number of live aggregates that point at `id` under `label`.
-    pub fn referrers_of(&self, id: AggregateId, label: &'static str) -> usize {
-        self.view.referrers(id, label)
+    pub fn referrers_of<Target: Aggregate>(&self, id: AggregateId, label: ReferenceLabel<Target>) -> usize {
+        self.view.referrers(id, label.erased())
     }
 
     /// An id for something the command creates: the same command makes the same ids.
@@ -122,5 +189,5 @@ pub trait StateView: std::fmt::Debug {
     /// The state of a living aggregate, as its Rust type.
     fn state(&self, aggregate_type: &'static str, id: AggregateId) -> Option<&dyn Any>;
     /// Number of live references to `id` under `label`.
-    fn referrers(&self, id: AggregateId, label: &'static str) -> usize;
+    fn referrers(&self, id: AggregateId, label: AnyLabel) -> usize;
 }

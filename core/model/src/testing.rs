@@ -15,7 +15,7 @@ use std::fmt::Debug;
 
 use uuid::Uuid;
 
-use crate::aggregate::{Aggregate, Context, References, ScopeKind, StateView};
+use crate::aggregate::{Aggregate, AnyLabel, Context, Reference, References, ScopeKind, StateView};
 use crate::context::AnyState;
 use crate::ids::{Actor, AggregateId, OperationId, Scope, TenantId, WorkspaceId};
 use crate::position::Sequence;
@@ -65,8 +65,9 @@ impl StateView for World {
     fn state(&self, aggregate_type: &'static str, id: AggregateId) -> Option<&dyn Any> {
         self.get(aggregate_type, id).map(AnyState::as_any)
     }
-    fn referrers(&self, id: AggregateId, label: &'static str) -> usize {
-        self.living.values().map(|(_, references)| references.iter().filter(|own| **own == (label, id)).count()).sum()
+    fn referrers(&self, id: AggregateId, label: AnyLabel) -> usize {
+        let counted = Reference { label, target: id };
+        self.living.values().map(|(_, references)| references.iter().filter(|own| **own == counted).count()).sum()
     }
 }
 

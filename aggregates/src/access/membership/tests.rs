@@ -131,8 +131,11 @@ fn a_person_has_one_live_membership_per_workspace() {
 #[test]
 fn a_live_membership_points_at_its_workspace_and_an_owner_twice() {
     let home = workspace_reference(HOME);
-    assert_eq!(folded::<Membership>([added(Role::Admin)]).references(), [("membership", home)]);
-    assert_eq!(folded::<Membership>([added(Role::Owner)]).references(), [("membership", home), ("owner", home)]);
+    assert_eq!(folded::<Membership>([added(Role::Admin)]).references(), [Workspace::MEMBERSHIP.to(home)]);
+    assert_eq!(
+        folded::<Membership>([added(Role::Owner)]).references(),
+        [Workspace::MEMBERSHIP.to(home), Workspace::OWNER.to(home)]
+    );
     assert_eq!(folded::<Membership>([added(Role::Owner), removed()]).references(), []);
     assert_eq!(Membership::default().references(), []);
 }
@@ -140,7 +143,7 @@ fn a_live_membership_points_at_its_workspace_and_an_owner_twice() {
 #[test]
 fn who_is_no_longer_an_owner_does_not_count_as_one() {
     let demoted = || [added(Role::Owner), RoleChanged { role: Role::Viewer }.into()];
-    assert_eq!(folded::<Membership>(demoted()).references(), [("membership", workspace_reference(HOME))]);
+    assert_eq!(folded::<Membership>(demoted()).references(), [Workspace::MEMBERSHIP.to(workspace_reference(HOME))]);
     let beside = at_home([added(Role::Owner)]).and::<Membership>(id(2), demoted());
     beside.when(Command::Remove {}).then_rejected(Rejection::LastOwner);
 }

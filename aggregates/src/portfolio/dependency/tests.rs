@@ -1,5 +1,9 @@
-use annals_model::testing::{Given, folded, given, id};
+use annals_model::aggregate::{ReferenceLabel, StateView as _};
+use annals_model::context::AnyState;
+use annals_model::testing::{Given, World, folded, given, id};
 use annals_schemas::portfolio::application;
+
+use crate::portfolio::project::Project;
 
 use super::*;
 
@@ -87,8 +91,22 @@ fn one_live_dependency_per_pair_and_kind() {
 
 #[test]
 fn a_live_dependency_points_at_both_ends() {
-    let ends = [("dependency", LIBRARY), ("dependent", APP)];
+    let ends = [Application::NEEDED.to(LIBRARY), Application::NEEDING.to(APP)];
     assert_eq!(folded::<Dependency>([declared()]).references(), ends);
     assert_eq!(folded::<Dependency>([declared(), withdrawn()]).references(), []);
     assert_eq!(Dependency::default().references(), []);
+}
+
+#[test]
+fn an_application_is_needed_by_dependencies_on_it_and_nothing_else_under_its_id_is() {
+    let mut world = World::default();
+    let dependency = folded::<Dependency>([declared()]);
+    let references = dependency.references();
+    world.put(Dependency::TYPE, id(9), AnyState::new(dependency), references);
+    let needed = |of: AggregateId, label| world.referrers(of, label);
+    assert_eq!(needed(LIBRARY, Application::NEEDED.erased()), 1);
+    assert_eq!(needed(APP, Application::NEEDED.erased()), 0);
+    // The same name at another type is another label.
+    let of_projects = ReferenceLabel::<Project>::new(Application::NEEDED.erased().name());
+    assert_eq!(needed(LIBRARY, of_projects.erased()), 0);
 }

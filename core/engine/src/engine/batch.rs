@@ -1,5 +1,6 @@
 //! One batch of an owner: decisions in order, one append, and the answers that wait for it.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use annals_model::context::BoundedContext;
@@ -8,12 +9,11 @@ use annals_model::envelope::{Envelope, Extensions, RequestRef, SchemaId, put_fra
 use annals_model::ids::{CommitIndex, OperationId};
 use annals_model::position::{Checkpoint, ClaimEpoch, ContextPartition, Offset, RecordOffset, Sequence};
 use annals_model::time::Timestamp;
-use tokio::sync::oneshot;
 
-use super::chain::ReplyTo;
-use super::decide::{Accepted, Decision, advance, decide};
-use super::owner::{FreshEvent, Input, ReadAnswer, ReadQuery, Recorded, answer_read};
-use super::state::{AggregateEntry, AggregateKey, Changes, LedgerEntry, StateStore};
+use super::decide::{Accepted, Decision, decide};
+use super::mailbox::{FreshEvent, Input, Recorded, ReplyTo};
+use super::reads::{Read, answer_reads};
+use super::state::{Advanced, AggregateEntry, AggregateKey, Changes, LedgerEntry, StateStore};
 use crate::command::{CommandError, CommandRequest, NotNow, ReadFailure};
 use crate::limits;
 use crate::log::AppendBatch;
@@ -21,22 +21,22 @@ use crate::log::AppendBatch;
 /// Decisions, their pending effects, and who waits for them.
 pub(super) struct Batch {
     pub(super) append: AppendBatch,
-    pub(super) reads: Vec<(ReadQuery, oneshot::Sender<Result<ReadAnswer, ReadFailure>>)>,
+    pub(super) reads: Vec<Read>,
     /// The newest position that was acknowledged to any of those who read.
     pub(super) at_least: Offset,
     changes: Changes,
     commits: Vec<PendingCommit>,
-    replies: Vec<Reply>,
+    pub(super) replies: Vec<Reply>,
     /// The partition's position behind the batch, but for the offset, which the log gives.
     position: Checkpoint,
     at: ContextPartition,
 }
 
 /// Who waits, and for what.
-struct Reply {
-    request: Box<CommandRequest>,
+pub(super) struct Reply {
+    pub(super) request: Box<CommandRequest>,
     outcome: Pending,
-    sender: ReplyTo,
+    pub(super) sender: ReplyTo,
 }
 
 enum Pending {
@@ -166,7 +166,11 @@ impl Batch {
             && !decided.events.is_empty()
         {
             let next = AggregateEntry { state: decided.state, version, workspace: request.workspace };
-            advance(kind, store, &mut self.changes, key, next);
+            let Ok(advanced) = self.changes.advance(store, kind, key, |_| Ok::<_, Infallible>(next));
+            match advanced {
+                Advanced::Moved => {}
+                Advanced::NotLoaded => unreachable!("loaded for the decision, and kept until the batch is over"),
+            }
         }
         self.commits.push(PendingCommit {
             operation,
@@ -219,7 +223,7 @@ impl Batch {
     }
 
     /// Applies the batch and answers everybody.
-    pub(super) fn answer(mut self, store: &mut dyn StateStore, settled: Settled, at: ContextPartition) {
+    pub(super) async fn answer(mut self, store: &mut dyn StateStore, settled: Settled, at: ContextPartition) {
         let positions = match settled {
             Settled::Nothing => Vec::new(),
             Settled::Durable(positions) => positions,
@@ -258,13 +262,11 @@ impl Batch {
             };
             reply.sender.send(answer);
         }
-        for (query, sender) in self.reads {
-            drop(sender.send(Ok(answer_read(store, at, &query))));
-        }
+        answer_reads(store, at, self.reads).await;
     }
 
     /// After an append of unknown outcome and a new claim: the log knows.
-    pub(super) fn answer_from_ledger(self, store: &dyn StateStore) {
+    pub(super) async fn answer_from_ledger(self, store: &mut dyn StateStore) {
         // All or nothing was written, so one commit tells for the batch; refusals rested on it.
         let is_there =
             !self.commits.is_empty() && self.commits.iter().all(|commit| store.ledger(commit.operation).is_some());
@@ -280,16 +282,7 @@ impl Batch {
             };
             reply.sender.send(answer);
         }
-        for (query, sender) in self.reads {
-            drop(sender.send(Ok(answer_read(store, self.at, &query))));
-        }
-    }
-
-    /// What was asked, to be decided anew: of use to a mistake on purpose only.
-    pub(super) fn into_inputs(self) -> Vec<Input> {
-        let deadline = tokio::time::Instant::now() + RETRY_AFTER * 100;
-        let command = |Reply { request, sender, .. }| Input::Command { request, deadline, reply: sender };
-        self.replies.into_iter().map(command).collect()
+        answer_reads(store, self.at, self.reads).await;
     }
 
     /// Refuses everybody.

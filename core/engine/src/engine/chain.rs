@@ -3,11 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::oneshot;
-
-use super::owner::Recorded;
-use crate::command::CommandError;
-
 /// One sender's commands for one partition, which are decided in the sender's order. Once one of them could not be decided,
 /// none behind it is: what it would be told could be true only because the other one was lost on its way.
 #[derive(Clone, Debug)]
@@ -51,46 +46,5 @@ impl Link {
     /// This command is not decided: none behind it must be.
     pub fn leave_undecided(&self) {
         self.chain.undecided.fetch_min(self.number, Ordering::AcqRel);
-    }
-}
-
-/// Who waits for a command's answer. A command that is dropped without one was not decided.
-#[derive(Debug)]
-pub(super) struct ReplyTo {
-    sender: Option<oneshot::Sender<Result<Recorded, CommandError>>>,
-    link: Option<Link>,
-}
-
-impl ReplyTo {
-    pub(super) fn new(sender: oneshot::Sender<Result<Recorded, CommandError>>, link: Option<Link>) -> Self {
-        Self { sender: Some(sender), link }
-    }
-
-    pub(super) fn is_behind_undecided(&self) -> bool {
-        self.link.as_ref().is_some_and(Link::is_behind_undecided)
-    }
-
-    /// Answers. A caller who no longer listens will ask again under the same id.
-    pub(super) fn send(mut self, answer: Result<Recorded, CommandError>) {
-        if answer.as_ref().err().is_none_or(CommandError::is_final) {
-            self.link = None;
-        }
-        // Before the caller knows: what it sends next must find it.
-        self.leave_undecided();
-        if let Some(sender) = self.sender.take() {
-            let _ = sender.send(answer);
-        }
-    }
-
-    fn leave_undecided(&mut self) {
-        if let Some(link) = self.link.take() {
-            link.leave_undecided();
-        }
-    }
-}
-
-impl Drop for ReplyTo {
-    fn drop(&mut self) {
-        self.leave_undecided();
     }
 }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use annals_model::aggregate::{Context, StateView};
+use annals_model::aggregate::{AnyLabel, Context, StateView};
 use annals_model::context::{AnyState, BoundedContext, Decided, ErasedAggregate};
 use annals_model::ids::{AggregateId, OperationId, Scope};
 use annals_model::position::Sequence;
@@ -15,7 +15,6 @@ use super::state::{AggregateEntry, AggregateKey, Changes, LedgerEntry, Peek, Ref
 use crate::command::{CommandError, CommandRequest};
 use crate::limits;
 use crate::panics::panic_text;
-use crate::seeded::{SeededBug, is_on};
 
 /// What deciding a command came to.
 #[derive(Debug)]
@@ -43,7 +42,7 @@ struct View<'a> {
     store: &'a dyn StateStore,
     changes: &'a Changes,
     scope: Scope,
-    missing: RefCell<Vec<AggregateKey>>,
+    missing: &'a RefCell<Vec<AggregateKey>>,
 }
 
 impl StateView for View<'_> {
@@ -58,7 +57,7 @@ impl StateView for View<'_> {
             }
         }
     }
-    fn referrers(&self, target: AggregateId, label: &'static str) -> usize {
+    fn referrers(&self, target: AggregateId, label: AnyLabel) -> usize {
         let key = ReferenceKey { scope: self.scope, target, label };
         usize::try_from(self.changes.references(self.store, &key)).unwrap_or_default()
     }
@@ -67,7 +66,8 @@ impl StateView for View<'_> {
 /// One round's outcome.
 enum Round {
     Done(Decision),
-    Load(Vec<AggregateKey>),
+    /// The aggregate itself is not in memory.
+    Cold,
 }
 
 /// Decides a command against the states and the batch's pending effects. States that are not in memory are loaded and
@@ -80,19 +80,23 @@ pub(super) async fn decide(
     now: Timestamp,
 ) -> Decision {
     for _ in 0..limits::DECIDE_ROUNDS_MAX {
+        let missing = RefCell::default();
         // Nothing is changed by a decision, so nothing is left half done by one that panics: it costs its own command
         // an answer, not everybody else the partition.
-        let round = catch_unwind(AssertUnwindSafe(|| decide_once(context, store, changes, request, now)));
+        let round = catch_unwind(AssertUnwindSafe(|| decide_once(context, store, changes, request, now, &missing)));
+        let missing = missing.into_inner();
         match round {
-            Ok(Round::Done(decision)) => return decision,
-            Ok(Round::Load(keys)) => store.load(&keys).await,
-            Err(panic) => {
+            Ok(Round::Done(decision)) if missing.is_empty() => return decision,
+            Err(panic) if missing.is_empty() => {
                 let cause = panic_text(&*panic).unwrap_or("unknown").to_owned();
                 let aggregate_type = request.aggregate_type;
                 tracing::error!(aggregate_type, command = request.command.name(), cause, "decision panicked");
                 return Decision::Refused(CommandError::Defect { aggregate_type, cause });
             }
+            // Whatever it came to without a state that it asked for, a panic too, is no decision.
+            Ok(Round::Done(_) | Round::Cold) | Err(_) => {}
         }
+        store.load(&missing).await;
     }
     // Each round asks for at least one more state, so this needs a decision that looks at more than that many in turn.
     Decision::Refused(CommandError::Aborted {
@@ -106,9 +110,13 @@ fn decide_once(
     changes: &Changes,
     request: &CommandRequest,
     now: Timestamp,
+    missing: &RefCell<Vec<AggregateKey>>,
 ) -> Round {
     let operation = request.operation_id();
-    if let Some(entry) = changes.ledger(store, operation).filter(|_| !is_on(SeededBug::NoLedger)) {
+    let accepted = changes.ledger(store, operation);
+    #[cfg(feature = "seeded-bugs")]
+    let accepted = super::mistakes::remembered(accepted);
+    if let Some(entry) = accepted {
         return Round::Done(recorded(operation, &entry, request));
     }
     let refused = |error| Round::Done(Decision::Refused(error));
@@ -122,7 +130,10 @@ fn decide_once(
     let entry = match changes.peek(store, &key) {
         Peek::Loaded(entry) => Some(entry),
         Peek::Absent => None,
-        Peek::NotLoaded => return Round::Load(vec![key]),
+        Peek::NotLoaded => {
+            missing.borrow_mut().push(key);
+            return Round::Cold;
+        }
     };
     if let Err(error) = check_existence(kind, request, &key, entry) {
         return refused(error);
@@ -133,7 +144,7 @@ fn decide_once(
     {
         return refused(CommandError::VersionConflict { expected, actual: version });
     }
-    let view = View { store, changes, scope: request.scope, missing: RefCell::default() };
+    let view = View { store, changes, scope: request.scope, missing };
     let initial;
     let state = match entry {
         Some(entry) => &entry.state,
@@ -158,10 +169,6 @@ fn decide_once(
             view: &view,
         },
     );
-    let missing = view.missing.into_inner();
-    if !missing.is_empty() {
-        return Round::Load(missing);
-    }
     let decided = match outcome {
         Ok(decided) => decided,
         Err(refusal) => return refused(CommandError::Rejected(refusal)),
@@ -238,37 +245,4 @@ fn taken_key(
             kind.unique_keys(before).into_iter().any(|(name, value)| (name, &value) == (wanted.name, &wanted.value));
         (!has_it).then_some((name, holder.id))
     })
-}
-
-/// Moves an aggregate to its next state in `changes`: state, unique keys and references together.
-pub(super) fn advance(
-    kind: &dyn ErasedAggregate,
-    store: &dyn StateStore,
-    changes: &mut Changes,
-    key: AggregateKey,
-    next: AggregateEntry,
-) {
-    let (old_keys, old_references) = match changes.peek(store, &key) {
-        Peek::Loaded(entry) => (kind.unique_keys(&entry.state), kind.references(&entry.state)),
-        Peek::Absent | Peek::NotLoaded => Default::default(),
-    };
-    let new_keys = kind.unique_keys(&next.state);
-    let scope = key.scope;
-    for (name, value) in old_keys.iter().filter(|old| !new_keys.contains(old)).cloned() {
-        let given_up = UniqueKey { scope, name, value };
-        // Not what another one holds, see `taken_key`.
-        if changes.holder(store, &given_up) == Some(key) {
-            changes.unique.insert(given_up, None);
-        }
-    }
-    for (name, value) in new_keys.into_iter().filter(|new| !old_keys.contains(new)) {
-        changes.unique.insert(UniqueKey { scope, name, value }, Some(key));
-    }
-    for (label, target) in old_references {
-        changes.count_reference(ReferenceKey { scope, target, label }, -1);
-    }
-    for (label, target) in kind.references(&next.state) {
-        changes.count_reference(ReferenceKey { scope, target, label }, 1);
-    }
-    changes.aggregates.insert(key, next);
 }

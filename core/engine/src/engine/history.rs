@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::EngineHandle;
 use super::batch::RETRY_AFTER;
-use super::owner::{ReadAnswer, ReadQuery};
+use super::mailbox::{ReadAnswer, ReadQuery};
 use super::state::LedgerEntry;
 use crate::command::{AnsweredEvent, HistoryEvent, NotNow, ReadFailure};
 use crate::log::{RawBatch, ReadError};

@@ -1,137 +1,24 @@
 //! The owner of one partition: one task, one closed enum of inputs, one append in flight. While the partition is not this
 //! process's, it stands by: it folds the log ahead, so that a claim has only the tail left to read.
 
+#[cfg(feature = "seeded-bugs")]
+mod mistakes;
+mod owning;
 mod serving;
 mod standby;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use annals_model::context::{AnyState, BoundedContext};
-use annals_model::ids::{OperationId, TenantId, WorkspaceId};
-use annals_model::position::{ContextPartition, Offset, PositionVector, RecordOffset, Sequence};
-use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use self::serving::{Ended, Proven};
-use self::standby::Woken;
+pub(super) use self::owning::Owning;
+use self::owning::{Ended, Proven, Unclaimed, Woken, stopped};
 use super::PartitionState;
-use super::assignment::Assignment;
-use super::chain::ReplyTo;
-use super::clock::OwnersClock;
 use super::replay::{ReplayError, catch_up, replay};
-use super::state::{AggregateKey, LedgerEntry, Peek, StateStore};
-use crate::command::{AggregateView, CommandRequest, ReadFailure};
 use crate::limits;
-use crate::log::{ClaimError, Claimed, EventLog, Owner};
+use crate::log::{ClaimError, Claimed};
 use crate::outage::Outage;
-use crate::telemetry::OwnerMeters;
-
-/// Everything that an owner can be asked.
-#[derive(Debug)]
-pub(super) enum Input {
-    Command {
-        request: Box<CommandRequest>,
-        deadline: Instant,
-        reply: ReplyTo,
-    },
-    /// `at_least` is a position that was acknowledged to whoever asks: an owner that has not come there may be none any more.
-    Read {
-        query: ReadQuery,
-        at_least: Offset,
-        reply: oneshot::Sender<Result<ReadAnswer, ReadFailure>>,
-    },
-}
-
-impl Input {
-    /// Answers that the partition, in this state, is not served here.
-    fn refuse(self, state: &PartitionState, at: ContextPartition) {
-        match self {
-            Self::Command { reply, .. } => reply.send(Err(state.command_error(at))),
-            Self::Read { reply, .. } => drop(reply.send(Err(state.read_failure(at)))),
-        }
-    }
-}
-
-/// A read that only the owner can answer.
-#[derive(Clone, Debug)]
-pub(super) enum ReadQuery {
-    Aggregate(AggregateKey),
-    History { key: AggregateKey, after: Sequence, limit: usize },
-    Operation { tenant: TenantId, id: OperationId },
-}
-
-/// Answer to a [`ReadQuery`].
-#[derive(Clone, Debug)]
-pub(super) enum ReadAnswer {
-    Aggregate(Option<SeenAggregate>),
-    History(Option<Vec<RecordOffset>>),
-    Operation(Option<LedgerEntry>),
-}
-
-/// An aggregate as its owner has it. What clients see of the state is made by whoever asked, not by the owner, who has others
-/// to serve.
-#[derive(Clone, Debug)]
-pub(super) struct SeenAggregate {
-    version: Sequence,
-    workspace: WorkspaceId,
-    state: AnyState,
-    position: PositionVector,
-}
-
-impl From<SeenAggregate> for AggregateView {
-    fn from(SeenAggregate { version, workspace, state, position }: SeenAggregate) -> Self {
-        Self { version, workspace, state: state.to_json(), position }
-    }
-}
-
-/// An accepted command as the ledger holds it, with the events' JSON where this very attempt made them.
-#[derive(Clone, Debug)]
-pub(super) struct Recorded {
-    pub(super) operation: OperationId,
-    pub(super) entry: LedgerEntry,
-    /// True if the request was accepted before this attempt.
-    pub(super) replayed: bool,
-    /// The events that this attempt appended; otherwise they are read from the log.
-    pub(super) fresh: Option<Vec<FreshEvent>>,
-}
-
-/// An event that was just appended.
-#[derive(Clone, Debug)]
-pub(super) struct FreshEvent {
-    pub(super) event_type: &'static str,
-    pub(super) json: serde_json::Value,
-    pub(super) offset: RecordOffset,
-}
-
-/// What an owner needs to live.
-pub(super) struct Owning {
-    pub(super) at: ContextPartition,
-    pub(super) meters: OwnerMeters,
-    pub(super) log: Arc<dyn EventLog>,
-    pub(super) context: Arc<BoundedContext>,
-    pub(super) owner: Owner,
-    pub(super) clock: Arc<OwnersClock>,
-    pub(super) store: Box<dyn StateStore>,
-    pub(super) inputs: mpsc::Receiver<Input>,
-    pub(super) state: watch::Sender<PartitionState>,
-    pub(super) assignment: Assignment,
-    /// True once the process shuts down: no further inputs are taken, those queued are answered.
-    pub(super) stopping: watch::Receiver<bool>,
-    /// Of appends and proofs; a claim is told by itself.
-    pub(super) outage: Outage,
-}
-
-/// Why a partition could not be claimed.
-enum Unclaimed {
-    /// It should be owned elsewhere now.
-    Revoked,
-    /// The process shuts down.
-    ShuttingDown,
-    /// It is damaged, or this build cannot fold it.
-    Stopped,
-}
 
 /// Why one try to claim a partition failed.
 enum TryError {
@@ -296,32 +183,4 @@ fn pause(fenced: u32) -> Duration {
     // Not the same for two processes.
     let chance = u64::try_from(uuid::Uuid::new_v4().as_u128() % 1_000).unwrap_or_default();
     Duration::from_millis(longest / 2 + longest * chance / 2_000)
-}
-
-/// Returns when the process shuts down.
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // An engine that was dropped without a shutdown stops as well.
-    drop(stopping.wait_for(|stopping| *stopping).await);
-}
-
-/// Answers a read from the owner's memory.
-pub(super) fn answer_read(store: &dyn StateStore, at: ContextPartition, query: &ReadQuery) -> ReadAnswer {
-    match query {
-        ReadQuery::Aggregate(key) => ReadAnswer::Aggregate(match store.peek(key) {
-            Peek::Loaded(entry) => Some(SeenAggregate {
-                version: entry.version,
-                workspace: entry.workspace,
-                state: entry.state.clone(),
-                position: PositionVector::of(at, store.position().offset),
-            }),
-            Peek::Absent | Peek::NotLoaded => None,
-        }),
-        ReadQuery::History { key, after, limit } => ReadAnswer::History(match store.peek(key) {
-            Peek::Loaded(_) => Some(store.history(key, *after, *limit)),
-            Peek::Absent | Peek::NotLoaded => None,
-        }),
-        ReadQuery::Operation { tenant, id } => {
-            ReadAnswer::Operation(store.ledger(*id).filter(|entry| entry.aggregate.scope.tenant == *tenant))
-        }
-    }
 }

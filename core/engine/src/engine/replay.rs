@@ -1,17 +1,16 @@
 //! Folds the log into an owner's memory: at a claim, and after an append whose outcome was unknown.
 
-use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use annals_model::aggregate::{ScopeKind, UniqueKeys};
+use annals_model::aggregate::ScopeKind;
 use annals_model::context::{BoundedContext, ErasedAggregate};
 use annals_model::engine_record::ACCEPTED_TYPE;
 use annals_model::envelope::{Record, RequestRef};
 use annals_model::ids::{Scope, WorkspaceId};
-use annals_model::position::{Checkpoint, ContextPartition, Offset, RecordOffset, Sequence};
+use annals_model::position::{ContextPartition, Offset, RecordOffset, Sequence};
 
-use super::state::{AggregateEntry, AggregateKey, Changes, LedgerEntry, Peek, ReferenceKey, StateStore, UniqueKey};
+use super::state::{Advanced, AggregateEntry, AggregateKey, Changes, LedgerEntry, Peek, StateStore};
 use crate::limits;
 use crate::log::checked::{CheckedBatch, CheckedReader};
 use crate::log::{EventLog, ReadError};
@@ -45,7 +44,7 @@ pub(super) async fn replay(
     let mut reader = CheckedReader::open(log, at, store.position()).await?;
     while reader.checkpoint().offset < barrier {
         if let Some(batch) = reader.next().await? {
-            fold_batch(at, context, store, &batch)?;
+            fold_batch(at, context, store, &batch).await?;
             continue;
         }
         if reader.checkpoint().offset < barrier {
@@ -72,7 +71,7 @@ pub(super) async fn catch_up(
     // What does not come belongs to an owner that died in the middle: the claim settles it.
     while let Ok(next) = tokio::time::timeout(patience, reader.next()).await {
         match next? {
-            Some(batch) => fold_batch(at, context, store, &batch)?,
+            Some(batch) => fold_batch(at, context, store, &batch).await?,
             None => break,
         }
     }
@@ -90,7 +89,7 @@ pub(super) async fn follow(
     let mut reader = CheckedReader::follow(log, at, store.position()).await?;
     loop {
         if let Some(batch) = reader.next().await? {
-            fold_batch(at, context, store, &batch)?;
+            fold_batch(at, context, store, &batch).await?;
             continue;
         }
         store.apply(Changes::default(), reader.checkpoint());
@@ -98,138 +97,130 @@ pub(super) async fn follow(
     }
 }
 
-fn fold_batch(
+async fn fold_batch(
     at: ContextPartition,
     context: &BoundedContext,
     store: &mut dyn StateStore,
     batch: &CheckedBatch<'_>,
 ) -> Result<(), ReplayError> {
+    let unfit = |Unfit { record, cause }: Unfit<'_>| ReplayError::Record {
+        at,
+        offset: record.offset,
+        event: format!("{} of {}", record.envelope.event_type, record.envelope.aggregate_id),
+        cause,
+    };
     let mut changes = Changes::default();
-    for record in &batch.records {
-        fold_record(context, store, &mut changes, record).map_err(|cause| ReplayError::Record {
-            at,
-            offset: record.offset,
-            event: format!("{} of {}", record.envelope.event_type, record.envelope.aggregate_id),
-            cause,
-        })?;
+    // A batch holds whole commits only.
+    for commit in batch.records.chunk_by(|a, b| a.envelope.event_id.operation() == b.envelope.event_id.operation()) {
+        let mut advanced = fold_commit(context, store, &mut changes, commit).map_err(unfit)?;
+        if advanced == Advanced::NotLoaded {
+            let cold = cold(context, store, &batch.records);
+            store.load(&cold).await;
+            advanced = fold_commit(context, store, &mut changes, commit).map_err(unfit)?;
+        }
+        if advanced == Advanced::NotLoaded {
+            let cause = "the state store does not load its aggregate".to_owned();
+            return Err(unfit(Unfit { record: &commit[0], cause }));
+        }
     }
-    settle_keys(context, store, &mut changes);
-    let position: Checkpoint = batch.checkpoint;
-    store.apply(changes, position);
+    store.apply(changes, batch.checkpoint);
     Ok(())
 }
 
-fn fold_record(
+/// A record that this build's owner cannot have written, and why.
+struct Unfit<'a> {
+    record: &'a Record<'a>,
+    cause: String,
+}
+
+impl<'a> Unfit<'a> {
+    fn because(record: &'a Record<'a>, cause: impl Into<String>) -> Self {
+        Self { record, cause: cause.into() }
+    }
+}
+
+/// The states that these records move and that are not in memory.
+fn cold(context: &BoundedContext, store: &dyn StateStore, records: &[Record<'_>]) -> Vec<AggregateKey> {
+    let events = records.iter().filter(|record| !record.is_engine_record());
+    let mut keys: Vec<_> = events.filter_map(|record| moved_by(context, record).map(|(_, key)| key)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.retain(|key| matches!(store.peek(key), Peek::NotLoaded));
+    keys
+}
+
+/// The aggregate that a record is about; nothing if this build does not know its type.
+fn moved_by<'c>(context: &'c BoundedContext, record: &Record<'_>) -> Option<(&'c dyn ErasedAggregate, AggregateKey)> {
+    let kind = context.aggregate(record.envelope.aggregate_type)?;
+    let subject = record.envelope.subject();
+    let scope = match kind.scope() {
+        ScopeKind::Workspace => subject,
+        ScopeKind::Tenant | ScopeKind::TenantAboutWorkspace => Scope { workspace: WorkspaceId::NIL, ..subject },
+    };
+    Some((kind, AggregateKey { scope, aggregate_type: kind.aggregate_type(), id: record.envelope.aggregate_id }))
+}
+
+/// Folds the records of one command. Nothing is changed where the aggregate must be loaded first.
+fn fold_commit<'a>(
     context: &BoundedContext,
     store: &dyn StateStore,
     changes: &mut Changes,
-    record: &Record<'_>,
-) -> Result<(), String> {
-    let envelope = &record.envelope;
-    let kind = context
-        .aggregate(envelope.aggregate_type)
-        .ok_or_else(|| "this build does not know the aggregate type; upgrade it".to_owned())?;
-    let key = AggregateKey {
-        scope: scope_of(kind, envelope.subject()),
-        aggregate_type: kind.aggregate_type(),
-        id: envelope.aggregate_id,
-    };
-    let is_event = !record.is_engine_record();
+    commit: &'a [Record<'a>],
+) -> Result<Advanced, Unfit<'a>> {
+    let (Some(first), Some(last)) = (commit.first(), commit.last()) else { return Ok(Advanced::Moved) };
+    let unknown = "this build does not know the aggregate type; upgrade it";
+    let (kind, key) = moved_by(context, first).ok_or_else(|| Unfit::because(first, unknown))?;
+    let is_event = !first.is_engine_record();
     if is_event {
-        evolve(kind, store, changes, key, record)?;
-    } else if envelope.event_type != ACCEPTED_TYPE {
-        return Err("this build does not know the engine record; upgrade it".to_owned());
+        let advanced = changes.advance(store, kind, key, |before| evolve(kind, before, commit))?;
+        if advanced == Advanced::NotLoaded {
+            return Ok(advanced);
+        }
+        changes.index.extend(commit.iter().map(|record| (key, record.offset)));
+    } else if first.envelope.event_type != ACCEPTED_TYPE {
+        return Err(Unfit::because(first, "this build does not know the engine record; upgrade it"));
     }
-    let operation = envelope.event_id.operation();
-    if let Some(RequestRef { client_request_id, fingerprint }) = envelope.request {
-        changes.ledger.insert(
-            operation,
-            LedgerEntry {
-                client_request_id: client_request_id.into(),
-                fingerprint,
-                aggregate: key,
-                version: envelope.sequence,
-                events: if is_event { envelope.commit_size } else { 0 },
-                first: record.offset,
-                end: record.offset.after(),
-            },
-        );
-    } else if let Some(entry) = changes.ledger.get_mut(&operation) {
-        // Whole commits lie in one batch, so the commit's first record is in these changes.
-        entry.version = envelope.sequence;
-        entry.end = record.offset.after();
-    } else {
-        return Err("the first record of its command is missing".to_owned());
-    }
-    Ok(())
-}
-
-/// The consistency boundary of an aggregate, from the workspace that its events name.
-fn scope_of(kind: &dyn ErasedAggregate, subject: Scope) -> Scope {
-    match kind.scope() {
-        ScopeKind::Workspace => subject,
-        ScopeKind::Tenant | ScopeKind::TenantAboutWorkspace => Scope { workspace: WorkspaceId::NIL, ..subject },
-    }
-}
-
-fn evolve(
-    kind: &dyn ErasedAggregate,
-    store: &dyn StateStore,
-    changes: &mut Changes,
-    key: AggregateKey,
-    record: &Record<'_>,
-) -> Result<(), String> {
-    let envelope = &record.envelope;
-    let entry = match changes.aggregates.entry(key) {
-        Entry::Occupied(entry) => entry.into_mut(),
-        Entry::Vacant(vacant) => vacant.insert(match store.peek(&key) {
-            Peek::Loaded(entry) => entry.clone(),
-            Peek::Absent => {
-                AggregateEntry { state: kind.initial(), version: Sequence::ZERO, workspace: envelope.workspace_id }
-            }
-            Peek::NotLoaded => return Err("its state was not loaded before the fold".to_owned()),
-        }),
+    let Some(RequestRef { client_request_id, fingerprint }) = first.envelope.request else {
+        return Err(Unfit::because(first, "the first record of its command is missing"));
     };
-    if envelope.sequence != entry.version.next() {
-        return Err(format!("sequence {} follows {}", envelope.sequence, entry.version));
-    }
-    kind.evolve(&mut entry.state, record.schema, record.payload).map_err(|error| error.to_string())?;
-    entry.version = envelope.sequence;
-    changes.index.push((key, record.offset));
-    Ok(())
+    changes.ledger.insert(
+        first.envelope.event_id.operation(),
+        LedgerEntry {
+            client_request_id: client_request_id.into(),
+            fingerprint,
+            aggregate: key,
+            version: last.envelope.sequence,
+            events: if is_event { first.envelope.commit_size } else { 0 },
+            first: first.offset,
+            end: last.offset.after(),
+        },
+    );
+    Ok(Advanced::Moved)
 }
 
-/// Brings unique keys and references up to the batch's final states. All old ones are set free before any new one is
-/// taken: a value may have moved from one aggregate to another within the batch.
-fn settle_keys(context: &BoundedContext, store: &dyn StateStore, changes: &mut Changes) {
-    let mut taken = Vec::new();
-    for (key, entry) in &changes.aggregates {
-        let Some(kind) = context.aggregate(key.aggregate_type) else { continue };
-        let scope = key.scope;
-        let (old_keys, new_keys) = match store.peek(key) {
-            Peek::Loaded(old) => {
-                for (label, target) in kind.references(&old.state) {
-                    *changes.references.entry(ReferenceKey { scope, target, label }).or_default() -= 1;
-                }
-                (kind.unique_keys(&old.state), kind.unique_keys(&entry.state))
-            }
-            Peek::Absent | Peek::NotLoaded => (UniqueKeys::new(), kind.unique_keys(&entry.state)),
-        };
-        for (name, value) in old_keys.iter().filter(|old| !new_keys.contains(old)).cloned() {
-            let given_up = UniqueKey { scope, name, value };
-            if store.holder(&given_up) == Some(*key) {
-                changes.unique.insert(given_up, None);
-            }
+/// The state behind a command's events.
+fn evolve<'a>(
+    kind: &dyn ErasedAggregate,
+    before: Option<AggregateEntry>,
+    commit: &'a [Record<'a>],
+) -> Result<AggregateEntry, Unfit<'a>> {
+    let about = &commit[0].envelope;
+    let mut entry = before.unwrap_or_else(|| AggregateEntry {
+        state: kind.initial(),
+        version: Sequence::ZERO,
+        workspace: about.workspace_id,
+    });
+    for record in commit {
+        let envelope = &record.envelope;
+        if (envelope.aggregate_id, envelope.aggregate_type) != (about.aggregate_id, about.aggregate_type) {
+            return Err(Unfit::because(record, "another aggregate than that of its command's first event"));
         }
-        for (label, target) in kind.references(&entry.state) {
-            *changes.references.entry(ReferenceKey { scope, target, label }).or_default() += 1;
+        if envelope.sequence != entry.version.next() {
+            return Err(Unfit::because(record, format!("sequence {} follows {}", envelope.sequence, entry.version)));
         }
-        let newly = new_keys.into_iter().filter(|new| !old_keys.contains(new));
-        taken.extend(newly.map(|(name, value)| (UniqueKey { scope, name, value }, *key)));
+        kind.evolve(&mut entry.state, record.schema, record.payload)
+            .map_err(|error| Unfit::because(record, error.to_string()))?;
+        entry.version = envelope.sequence;
     }
-    for (value, holder) in taken {
-        // Two of an old log may have a value that became one when values got a normal form: always the same one holds it.
-        let held = changes.unique.entry(value).or_default();
-        *held = Some(held.map_or(holder, |other| other.min(holder)));
-    }
+    Ok(entry)
 }

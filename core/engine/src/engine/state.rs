@@ -2,6 +2,7 @@
 //!
 //! All of it is a cache of the log: losing it costs a fold, never a fact.
 
+use annals_model::aggregate::AnyLabel;
 use annals_model::context::AnyState;
 use annals_model::envelope::Fingerprint;
 use annals_model::ids::{AggregateId, OperationId, Scope, WorkspaceId};
@@ -10,8 +11,11 @@ use foldhash::HashMap;
 
 use crate::log::BoxFuture;
 
+mod changes;
 mod digest;
 
+pub(super) use changes::Advanced;
+pub use changes::Changes;
 pub use digest::StateDigests;
 
 /// One aggregate of the partition.
@@ -74,7 +78,7 @@ pub struct ReferenceKey {
     /// What is pointed at.
     pub target: AggregateId,
     /// Under which label.
-    pub label: &'static str,
+    pub label: AnyLabel,
 }
 
 /// What a look at an aggregate finds.
@@ -88,13 +92,17 @@ pub enum Peek<'a> {
     NotLoaded,
 }
 
-/// An owner's memory. The in-memory store keeps everything loaded; one on disk will answer [`Peek::NotLoaded`].
+/// An owner's memory. States may be cold: a store holds as many of them in memory as it has room for. All else, the ledger,
+/// holders, counts and histories, is answered at once. The in-memory store keeps every state loaded.
 pub trait StateStore: Send + std::fmt::Debug {
     /// Everything before this position is applied.
     fn position(&self) -> Checkpoint;
-    /// The aggregate, if it is in memory.
+    /// The aggregate, if it is in memory. Whoever is told [`Peek::NotLoaded`] knows nothing, not even whether it exists, and
+    /// must load it.
     fn peek(&self, key: &AggregateKey) -> Peek<'_>;
-    /// Brings aggregates into memory; afterwards [`StateStore::peek`] does not answer `NotLoaded` for them.
+    /// Brings aggregates into memory. Until the next [`StateStore::apply`], [`StateStore::release`] or
+    /// [`StateStore::clear`] they stay there, with all those loaded before: [`StateStore::peek`] does not answer
+    /// [`Peek::NotLoaded`] for any of them, nor for one that does not exist.
     fn load<'a>(&'a mut self, keys: &'a [AggregateKey]) -> BoxFuture<'a, ()>;
     /// The accepted command with this id.
     fn ledger(&self, operation: OperationId) -> Option<LedgerEntry>;
@@ -104,25 +112,12 @@ pub trait StateStore: Send + std::fmt::Debug {
     fn references(&self, key: &ReferenceKey) -> i64;
     /// Where an aggregate's events lie, from the one behind `after`, at most `limit`.
     fn history(&self, key: &AggregateKey, after: Sequence, limit: usize) -> Vec<RecordOffset>;
-    /// Applies a batch's changes and moves the position, as one.
+    /// Applies a batch's changes and moves the position, as one. Any state may be cold behind it.
     fn apply(&mut self, changes: Changes, position: Checkpoint);
+    /// A batch is over, whatever came of it: what was loaded for it may leave memory.
+    fn release(&mut self);
     /// Forgets everything: the partition belongs to somebody else.
     fn clear(&mut self);
-}
-
-/// Changes of one batch, on top of a store: looked up first, dropped as a whole if the append fails.
-#[derive(Debug, Default)]
-pub struct Changes {
-    /// States behind the batch.
-    pub aggregates: HashMap<AggregateKey, AggregateEntry>,
-    /// Commands accepted in the batch.
-    pub ledger: HashMap<OperationId, LedgerEntry>,
-    /// Values taken, or set free.
-    pub unique: HashMap<UniqueKey, Option<AggregateKey>>,
-    /// Changes of reference counts.
-    pub references: HashMap<ReferenceKey, i64>,
-    /// Where the batch's events lie; known behind the append.
-    pub index: Vec<(AggregateKey, RecordOffset)>,
 }
 
 /// The in-memory store.
@@ -183,30 +178,8 @@ impl StateStore for MemoryStateStore {
         }
         self.position = position;
     }
+    fn release(&mut self) {}
     fn clear(&mut self) {
         *self = Self::default();
-    }
-}
-
-impl Changes {
-    /// An aggregate as the batch sees it so far.
-    pub fn peek<'a>(&'a self, store: &'a dyn StateStore, key: &AggregateKey) -> Peek<'a> {
-        self.aggregates.get(key).map_or_else(|| store.peek(key), Peek::Loaded)
-    }
-    /// An accepted command as the batch sees it so far.
-    pub fn ledger(&self, store: &dyn StateStore, operation: OperationId) -> Option<LedgerEntry> {
-        self.ledger.get(&operation).cloned().or_else(|| store.ledger(operation))
-    }
-    /// A value's holder as the batch sees it so far.
-    pub fn holder(&self, store: &dyn StateStore, key: &UniqueKey) -> Option<AggregateKey> {
-        self.unique.get(key).copied().unwrap_or_else(|| store.holder(key))
-    }
-    /// Live references as the batch sees them so far.
-    pub fn references(&self, store: &dyn StateStore, key: &ReferenceKey) -> i64 {
-        store.references(key) + self.references.get(key).copied().unwrap_or_default()
-    }
-    /// Counts a reference made (+1) or dropped (-1).
-    pub fn count_reference(&mut self, key: ReferenceKey, delta: i64) {
-        *self.references.entry(key).or_default() += delta;
     }
 }

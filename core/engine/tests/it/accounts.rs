@@ -2,7 +2,7 @@
 
 use annals_engine::command::CommandRequest;
 use annals_engine::engine::AggregateAddress;
-use annals_model::aggregate::{Aggregate, Context, Events, References, ScopeKind, UniqueKeys};
+use annals_model::aggregate::{Aggregate, Context, Events, ReferenceLabel, References, ScopeKind, UniqueKeys};
 use annals_model::avro::{DecodeError, Reader, put_long, put_option, put_str};
 use annals_model::command_json::fingerprint;
 use annals_model::context::BoundedContext;
@@ -52,6 +52,10 @@ pub(crate) enum Command {
     Mirror {
         other: AggregateId,
     },
+    /// The same of one that the caller has seen.
+    MirrorKnown {
+        other: AggregateId,
+    },
     /// A mistake in the domain's code.
     Panic {},
 }
@@ -72,6 +76,11 @@ pub(crate) enum Event {
     Opened { name: String, parent: Option<AggregateId> },
     Deposited { amount: i64 },
     Closed,
+}
+
+impl Account {
+    /// Of those that point at it as their parent.
+    pub(crate) const PARENT: ReferenceLabel<Self> = ReferenceLabel::new("parent");
 }
 
 impl Aggregate for Account {
@@ -95,7 +104,7 @@ impl Aggregate for Account {
             Command::Deposit { amount: 0 } => vec![],
             Command::Deposit { amount } => vec![Event::Deposited { amount }],
             Command::Split { parts } => (0..parts).map(|amount| Event::Deposited { amount }).collect(),
-            Command::Close {} => match ctx.referrers("parent") {
+            Command::Close {} => match ctx.referrers(Self::PARENT) {
                 0 => vec![Event::Closed],
                 n => return Err(Rejection::StillNeeded(n)),
             },
@@ -103,6 +112,10 @@ impl Aggregate for Account {
                 Some(other) => vec![Event::Deposited { amount: other.balance }],
                 None => return Err(Rejection::NoSuchAccount),
             },
+            Command::MirrorKnown { other } => {
+                let Some(other) = ctx.get::<Self>(other) else { panic!("the caller has seen account {other}") };
+                vec![Event::Deposited { amount: other.balance }]
+            }
             Command::Panic {} => panic!("a mistake in the domain's code"),
         })
     }
@@ -123,7 +136,7 @@ impl Aggregate for Account {
     }
 
     fn references(&self) -> References {
-        self.parent.filter(|_| !self.closed).map(|parent| ("parent", parent)).into_iter().collect()
+        self.parent.filter(|_| !self.closed).map(|parent| Self::PARENT.to(parent)).into_iter().collect()
     }
 }
 

@@ -1,27 +1,29 @@
 //! What a client is promised for one command, without faults.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use annals_engine::command::{CommandAnswer, CommandError, CommandRequest};
-use annals_engine::engine::{
-    AggregateKey, Changes, Engine, EngineHandle, EngineOptions, LedgerEntry, MemoryStateStore, Peek, ReferenceKey,
-    StateStore, UniqueKey,
-};
+use annals_engine::engine::{Engine, EngineHandle, EngineOptions, StateStores};
 use annals_engine::log::checked::CheckedReader;
-use annals_engine::log::memory::MemoryLog;
-use annals_engine::log::{AppendBatch, AppendOutcome, BoxFuture, Claimed, EventLog, Owner};
+use annals_engine::log::memory::{MemoryLog, MemoryOptions};
+use annals_engine::log::{AppendBatch, AppendOutcome, Claimed, EventLog, Owner};
 use annals_engine::published::SchemaError;
 use annals_model::envelope::{Envelope, put_frame};
 use annals_model::ids::{CommitIndex, CorrelationId, EventId, OperationId, Partition, TenantId};
-use annals_model::position::{Checkpoint, ContextPartition, Ordinal, RecordOffset, Sequence};
+use annals_model::position::{Checkpoint, ContextPartition, Ordinal, Sequence};
 use annals_model::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::accounts::{BANK, UNSHOWABLE, account, address, catalogue, contexts, request, request_in, scope};
+use crate::stores::{Memory, StoreBug, TestStore, on_each_memory, watched};
+
+on_each_memory! {
+    #[tokio::test] => an_accepted_command_is_answered_with_its_events_and_a_retry_with_the_same, the_ledger_and_the_states_survive_the_loss_of_everything_but_the_log, a_request_id_names_one_command_for_ever, existence_and_versions_are_checked_by_the_engine, a_new_aggregates_id_derives_from_its_request, unique_keys_and_references_follow_the_states, commands_of_one_batch_see_each_others_effects, histories_are_paged_by_sequence_and_operations_found_by_id, an_event_is_found_by_its_id_with_its_whole_envelope, a_command_without_a_trace_is_recorded_under_its_operation, a_record_from_before_traces_is_shown_under_its_operation, two_that_have_one_value_since_values_have_a_normal_form_both_go_on, what_a_fold_makes_does_not_depend_on_where_its_batches_end, a_command_whose_records_fill_an_append_is_refused_and_harms_no_other, a_state_that_is_not_in_memory_is_loaded_and_the_decision_made_again, a_clock_that_goes_back_does_not_take_the_log_with_it;
+}
 
 pub(crate) fn owner(name: &str) -> Owner {
     Owner { id: name.to_owned(), address: String::new() }
@@ -32,7 +34,8 @@ pub(crate) fn deadline() -> Instant {
 }
 
 pub(crate) async fn start(log: &Arc<dyn EventLog>) -> Engine {
-    Engine::start(Arc::clone(log), contexts(), catalogue(), &EngineOptions::new(owner("one"))).await.unwrap()
+    let options = EngineOptions { state_stores: Memory::of_test().stores(), ..EngineOptions::new(owner("one")) };
+    Engine::start(Arc::clone(log), contexts(), catalogue(), &options).await.unwrap()
 }
 
 fn log() -> Arc<dyn EventLog> {
@@ -53,7 +56,6 @@ async fn open(engine: &EngineHandle, id: u128, name: &str) -> CommandAnswer {
     send(engine, &format!("open-{id}"), id, "open", json!({"name": name})).await.unwrap()
 }
 
-#[tokio::test]
 async fn an_accepted_command_is_answered_with_its_events_and_a_retry_with_the_same() {
     let log = log();
     let running = start(&log).await;
@@ -74,7 +76,6 @@ async fn an_accepted_command_is_answered_with_its_events_and_a_retry_with_the_sa
     }
 }
 
-#[tokio::test]
 async fn the_ledger_and_the_states_survive_the_loss_of_everything_but_the_log() {
     let log = log();
     let engine = start(&log).await;
@@ -101,7 +102,6 @@ async fn the_ledger_and_the_states_survive_the_loss_of_everything_but_the_log() 
     assert_eq!(taken, CommandError::UniqueKeyTaken { key: "account.name", holder: account(1) });
 }
 
-#[tokio::test]
 async fn a_request_id_names_one_command_for_ever() {
     let running = start(&log()).await;
     let engine = running.handle();
@@ -113,7 +113,6 @@ async fn a_request_id_names_one_command_for_ever() {
     assert!(!engine.execute(elsewhere, deadline()).await.unwrap().replayed);
 }
 
-#[tokio::test]
 async fn existence_and_versions_are_checked_by_the_engine() {
     let running = start(&log()).await;
     let engine = running.handle();
@@ -139,7 +138,6 @@ async fn existence_and_versions_are_checked_by_the_engine() {
     );
 }
 
-#[tokio::test]
 async fn a_new_aggregates_id_derives_from_its_request() {
     let running = start(&log()).await;
     let engine = running.handle();
@@ -150,7 +148,6 @@ async fn a_new_aggregates_id_derives_from_its_request() {
     assert_eq!((again.aggregate_id, again.replayed), (first.aggregate_id, true));
 }
 
-#[tokio::test]
 async fn unique_keys_and_references_follow_the_states() {
     let running = start(&log()).await;
     let engine = running.handle();
@@ -168,7 +165,6 @@ async fn unique_keys_and_references_follow_the_states() {
     assert!(matches!(refused, CommandError::Rejected(refusal) if refusal.code == "no_such_account"));
 }
 
-#[tokio::test]
 async fn commands_of_one_batch_see_each_others_effects() {
     let running = start(&log()).await;
     let engine = running.handle();
@@ -187,7 +183,6 @@ async fn commands_of_one_batch_see_each_others_effects() {
     assert!(answers.iter().all(|answer| answer.as_ref().unwrap().version == Sequence(2)));
 }
 
-#[tokio::test]
 async fn histories_are_paged_by_sequence_and_operations_found_by_id() {
     let running = start(&log()).await;
     let engine = running.handle();
@@ -210,7 +205,6 @@ async fn histories_are_paged_by_sequence_and_operations_found_by_id() {
     assert_eq!(engine.operation(tenant, OperationId(Uuid::from_u128(3)), deadline()).await.unwrap(), None);
 }
 
-#[tokio::test]
 async fn an_event_is_found_by_its_id_with_its_whole_envelope() {
     let running = start(&log()).await;
     let engine = running.handle();
@@ -231,7 +225,6 @@ async fn an_event_is_found_by_its_id_with_its_whole_envelope() {
     assert_eq!(engine.event(tenant, none, deadline()).await.unwrap(), None);
 }
 
-#[tokio::test]
 async fn a_command_without_a_trace_is_recorded_under_its_operation() {
     let log = log();
     let running = start(&log).await;
@@ -258,7 +251,15 @@ async fn as_recorded_before(
     logs: &[&Arc<dyn EventLog>],
     change: impl for<'a> Fn(Envelope<'a>) -> Envelope<'a>,
 ) -> Arc<dyn EventLog> {
-    let old = self::log();
+    recorded_before_in(self::log(), logs, change).await
+}
+
+/// The same in a log of one's own.
+async fn recorded_before_in(
+    old: Arc<dyn EventLog>,
+    logs: &[&Arc<dyn EventLog>],
+    change: impl for<'a> Fn(Envelope<'a>) -> Envelope<'a>,
+) -> Arc<dyn EventLog> {
     for partition in (0..old.partitions(BANK)).map(Partition) {
         let at = ContextPartition { context: BANK, partition };
         let Claimed { writer, .. } = old.claim(at, owner("old")).await.unwrap();
@@ -286,7 +287,6 @@ async fn as_recorded_before(
     old
 }
 
-#[tokio::test]
 async fn a_record_from_before_traces_is_shown_under_its_operation() {
     let log = log();
     let running = start(&log).await;
@@ -301,7 +301,6 @@ async fn a_record_from_before_traces_is_shown_under_its_operation() {
     assert!(open(&engine, 1, "a").await.replayed, "the ledger knows the request all the same");
 }
 
-#[tokio::test]
 async fn two_that_have_one_value_since_values_have_a_normal_form_both_go_on() {
     let logs = [log(), log()];
     for (log, id) in logs.iter().zip(1..) {
@@ -327,6 +326,32 @@ async fn two_that_have_one_value_since_values_have_a_normal_form_both_go_on() {
     ));
 }
 
+async fn what_a_fold_makes_does_not_depend_on_where_its_batches_end() {
+    let logs = [log(), log()];
+    for (log, id) in logs.iter().zip([2, 1]) {
+        let running = start(log).await;
+        open(&running.handle(), id, "same").await;
+        if id == 1 {
+            send(&running.handle(), "c", id, "close", json!({})).await.unwrap();
+        }
+        running.shutdown().await;
+    }
+    let mut folded = Vec::new();
+    for read_records_max in [1, 2, usize::MAX] {
+        let options = MemoryOptions { read_records_max, ..MemoryOptions::default() };
+        let old = MemoryLog::with_options(&[BANK], options);
+        let old = recorded_before_in(old, &[&logs[0], &logs[1]], |envelope| envelope).await;
+        let (state_stores, memories) = watched(StoreBug::None);
+        let options = EngineOptions { state_stores, ..EngineOptions::new(owner("folds")) };
+        let running = Engine::start(old, contexts(), catalogue(), &options).await.unwrap();
+        running.handle().settled().await;
+        let memories = memories.lock().unwrap().clone();
+        folded.push(memories.into_iter().map(|(at, memory)| (at, memory.digests)).collect::<Vec<_>>());
+    }
+    assert_eq!(folded[0], folded[2]);
+    assert_eq!(folded[1], folded[2]);
+}
+
 #[tokio::test]
 async fn a_state_is_shown_by_whoever_asks_and_not_by_its_owner() {
     let running = start(&log()).await;
@@ -339,7 +364,6 @@ async fn a_state_is_shown_by_whoever_asks_and_not_by_its_owner() {
     send(&engine, "d", 1, "deposit", json!({"amount": 1})).await.unwrap();
 }
 
-#[tokio::test]
 async fn a_command_whose_records_fill_an_append_is_refused_and_harms_no_other() {
     let running = start(&log()).await;
     let engine = running.handle();
@@ -354,67 +378,42 @@ async fn a_command_whose_records_fill_an_append_is_refused_and_harms_no_other() 
     assert_eq!((small.unwrap().version, late.unwrap().version), (Sequence(2), Sequence(3)));
 }
 
-/// A store that forgets every state behind each batch, as one on disk does under memory pressure.
-#[derive(Debug, Default)]
-struct ColdStore {
-    inner: MemoryStateStore,
-    loaded: Vec<AggregateKey>,
-    /// False while the log is folded: a fold loads its own.
-    cold: bool,
-}
-
-impl StateStore for ColdStore {
-    fn position(&self) -> Checkpoint {
-        self.inner.position()
-    }
-    fn peek(&self, key: &AggregateKey) -> Peek<'_> {
-        match self.inner.peek(key) {
-            Peek::Loaded(_) if self.cold && !self.loaded.contains(key) => Peek::NotLoaded,
-            found => found,
-        }
-    }
-    fn load<'a>(&'a mut self, keys: &'a [AggregateKey]) -> BoxFuture<'a, ()> {
-        self.loaded.extend_from_slice(keys);
-        Box::pin(std::future::ready(()))
-    }
-    fn ledger(&self, operation: OperationId) -> Option<LedgerEntry> {
-        self.inner.ledger(operation)
-    }
-    fn holder(&self, key: &UniqueKey) -> Option<AggregateKey> {
-        self.inner.holder(key)
-    }
-    fn references(&self, key: &ReferenceKey) -> i64 {
-        self.inner.references(key)
-    }
-    fn history(&self, key: &AggregateKey, after: Sequence, limit: usize) -> Vec<RecordOffset> {
-        self.inner.history(key, after, limit)
-    }
-    fn apply(&mut self, changes: Changes, position: Checkpoint) {
-        self.inner.apply(changes, position);
-        self.loaded.clear();
-        self.cold = true;
-    }
-    fn clear(&mut self) {
-        self.inner.clear();
-    }
-}
-
-#[tokio::test]
 async fn a_state_that_is_not_in_memory_is_loaded_and_the_decision_made_again() {
-    let options = EngineOptions {
-        state_stores: Arc::new(|_| Box::new(ColdStore::default())),
-        ..EngineOptions::new(owner("cold"))
-    };
-    let running = Engine::start(log(), contexts(), catalogue(), &options).await.unwrap();
+    let running = start(&log()).await;
     let engine = running.handle();
     open(&engine, 1, "a").await;
     send(&engine, "d", 1, "deposit", json!({"amount": 41})).await.unwrap();
     open(&engine, 2, "b").await;
     let mirrored = send(&engine, "m", 2, "mirror", json!({"other": account(1)})).await.unwrap();
     assert_eq!(mirrored.events[0].data, json!({"amount": 41}));
+    // What a decision comes to for want of a state is nothing, a panic neither.
+    let known = send(&engine, "k", 2, "mirror_known", json!({"other": account(1)})).await.unwrap();
+    assert_eq!(known.events[0].data, json!({"amount": 41}));
+    let unknown = send(&engine, "u", 2, "mirror_known", json!({"other": account(7)})).await.unwrap_err();
+    assert!(matches!(unknown, CommandError::Defect { .. }), "{unknown:?}");
 }
 
 #[tokio::test]
+async fn what_was_loaded_for_reads_does_not_stay_in_memory() {
+    let most = Arc::new(AtomicUsize::new(0));
+    let shown = Arc::clone(&most);
+    let state_stores: StateStores =
+        Arc::new(move |_| Box::new(TestStore::new(Memory::Cold).counted_in(Arc::clone(&shown))));
+    let options = EngineOptions { state_stores, ..EngineOptions::new(owner("cold")) };
+    let running = Engine::start(log(), contexts(), catalogue(), &options).await.unwrap();
+    let engine = running.handle();
+    for id in 1..=9 {
+        open(&engine, id, &format!("n{id}")).await;
+    }
+    for id in 1..=9 {
+        let seen = engine.aggregate(address(scope(1), id), deadline()).await.unwrap();
+        assert_eq!(seen.map(|seen| seen.version), Some(Sequence(1)));
+        let absent = engine.aggregate(address(scope(1), id + 100), deadline()).await.unwrap();
+        assert_eq!(absent, None);
+    }
+    assert_eq!(most.load(Ordering::Relaxed), 1);
+}
+
 async fn a_clock_that_goes_back_does_not_take_the_log_with_it() {
     let log = log();
     let now = Arc::new(AtomicI64::new(1_000));

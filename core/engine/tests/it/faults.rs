@@ -15,6 +15,12 @@ use crate::accounts::{BANK, address, request, scope};
 use crate::clients::check;
 use crate::engine::{deadline, owner, send, start};
 use crate::lines::Lines;
+use crate::stores::{Memory, on_each_memory};
+
+on_each_memory! {
+    #[tokio::test] => an_aborted_append_wrote_nothing_and_may_be_sent_again, an_append_of_unknown_outcome_is_answered_from_the_log, a_spent_writer_is_claimed_again_before_anybody_notices, a_fenced_owner_forgets_and_refuses, a_log_that_cannot_be_read_now_is_no_damaged_log, behind_a_command_that_was_not_decided_none_that_rests_on_it_is;
+    #[tokio::test(start_paused = true)] => an_owner_with_nothing_to_append_proves_ownership_before_it_answers;
+}
 
 /// Where workspace 1 lies.
 fn partition(log: &dyn EventLog) -> ContextPartition {
@@ -29,7 +35,6 @@ async fn scripted(faults: impl IntoIterator<Item = Option<Fault>>) -> (Arc<Memor
     (log, engine)
 }
 
-#[tokio::test]
 async fn an_aborted_append_wrote_nothing_and_may_be_sent_again() {
     let (_log, running) = scripted([Some(Fault::Abort)]).await;
     let engine = running.handle();
@@ -39,7 +44,6 @@ async fn an_aborted_append_wrote_nothing_and_may_be_sent_again() {
     assert!(!answer.replayed && answer.created);
 }
 
-#[tokio::test]
 async fn an_append_of_unknown_outcome_is_answered_from_the_log() {
     for fault in [Fault::UnknownCommitted, Fault::UnknownLate] {
         let (_log, running) = scripted([Some(fault)]).await;
@@ -56,7 +60,6 @@ async fn an_append_of_unknown_outcome_is_answered_from_the_log() {
     assert!(!send(&engine, "o", 1, "open", json!({"name": "a"})).await.unwrap().replayed);
 }
 
-#[tokio::test]
 async fn a_spent_writer_is_claimed_again_before_anybody_notices() {
     let (_log, running) = scripted([Some(Fault::Spend), Some(Fault::Spend), None]).await;
     let engine = running.handle();
@@ -67,7 +70,6 @@ async fn a_spent_writer_is_claimed_again_before_anybody_notices() {
     }
 }
 
-#[tokio::test]
 async fn a_fenced_owner_forgets_and_refuses() {
     let (log, engine) = scripted([None]).await;
     let handle = engine.handle();
@@ -80,7 +82,6 @@ async fn a_fenced_owner_forgets_and_refuses() {
     assert!(handle.partitions().iter().any(|status| status.at == at && status.state == PartitionState::NotOwner));
 }
 
-#[tokio::test(start_paused = true)]
 async fn an_owner_with_nothing_to_append_proves_ownership_before_it_answers() {
     let (log, engine) = scripted([None]).await;
     let handle = engine.handle();
@@ -106,7 +107,6 @@ async fn a_damaged_partition_stops_and_says_where() {
     assert!(matches!(stopped, CommandError::Stopped { at: stopped_at, .. } if stopped_at == at), "{stopped:?}");
 }
 
-#[tokio::test]
 async fn a_log_that_cannot_be_read_now_is_no_damaged_log() {
     let (log, running) = scripted([None]).await;
     let engine = running.handle();
@@ -155,12 +155,13 @@ proptest! {
     /// Many clients with retries over a log that fails in every way.
     #[test]
     fn acknowledged_commands_are_in_the_log_exactly_once(seed: u64, per_mille in 0u64..300) {
-        let checked = check(seed, per_mille, |log| log, &EngineOptions::new(owner("one")));
+        let memory = if seed.is_multiple_of(2) { Memory::Warm } else { Memory::Cold };
+        let options = EngineOptions { state_stores: memory.stores(), ..EngineOptions::new(owner("one")) };
+        let checked = check(seed, per_mille, |log| log, &options);
         prop_assert!(checked.is_ok(), "{}", checked.unwrap_err());
     }
 }
 
-#[tokio::test]
 async fn behind_a_command_that_was_not_decided_none_that_rests_on_it_is() {
     let log = MemoryLog::new(&[BANK]);
     let shared: Arc<dyn EventLog> = log.clone();

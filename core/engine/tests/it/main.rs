@@ -15,4 +15,5 @@ mod histories;
 mod lines;
 mod ownership;
 mod seeded_bugs;
+mod store_contract;
 mod stores;

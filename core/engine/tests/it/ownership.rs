@@ -20,7 +20,12 @@ use crate::accounts::{BANK, address, catalogue, contexts, old_catalogue, old_con
 use crate::badges::badge_request;
 use crate::buggy_log::{BuggyLog, LogBug};
 use crate::engine::{deadline, send};
-use crate::stores::{Memories, StoreBug, watched};
+use crate::stores::{Memories, StoreBug, on_each_memory, watched};
+
+on_each_memory! {
+    #[tokio::test(start_paused = true)] => a_partition_is_owned_while_it_is_assigned_and_its_ledger_moves_with_it, what_is_queued_when_a_partition_is_revoked_is_answered_before_it_is_released, a_fenced_node_claims_again_only_after_a_pause_and_only_what_is_still_assigned_to_it, two_nodes_that_both_believe_in_an_assignment_do_not_fence_each_other_for_ever, an_owner_that_is_behind_what_a_reader_was_told_proves_that_it_is_the_owner_still;
+    #[tokio::test] => a_node_that_stands_by_has_folded_what_the_owner_appended, a_build_that_cannot_fold_the_log_fences_nobody_and_leaves_the_partition_to_those_who_can;
+}
 
 /// A node and what it should own.
 struct Node {
@@ -83,7 +88,6 @@ async fn until(condition: impl Fn() -> bool) {
     tokio::time::timeout(Duration::from_secs(120), looked).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
 async fn a_partition_is_owned_while_it_is_assigned_and_its_ledger_moves_with_it() {
     let (_, log) = log();
     let at = partition(&*log);
@@ -107,7 +111,6 @@ async fn a_partition_is_owned_while_it_is_assigned_and_its_ledger_moves_with_it(
     assert!(two.handle().aggregate(address(scope(1), 1), deadline()).await.unwrap().is_some());
 }
 
-#[tokio::test(start_paused = true)]
 async fn what_is_queued_when_a_partition_is_revoked_is_answered_before_it_is_released() {
     let (_, log) = log();
     let at = partition(&*log);
@@ -129,7 +132,6 @@ async fn what_is_queued_when_a_partition_is_revoked_is_answered_before_it_is_rel
     node.handle().released(&[at]).await;
 }
 
-#[tokio::test]
 async fn a_node_that_stands_by_has_folded_what_the_owner_appended() {
     let (_, log) = log();
     let at = partition(&*log);
@@ -147,7 +149,6 @@ async fn a_node_that_stands_by_has_folded_what_the_owner_appended() {
     assert_eq!(deposit.version.0, 5);
 }
 
-#[tokio::test(start_paused = true)]
 async fn a_fenced_node_claims_again_only_after_a_pause_and_only_what_is_still_assigned_to_it() {
     let (memory, log) = log();
     let at = partition(&*log);
@@ -170,7 +171,6 @@ async fn a_fenced_node_claims_again_only_after_a_pause_and_only_what_is_still_as
     assert_eq!(node.handle().state(at), Some(PartitionState::NotOwner));
 }
 
-#[tokio::test(start_paused = true)]
 async fn two_nodes_that_both_believe_in_an_assignment_do_not_fence_each_other_for_ever() {
     let (_, log) = log();
     let at = partition(&*log);
@@ -223,7 +223,6 @@ async fn owners_are_known_by_address_and_a_late_entry_of_an_older_owner_is_put_r
     assert_eq!(one.handle().owner(other), None);
 }
 
-#[tokio::test]
 async fn a_build_that_cannot_fold_the_log_fences_nobody_and_leaves_the_partition_to_those_who_can() {
     let (_, log) = log();
     // Tenant-level things lie in the partition of the tenant.
@@ -271,7 +270,6 @@ async fn a_node_that_cannot_make_itself_known_knows_the_others_all_the_same() {
     assert!(mute.handle().log_trouble().is_none_or(|trouble| trouble.contains("injected fault")));
 }
 
-#[tokio::test(start_paused = true)]
 async fn an_owner_that_is_behind_what_a_reader_was_told_proves_that_it_is_the_owner_still() {
     let (_, log) = log();
     let at = partition(&*log);

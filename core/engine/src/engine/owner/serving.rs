@@ -2,51 +2,18 @@
 
 use std::time::Duration;
 
-use annals_model::position::Checkpoint;
 use annals_model::time::Timestamp;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::{Input, Owning, Unclaimed, stopped};
+use super::owning::{Ended, Owning, Proven, Unclaimed, stopped};
 use crate::command::CommandError;
 use crate::engine::PartitionState;
 use crate::engine::batch::{Batch, Settled};
 use crate::engine::clock::Moment;
-use crate::engine::state::Changes;
+use crate::engine::mailbox::Input;
 use crate::limits;
-use crate::log::{AppendOutcome, Claimed, LogWriter, ProofOutcome};
-use crate::seeded::{SeededBug, is_on};
-
-/// A writer, and when the log last proved that it is the newest claim.
-pub(super) struct Proven {
-    pub(super) writer: Box<dyn LogWriter>,
-    pub(super) at: Moment,
-}
-
-/// Why a partition is served no longer.
-pub(super) enum Ended {
-    /// It should be owned elsewhere; what was queued is answered.
-    Revoked,
-    /// A newer claim exists.
-    Fenced {
-        /// How long it was served.
-        served: Duration,
-    },
-    /// It is damaged.
-    Stopped,
-    /// The process shuts down; what was queued is answered.
-    ShutDown,
-}
-
-impl From<Unclaimed> for Ended {
-    fn from(unclaimed: Unclaimed) -> Self {
-        match unclaimed {
-            Unclaimed::Revoked => Self::Revoked,
-            Unclaimed::ShuttingDown => Self::ShutDown,
-            Unclaimed::Stopped => Self::Stopped,
-        }
-    }
-}
+use crate::log::{AppendOutcome, LogWriter, ProofOutcome};
 
 /// What an owner does next.
 enum Next {
@@ -57,7 +24,7 @@ enum Next {
 }
 
 /// How a batch left the owner.
-enum After {
+pub(super) enum After {
     /// Still the owner.
     Serving(Proven),
     /// Nobody knows what became of the append: claim again, then answer these from the log.
@@ -77,12 +44,9 @@ impl Owning {
                 Next::Release(inputs) => (inputs, true),
                 Next::ShutDown => return Ended::ShutDown,
             };
-            let after = match self.serve(proven, inputs).await {
-                After::Reclaim(batch) if is_on(SeededBug::RetryUnknownWithoutReading) => {
-                    self.decide_again(*batch).await
-                }
-                after => after,
-            };
+            let after = self.serve(proven, inputs).await;
+            #[cfg(feature = "seeded-bugs")]
+            let after = self.mistaken(after).await;
             match after {
                 After::Serving(_) if released => return Ended::Revoked,
                 After::Serving(next) if next.writer.is_spent() => match self.claim().await {
@@ -94,25 +58,11 @@ impl Owning {
                 After::Reclaim(batch) => match self.claim().await {
                     Ok(next) => {
                         proven = next;
-                        batch.answer_from_ledger(&*self.store);
+                        batch.answer_from_ledger(&mut *self.store).await;
                     }
                     Err(unclaimed) => return self.leave_open(*batch, &unclaimed),
                 },
             }
-        }
-    }
-
-    /// A mistake on purpose.
-    async fn decide_again(&mut self, batch: Batch) -> After {
-        let asked = self.clock.moment();
-        match self.log.claim(self.at, self.owner.clone()).await {
-            Ok(Claimed { writer, .. }) => {
-                // Without its ordinals the log would refuse the append: it learns where the log ends, not what is in it.
-                let ordinal = self.log.last_ordinal(self.at).await.unwrap_or_default();
-                self.store.apply(Changes::default(), Checkpoint { ordinal, ..self.store.position() });
-                self.serve(Proven { writer, at: asked }, batch.into_inputs()).await
-            }
-            Err(_) => After::Lost,
         }
     }
 
@@ -164,7 +114,7 @@ impl Owning {
         if inputs.is_empty() { Next::ShutDown } else { Next::Serve(inputs) }
     }
 
-    async fn serve(&mut self, proven: Proven, inputs: Vec<Input>) -> After {
+    pub(super) async fn serve(&mut self, proven: Proven, inputs: Vec<Input>) -> After {
         let mut proven = Some(proven);
         let mut inputs = inputs.into_iter();
         // One pass unless the inputs' events fill more than one append.
@@ -192,7 +142,9 @@ impl Owning {
                     }
                 }
             }
-            match self.settle(writer, proven_at, batch).await {
+            let after = self.settle(writer, proven_at, batch).await;
+            self.store.release();
+            match after {
                 After::Serving(next) => proven = Some(next),
                 After::Lost => {
                     inputs.for_each(|input| input.refuse(&PartitionState::NotOwner, self.at));
@@ -218,11 +170,11 @@ impl Owning {
             // Somebody was told of a later position than this one: by whoever owns the partition now, if that is another.
             let is_behind = batch.at_least > self.store.position().offset;
             if !is_behind && started.is_within(&proven_at, fresh_enough) {
-                return self.answered(Proven { writer, at: proven_at }, batch, Settled::Nothing);
+                return self.answered(Proven { writer, at: proven_at }, batch, Settled::Nothing).await;
             }
             return match writer.prove().await {
                 ProofOutcome::Owner { writer } => {
-                    self.answered(Proven { writer, at: started }, batch, Settled::Nothing)
+                    self.answered(Proven { writer, at: started }, batch, Settled::Nothing).await
                 }
                 ProofOutcome::Fenced => {
                     self.meters.fenced();
@@ -242,7 +194,7 @@ impl Owning {
                 if self.outage.ends() {
                     info!(at = %self.at, "appends are durable again");
                 }
-                self.answered(Proven { writer, at: started }, batch, Settled::Durable(positions))
+                self.answered(Proven { writer, at: started }, batch, Settled::Durable(positions)).await
             }
             AppendOutcome::Aborted { writer, cause } => {
                 self.begins("append aborted", &cause);
@@ -270,8 +222,8 @@ impl Owning {
         }
     }
 
-    fn answered(&mut self, proven: Proven, batch: Batch, settled: Settled) -> After {
-        batch.answer(&mut *self.store, settled, self.at);
+    async fn answered(&mut self, proven: Proven, batch: Batch, settled: Settled) -> After {
+        batch.answer(&mut *self.store, settled, self.at).await;
         self.clock.saw(self.store.position().emitted_at);
         After::Serving(proven)
     }

@@ -4,20 +4,10 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::{Owning, stopped};
+use super::owning::{Owning, Woken, stopped};
 use crate::engine::PartitionState;
 use crate::engine::replay::follow;
 use crate::limits;
-
-/// Why an owner stands by no longer.
-pub(super) enum Woken {
-    /// The partition should be owned here.
-    Assigned,
-    /// It should be owned elsewhere.
-    Revoked,
-    /// The process shuts down.
-    ShuttingDown,
-}
 
 impl Owning {
     /// Folds ahead and refuses inputs until the partition should be owned here, at least for `pause`.

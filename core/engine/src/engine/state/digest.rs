@@ -53,7 +53,8 @@ impl MemoryStateStore {
             references: digest(self.references.iter().map(|(key, count)| {
                 let mut out = [*key.scope.tenant.as_bytes(), *key.scope.workspace.as_bytes()].concat();
                 out.extend_from_slice(key.target.as_bytes());
-                put_str(&mut out, key.label);
+                put_str(&mut out, key.label.target_type());
+                put_str(&mut out, key.label.name());
                 put_long(&mut out, *count);
                 out
             })),

@@ -33,7 +33,7 @@ type Known = BTreeMap<ContextPartition, PartitionOwner>;
 
 /// What this process has heard of owners.
 #[derive(Debug, Default)]
-pub(super) struct Owners {
+pub(super) struct Addresses {
     known: RwLock<Arc<Known>>,
     /// Somebody wants to hear more.
     asked: Notify,
@@ -43,7 +43,7 @@ pub(super) struct Owners {
     trouble: RwLock<Option<String>>,
 }
 
-impl Owners {
+impl Addresses {
     pub(super) fn of(&self, at: ContextPartition) -> Option<PartitionOwner> {
         self.all().get(&at).cloned()
     }
