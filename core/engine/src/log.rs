@@ -6,10 +6,12 @@
 pub(crate) mod admission;
 pub mod checked;
 pub(crate) mod claim_record;
+#[cfg(any(test, feature = "testing"))]
 pub mod contract;
 pub(crate) mod holes;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod sqlite;
 pub mod stats;

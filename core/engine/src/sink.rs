@@ -1,9 +1,11 @@
 //! Where do rows go? Into a sink: the one writer of one generation. And which generations are there? A store knows.
 //!
 //! The one promise everything else leans on: rows and checkpoint move together or not at all, and only from the
-//! checkpoint that the caller believes in. Every implementation passes [`contract`].
+//! checkpoint that the caller believes in. Every implementation passes `contract`.
 
+#[cfg(any(test, feature = "testing"))]
 pub mod contract;
+#[cfg(any(test, feature = "testing"))]
 pub mod memory;
 
 mod disagreement;
