@@ -7,6 +7,7 @@ mod error;
 mod flags;
 mod key;
 mod open;
+mod origin;
 mod settings;
 
 use std::net::SocketAddr;
@@ -21,7 +22,7 @@ pub use self::error::{ConfigError, OpenLogError, OpenStoreError};
 pub use self::flags::{ApiFlags, DeploymentFlags, Given, Place};
 pub use self::key::Key;
 pub use self::open::{Access, OpenLog, until_there};
-pub use self::settings::Origin;
+pub use self::origin::Origin;
 use self::settings::{Setting, Settings};
 
 /// The configuration file of a data directory.

@@ -2,12 +2,12 @@
 
 pub(crate) use annals_api::data_dir::DataDir;
 use annals_model::ids::LogId;
-use annals_projectors::deployment::{Access, Deployment, Given, LogSettings, OpenLog, OpenLogError, OpenStoreError};
+use annals_projectors::deployment::{Access, Deployment, Given, LogSettings, OpenLog};
 use annals_stores::sinks::Store;
 
 use crate::cli::Global;
-use crate::exit::{Exit, Failure};
-use crate::operate::store_failure;
+use crate::exit::Failure;
+use crate::failure::{log_failure, open_store_failure};
 
 /// What the data directory's file, the environment and flags say.
 pub(crate) fn deployment(global: &Global, flags: Vec<Given>) -> Result<Deployment, Failure> {
@@ -38,26 +38,12 @@ pub(crate) async fn read_models(deployment: &Deployment, log: LogId) -> Result<S
     deployment.open_store(log).await.map_err(|error| open_store_failure(&error))
 }
 
-/// A log that cannot be opened: damage is told apart from the environment.
-pub(crate) fn log_failure(error: &OpenLogError) -> Failure {
-    let exit = if error.is_damage() { Exit::Mismatch } else { Exit::Usage };
-    let failure = Failure::new(exit, error.to_string());
-    if error.is_missing_file() { failure.remedy("`annals up` makes one") } else { failure }
-}
-
-/// Read models that cannot be opened.
-pub(crate) fn open_store_failure(error: &OpenStoreError) -> Failure {
-    match error {
-        OpenStoreError::Store(error) => store_failure(error),
-        OpenStoreError::Postgres(_) | OpenStoreError::OtherLog { .. } => Failure::usage(error.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use annals_projectors::deployment::Place;
 
     use super::*;
+    use crate::exit::Exit;
     use crate::output::Format;
 
     #[test]

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use annals_api::data_dir::DataDir;
+use annals_engine::log::EventLog;
 use annals_engine::log::stats::stats;
 use annals_engine::log::verify::{PartitionReport, VerifyReport, verify};
-use annals_engine::log::{EventLog, ReadError};
 use annals_engine::sink::{GenerationStore as _, false_checkpoint};
 use annals_projectors::deployment::{Deployment, LogSettings, ReadModelsSettings};
 use annals_projectors::process::say;
@@ -16,8 +16,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cli::Global;
 use crate::data_dir::{existing, read_log, read_models};
-use crate::exit::{Exit, Failure};
-use crate::operate::store_failure;
+use crate::exit::Exit;
+use crate::failure::{read_failure, store_failure};
 use crate::output::cell::count;
 use crate::output::{Format, Output, columns, render};
 use crate::progress::Progress;
@@ -231,16 +231,4 @@ pub(crate) async fn log_stats(global: &Global, output: Output) -> anyhow::Result
         format!("{}\n\n{}", render(&events, &by_type), render(&partitions, &by_partition))
     })?;
     Ok(Exit::Ok)
-}
-
-/// A log that cannot be read: damage is told apart from the environment.
-pub(crate) fn read_failure(error: &ReadError) -> Failure {
-    let exit = match error {
-        ReadError::Unavailable(_) => Exit::Failed,
-        ReadError::BeyondEnd { .. }
-        | ReadError::Corrupt { .. }
-        | ReadError::CorruptMeta(_)
-        | ReadError::NotContiguous { .. } => Exit::Mismatch,
-    };
-    Failure::new(exit, error.to_string())
 }

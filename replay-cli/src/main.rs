@@ -13,6 +13,7 @@ mod data_dir;
 mod demo;
 mod dev;
 mod exit;
+mod failure;
 mod import;
 mod input;
 mod limits;

@@ -4,12 +4,10 @@
 use std::io::{IsTerminal as _, stdin};
 use std::sync::{Arc, OnceLock};
 
-use annals_engine::generations::life::Refusal;
 use annals_engine::generations::retention::Keep;
 use annals_engine::log::EventLog;
 use annals_engine::rebuild::control::Control;
-use annals_engine::rebuild::fold::FoldError;
-use annals_engine::sink::{Generation, GenerationId, GenerationStore, SinkError, StoreError};
+use annals_engine::sink::{Generation, GenerationId, GenerationStore};
 use annals_model::projection::ReadModel;
 use annals_projectors::process::{say, stop};
 use annals_stores::sinks::Store;
@@ -20,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::Global;
 use crate::data_dir::{existing, read_log, read_models};
 use crate::exit::{Exit, Failure};
-use crate::log_tools::read_failure;
+use crate::failure::store_failure;
 use crate::progress::Progress;
 
 pub(crate) mod plan;
@@ -107,47 +105,6 @@ pub(crate) fn generation_json(generation: &Generation) -> Value {
         "reason": generation.reason,
         "failure": generation.failure,
     })
-}
-
-/// A failure of the registry or of a generation's files, with its exit code.
-pub(crate) fn store_failure(error: &StoreError) -> Failure {
-    let exit = match error {
-        StoreError::Damaged(_) => Exit::Mismatch,
-        StoreError::Refused(Refusal::NoSuchGeneration { .. }) | StoreError::UnknownVersion { .. } => Exit::Usage,
-        StoreError::Refused(Refusal::WrongState { .. } | Refusal::ChangedMeanwhile { .. }) => Exit::Conflict,
-        StoreError::Refused(Refusal::NoNumberLeft { .. }) => Exit::Failed,
-        StoreError::Sink(error) => sink_exit(error),
-        StoreError::Unavailable(_) => Exit::Failed,
-    };
-    Failure::new(exit, error.to_string())
-}
-
-/// What a sink's failure means to the caller.
-fn sink_exit(error: &SinkError) -> Exit {
-    match error {
-        SinkError::Damaged { .. } => Exit::Mismatch,
-        SinkError::Unavailable { .. }
-        | SinkError::Refused { .. }
-        | SinkError::Shape { .. }
-        | SinkError::OtherLog { .. }
-        | SinkError::State { .. } => Exit::Failed,
-    }
-}
-
-/// A fold that ended early, with its exit code.
-fn fold_failure(error: &FoldError, resume: &str) -> Failure {
-    match error {
-        FoldError::Cancelled => {
-            Failure::new(Exit::Interrupted, "interrupted; the live generation is as it was").remedy(resume)
-        }
-        FoldError::Read(error) => read_failure(error),
-        FoldError::NoSuchCheckpoint { .. } | FoldError::OtherLog { .. } => {
-            Failure::new(Exit::Mismatch, error.to_string())
-        }
-        FoldError::Apply { .. } | FoldError::SharedRow { .. } | FoldError::Panicked { .. } => {
-            Failure::new(Exit::Failed, error.to_string())
-        }
-    }
 }
 
 /// Asks on a terminal; elsewhere there is nobody to ask.

@@ -10,6 +10,7 @@ mod progress;
 mod source;
 mod supervisor;
 mod tries;
+mod view;
 mod work;
 
 use std::sync::Arc;
@@ -21,8 +22,9 @@ use tokio::task::JoinHandle;
 
 pub use self::health::{Health, Trouble};
 pub use self::progress::{RunnerFailure, RunnerProgress, RunnerState};
-pub use self::supervisor::{GenerationStatus, LiveReadModel, ReadModels, WaitError};
+pub use self::supervisor::ReadModels;
 use self::tries::Outages;
+pub use self::view::{GenerationStatus, LiveReadModel, WaitError};
 use self::work::Work;
 use crate::log::{EventLog, ReadError};
 use crate::sink::{Checkpoints, Generation, Sink};

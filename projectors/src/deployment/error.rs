@@ -6,7 +6,7 @@ use annals_engine::log::{kafka, sqlite};
 use annals_engine::sink::{SinkError, StoreError};
 use annals_model::ids::LogId;
 
-use super::settings::Origin;
+use super::origin::Origin;
 use annals_stores::sinks;
 
 /// Why a configuration is refused. Nothing was opened: correct it where the message says.

@@ -2,42 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::{Table, Value};
 
 use super::error::ConfigError;
 use super::flags::Given;
 use super::key::Key;
+use super::origin::Origin;
 
 /// What follows in a name is a setting of librdkafka.
 const CLIENT: &str = "log.client.";
 /// The same in the environment.
 const CLIENT_VARIABLE: &str = "ANNALS_LOG_CLIENT_";
-
-/// Who says that a value is so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Nobody did.
-    Default,
-    /// A file.
-    File(PathBuf),
-    /// A variable of the environment.
-    Variable(String),
-    /// A flag.
-    Flag(&'static str),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File(path) => path.display().fmt(f),
-            Self::Variable(name) => write!(f, "${name}"),
-            Self::Flag(flag) => f.write_str(flag),
-        }
-    }
-}
 
 /// A value as it was written, and by whom.
 #[derive(Clone, PartialEq, Eq)]

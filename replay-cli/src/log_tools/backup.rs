@@ -14,10 +14,10 @@ use annals_schemas::CATALOGUE;
 use annals_schemas::contexts::ALL;
 use serde_json::json;
 
-use super::read_failure;
 use crate::cli::{BackupArgs, Global};
-use crate::data_dir::{existing, log_failure};
+use crate::data_dir::existing;
 use crate::exit::{Exit, Failure};
+use crate::failure::{log_failure, read_failure};
 use crate::output::cell::count;
 use crate::output::{Output, render_pairs};
 use crate::progress::Progress;

@@ -5,11 +5,11 @@ use annals_engine::rebuild::{Plan, PlanError, Why, plan};
 use annals_engine::sink::Generation;
 use serde_json::{Value, json};
 
+use super::Site;
 use super::removal::{named, numbers};
-use super::{Site, store_failure};
 use crate::cli::{Global, PlanArgs};
 use crate::exit::{Exit, Failure};
-use crate::log_tools::read_failure;
+use crate::failure::{read_failure, store_failure};
 use crate::output::cell::{bytes, count};
 use crate::output::{Output, render_pairs};
 

@@ -10,10 +10,10 @@ use annals_engine::sink::CreateError;
 use annals_projectors::process::say;
 use serde_json::json;
 
-use super::{Site, Watch, confirmed, fold_failure, generation_json, plan, sink_exit, store_failure};
+use super::{Site, Watch, confirmed, generation_json, plan};
 use crate::cli::{Global, RebuildArgs};
 use crate::exit::{Exit, Failure};
-use crate::log_tools::read_failure;
+use crate::failure::{fold_failure, read_failure, sink_exit, store_failure};
 use crate::output::cell::count;
 use crate::output::{Format, Output, render_pairs};
 use crate::progress::rate;

@@ -7,10 +7,10 @@ use annals_engine::sink::{
 use serde_json::json;
 
 use super::removal::{behind_a_promotion, named, numbers};
-use super::{Site, generation_json, store_failure};
+use super::{Site, generation_json};
 use crate::cli::{Global, RollbackArgs, SwitchArgs};
 use crate::exit::{Exit, Failure};
-use crate::log_tools::read_failure;
+use crate::failure::{read_failure, store_failure};
 use crate::output::{Output, render_pairs};
 
 /// `promote`.

@@ -8,9 +8,10 @@ use annals_model::projection::{Column, ReadModel, RowLife};
 use annals_projectors::process::say;
 use serde_json::{Map, Value, json};
 
-use super::{Site, Watch, fold_failure, sink_exit, store_failure};
+use super::{Site, Watch};
 use crate::cli::{Global, VerifyArgs};
 use crate::exit::{Exit, Failure};
+use crate::failure::{fold_failure, sink_exit, store_failure};
 use crate::output::cell::count;
 use crate::output::{Format, Output, columns, print_lines};
 

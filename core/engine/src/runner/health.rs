@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::progress::{RunnerFailure, RunnerState};
-use super::supervisor::View;
+use super::view::View;
 use crate::lag::LastOrdinals;
 use crate::limits;
 use crate::log::{EventLog, ReadError};

@@ -15,7 +15,9 @@ mod readers;
 mod registry;
 mod snapshot;
 mod statements;
+mod target;
 pub(crate) mod values;
+mod write;
 mod writer;
 
 use std::sync::Arc;
@@ -36,7 +38,8 @@ use tokio::sync::watch;
 use self::connect::Address;
 pub use self::open::OpenError;
 pub use self::readers::PostgresReaders;
-use self::writer::{PostgresSink, Target};
+use self::target::Target;
+use self::writer::PostgresSink;
 use crate::limits;
 use annals_model::read_model::Definition;
 

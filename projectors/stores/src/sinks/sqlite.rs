@@ -7,12 +7,14 @@ mod connect;
 mod ddl;
 mod files;
 mod generations;
+mod parameters;
 mod processes;
 mod promote;
 mod readers;
 mod registry;
 mod snapshot;
 mod statements;
+mod target;
 mod values;
 mod writer;
 
@@ -36,8 +38,9 @@ use self::files::Files;
 use self::readers::Readers;
 use self::registry::{failed, unavailable};
 use self::statements::Statements;
+use self::target::Target;
 pub(crate) use self::values::{Parameters, stored_value, type_name};
-use self::writer::{SqliteSink, Target};
+use self::writer::SqliteSink;
 use crate::limits;
 use annals_model::read_model::Definition;
 

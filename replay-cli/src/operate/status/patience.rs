@@ -8,8 +8,8 @@ use annals_model::ids::LogId;
 use annals_projectors::deployment::Deployment;
 use annals_stores::sinks::Store;
 
-use crate::data_dir::open_store_failure;
 use crate::exit::Failure;
+use crate::failure::open_store_failure;
 use crate::limits;
 
 /// Asks a store until it has not answered once.

@@ -9,7 +9,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::native::Delivered;
 use super::positions::Positions;
 use super::reader_clients::{Fetching, ReaderClients};
-use super::writer::FENCE_CHECK_KEY;
+use super::settings::FENCE_CHECK_KEY;
 use crate::limits;
 use crate::log::{BoxFuture, LogReader, RawBatch, ReadError};
 

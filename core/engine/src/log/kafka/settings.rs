@@ -8,6 +8,10 @@ use rdkafka::config::RDKafkaLogLevel;
 
 use super::OpenError;
 
+/// Key of records that only prove that a producer is not fenced. They have no value, and go to a topic of their own that
+/// nobody reads. Older builds wrote them among the events: no reader delivers them.
+pub(super) const FENCE_CHECK_KEY: &[u8] = b"$claiming";
+
 /// Name, value, reason.
 pub(super) type Setting = (&'static str, &'static str, &'static str);
 

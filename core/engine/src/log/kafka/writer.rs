@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::guard::Trouble;
 use super::producer::{Destination, Failure, Outgoing, Producer, timed};
-use super::settings::Clients;
+use super::settings::{Clients, FENCE_CHECK_KEY};
 use super::tail::{self, Certainty};
 use super::witness::{Finding, Witness};
 use crate::engine::system_now;
@@ -22,10 +22,6 @@ use crate::log::admission::{Admitted, admit, follows};
 use crate::log::claim_record::encode_claim;
 use crate::log::{AppendBatch, AppendOutcome, BoxFuture, ClaimError, LogWriter, Owner, ProofOutcome};
 use crate::seeded::{Point, SeededBug, is_on, reached, reached_in};
-
-/// Key of records that only prove that a producer is not fenced. They have no value, and go to a topic of their own that
-/// nobody reads. Older builds wrote them among the events: no reader delivers them.
-pub(super) const FENCE_CHECK_KEY: &[u8] = b"$claiming";
 
 const FENCE_CHECK: Outgoing<'_> = Outgoing { key: FENCE_CHECK_KEY, value: None, timestamp_ms: 0 };
 

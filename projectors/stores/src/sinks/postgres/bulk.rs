@@ -14,8 +14,9 @@ use super::answer::within;
 use super::checkpoints::{self, fact};
 use super::ddl;
 use super::statements::{Statements, TableStatements};
+use super::target::Target;
 use super::values::{Arrays, put, put_key};
-use super::writer::{Target, put_groups};
+use super::write::put_groups;
 use crate::limits;
 use crate::sinks::merge::merged;
 

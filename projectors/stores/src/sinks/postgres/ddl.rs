@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
 use super::access::{self, run};
-use super::writer::Target;
+use super::target::Target;
 use crate::sinks::ddl::{self, Dialect};
 use crate::sinks::shape::{self, Declared, Found, KEY, joined, quoted, type_name};
 

@@ -14,7 +14,7 @@ use super::access::{put_views, run};
 use super::answer::{sqlstate, told, within};
 use super::generations::commit;
 use super::registry::{self, unavailable};
-use super::writer::Target;
+use super::target::Target;
 use super::{Inner, checkpoints, ddl};
 use crate::limits;
 use crate::sinks::shape::quoted;

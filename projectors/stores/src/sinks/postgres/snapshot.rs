@@ -12,8 +12,8 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use super::answer::within;
 use super::checkpoints;
 use super::statements::Statements;
+use super::target::Target;
 use super::values::{arguments, stored_row};
-use super::writer::Target;
 use crate::limits;
 
 /// Holds a read transaction open: no dead row is tidied up while it lives, so it should not live long.

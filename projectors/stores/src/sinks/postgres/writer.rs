@@ -4,44 +4,23 @@ use std::sync::Arc;
 
 use annals_engine::log::BoxFuture;
 use annals_engine::seeded::{Point, SeededBug, is_on, reached_by_task};
-use annals_engine::sink::{Checkpoints, CommitError, Generation, GenerationState, Sink, SinkError, SinkSnapshot};
+use annals_engine::sink::{Checkpoints, CommitError, GenerationState, Sink, SinkError, SinkSnapshot};
 use annals_model::position::{Checkpoint, ContextPartition};
-use annals_model::projection::{
-    GroupRow, KeySets, OwnedValue, ReadModel, RollupTotals, RowKey, RowLife, Tables, Value,
-};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use annals_model::projection::{GroupRow, KeySets, RollupTotals, RowKey, RowLife, Tables, Value};
+use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use super::answer::{sink_error, within};
+use super::answer::within;
 use super::checkpoints::{self, fact};
-use super::connect::{self, Address, SessionName, connect_alone};
+use super::connect::{SessionName, connect_alone};
 use super::snapshot::PostgresSnapshot;
 use super::statements::{Statements, TableStatements};
+use super::target::Target;
 use super::values::{Arrays, stored_row};
+use super::write::{put_groups, run};
 use super::{bulk, ddl};
 use crate::limits;
 use crate::sinks::shape::KEY;
-
-/// One generation's schema and how to speak with it.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) generation: Generation,
-    /// For messages.
-    pub(super) label: String,
-    pub(super) schema: String,
-    pub(super) model: Arc<ReadModel>,
-    pub(super) address: Address,
-}
-
-impl Target {
-    pub(super) fn error(&self, table: &str, error: &sqlx::Error) -> SinkError {
-        sink_error(&self.label, table, error)
-    }
-
-    pub(super) async fn connect(&self, options: &PgConnectOptions) -> Result<PgConnection, SinkError> {
-        connect::connect(options).await.map_err(|error| self.error("", &error))
-    }
-}
 
 /// The writer of one generation.
 #[derive(Debug)]
@@ -304,32 +283,4 @@ async fn add_deltas(
         run(connection, &table.delete_empty, arrays, KEY.len()).await?;
     }
     Ok(())
-}
-
-/// Adds groups to what is there of one rollup.
-pub(super) async fn put_groups(
-    connection: &mut PgConnection,
-    arrays: &mut Arrays,
-    table: &TableStatements,
-    groups: &[GroupRow],
-) -> Result<(), sqlx::Error> {
-    arrays.begin(&table.types);
-    for group in groups {
-        arrays.push_key(&group.key)?;
-        let measures = group.measures.iter().map(|measure| Value::Int(*measure));
-        let own = group.group.iter().map(OwnedValue::as_value).chain(measures);
-        own.enumerate().try_for_each(|(place, value)| arrays.push(KEY.len() + place, value))?;
-    }
-    run(connection, &table.write, arrays, table.types.len()).await
-}
-
-/// Runs a statement about the first `columns` of the arrays.
-async fn run(
-    connection: &mut PgConnection,
-    statement: &Arc<str>,
-    arrays: &Arrays,
-    columns: usize,
-) -> Result<(), sqlx::Error> {
-    let running = sqlx::query_with(AssertSqlSafe(statement.clone()), arrays.arguments(columns)?).execute(connection);
-    within(limits::STORE_ANSWER_MS_MAX, running).await.map(drop)
 }

@@ -9,9 +9,10 @@ use annals_model::projection::{GroupRow, RollupTotals, RowKey, Tables};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 
+use super::parameters::{group_parameters, row_parameters};
 use super::statements::TableStatements;
+use super::target::Target;
 use super::values::Parameters;
-use super::writer::{Target, group_parameters, row_parameters};
 use super::{checkpoints, ddl, files};
 use crate::limits;
 use crate::sinks::ddl::indexes;

@@ -15,7 +15,7 @@ use sqlx::{Connection as _, Transaction};
 use tokio::time::Instant;
 
 use super::registry::{self, failed, unavailable};
-use super::writer::Target;
+use super::target::Target;
 use super::{Inner, MAIN, checkpoints, connect, ddl};
 use crate::limits;
 use crate::sinks::ddl::indexes;

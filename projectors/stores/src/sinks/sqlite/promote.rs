@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Transaction};
 use tokio::time::Instant;
 
 use super::registry::{self, failed, unavailable};
-use super::writer::Target;
+use super::target::Target;
 use super::{Inner, MAIN, Schema, checkpoints, connect};
 
 /// The live generation, attached to the registry's connection.

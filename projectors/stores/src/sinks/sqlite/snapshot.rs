@@ -7,8 +7,8 @@ use annals_model::projection::{RowKey, Value};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Executor as _};
 
+use super::target::Target;
 use super::values::{Parameters, stored_row};
-use super::writer::Target;
 use super::{MAIN, checkpoints, connect};
 
 /// Holds a read transaction open: the write-ahead log grows while it lives, so it should not live long.

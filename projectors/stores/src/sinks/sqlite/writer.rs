@@ -1,51 +1,19 @@
 //! The writer of one generation: rows, rollups and checkpoint in one transaction.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use annals_engine::log::BoxFuture;
-use annals_engine::sink::{Checkpoints, CommitError, Generation, GenerationState, Sink, SinkError, SinkSnapshot};
+use annals_engine::sink::{Checkpoints, CommitError, GenerationState, Sink, SinkError, SinkSnapshot};
 use annals_model::position::{Checkpoint, ContextPartition};
-use annals_model::projection::{GroupRow, KeySets, OwnedValue, ReadModel, RollupTotals, RowKey, Tables, Value};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use annals_model::projection::{GroupRow, KeySets, RollupTotals, RowKey, Tables};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Connection as _};
 
-use super::connect::{self, sink_error};
+use super::connect;
+use super::parameters::{group_parameters, row_parameters};
 use super::snapshot::SqliteSnapshot;
-use super::statements::{Statements, TableStatements};
+use super::statements::TableStatements;
+use super::target::Target;
 use super::values::{Parameters, stored_row};
 use super::{MAIN, bulk, checkpoints};
-
-/// One generation's file and how to speak with it.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) generation: Generation,
-    /// For messages.
-    pub(super) label: String,
-    pub(super) path: PathBuf,
-    pub(super) model: Arc<ReadModel>,
-    pub(super) statements: Arc<Statements>,
-}
-
-impl Target {
-    pub(super) fn error(&self, table: &str, error: &sqlx::Error) -> SinkError {
-        sink_error(&self.label, table, error)
-    }
-
-    pub(super) fn missing(&self) -> SinkError {
-        let cause = "its file is missing".to_owned();
-        SinkError::Damaged { generation: self.label.clone(), table: String::new(), cause }
-    }
-
-    pub(super) async fn connect(&self, options: &SqliteConnectOptions) -> Result<SqliteConnection, SinkError> {
-        match options.connect().await {
-            Ok(connection) => Ok(connection),
-            // No outage: it does not come back by itself, and only a rebuild helps.
-            Err(_) if !self.path.exists() => Err(self.missing()),
-            Err(error) => Err(self.error("", &error)),
-        }
-    }
-}
 
 /// The writer of one generation.
 #[derive(Debug)]
@@ -269,25 +237,6 @@ async fn write_rows(
     Ok(())
 }
 
-/// The values of rows of one table, each in its tables.
-pub(super) fn row_parameters<'a>(
-    table: &TableStatements,
-    rows: impl ExactSizeIterator<Item = (&'a Tables, &'a RowKey)>,
-    index: usize,
-) -> Result<Parameters, sqlx::Error> {
-    let mut parameters = Parameters::with_capacity(rows.len() * table.width);
-    let mut values: Vec<Value<'_>> = Vec::with_capacity(table.width);
-    for (tables, key) in rows {
-        values.clear();
-        // The key was listed by these very tables.
-        let Some(life) = tables.values(index, key, &mut values) else { continue };
-        parameters.key(key)?;
-        values.iter().try_for_each(|value| parameters.value(*value))?;
-        parameters.life(life)?;
-    }
-    Ok(parameters)
-}
-
 async fn add_deltas(
     connection: &mut SqliteConnection,
     table: &TableStatements,
@@ -303,15 +252,4 @@ async fn add_deltas(
         sqlx::query_with(text, keys.into_arguments()).execute(&mut *connection).await?;
     }
     Ok(())
-}
-
-/// The values of groups of one rollup.
-pub(super) fn group_parameters(table: &TableStatements, groups: &[GroupRow]) -> Result<Parameters, sqlx::Error> {
-    let mut parameters = Parameters::with_capacity(groups.len() * table.width);
-    for group in groups {
-        parameters.key(&group.key)?;
-        group.group.iter().map(OwnedValue::as_value).try_for_each(|value| parameters.value(value))?;
-        group.measures.iter().try_for_each(|measure| parameters.value(Value::Int(*measure)))?;
-    }
-    Ok(parameters)
 }
