@@ -23,7 +23,6 @@ pub(crate) enum Goal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
-    /// It is.
     Met,
     /// It is not.
     Missed,

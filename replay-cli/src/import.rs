@@ -41,7 +41,6 @@ pub(crate) enum Line {
     Refused {
         /// Where it stands in the input.
         label: String,
-        /// Why.
         problem: Box<Problem>,
     },
 }

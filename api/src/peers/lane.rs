@@ -24,7 +24,6 @@ use crate::shared::Shared;
 /// An accepted command.
 #[derive(Debug)]
 pub(crate) enum Accepted {
-    /// Here.
     Here(Box<CommandAnswer>),
     /// At its owner, or refused there: the owner's line.
     There(Map<String, Value>),

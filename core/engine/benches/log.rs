@@ -1,5 +1,5 @@
 //! The SQLite log on this machine's disk: durable appends, and a sequential checked read, with events of 250 bytes.
-#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,6 +1,8 @@
 //! What runs the model: the event log, the partition owners, the runner, generations, rebuild and verify.
 //! It knows no HTTP and no domain word.
 
+#![warn(missing_docs)]
+
 pub mod command;
 pub mod engine;
 pub mod generations;

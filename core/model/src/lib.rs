@@ -3,6 +3,8 @@
 //! Domain code (schemas, aggregates, projections) sees this crate and nothing else of the engine, so that its
 //! purity shows in `cargo metadata`: there is no I/O, no clock and no randomness to be had from here.
 
+#![warn(missing_docs)]
+
 pub mod aggregate;
 pub mod avro;
 pub mod canonical;

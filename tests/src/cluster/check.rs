@@ -64,9 +64,7 @@ pub enum Rule {
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
     pub rule: Rule,
-    /// How.
     pub what: String,
 }
 

@@ -38,7 +38,6 @@ pub enum Kind {
 pub struct Fault {
     /// What is struck.
     pub part: Part,
-    /// How.
     pub kind: Kind,
     /// When it begins, milliseconds.
     pub from_ms: u64,

@@ -61,7 +61,6 @@ pub enum Step {
         of: &'static str,
         /// Its workspace.
         workspace: WorkspaceId,
-        /// Which.
         aggregate: AggregateId,
     },
     /// Asks a read model for one of its own acknowledged writes, chosen by this number, with that write's token.

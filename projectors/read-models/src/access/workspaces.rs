@@ -11,7 +11,6 @@ use annals_model::word;
 word! {
     /// Whether a workspace takes commands.
     pub enum WorkspaceStatus {
-        /// It does.
         Active = "active",
         /// It was closed for good.
         Archived = "archived",

@@ -12,7 +12,6 @@ use annals_model::word;
 word! {
     /// Whether an application is in use.
     pub enum ApplicationStatus {
-        /// It is.
         Active = "active",
         /// It was retired for good.
         Retired = "retired",

@@ -10,7 +10,6 @@ use annals_model::word;
 word! {
     /// Whether a project takes new things.
     pub enum ProjectStatus {
-        /// It does.
         Active = "active",
         /// It is put aside, until it is restored.
         Archived = "archived",
