@@ -6,9 +6,10 @@ use annals_engine::sink::{Generation, GenerationState, GenerationStore};
 use annals_projectors::process::say;
 use serde_json::{Value, json};
 
-use super::{Site, confirmed, generation_json, store_failure};
+use super::{Site, confirmed, generation_json};
 use crate::cli::{DropArgs, Global};
 use crate::exit::Exit;
+use crate::failure::store_failure;
 use crate::output::{Output, render_pairs};
 
 /// `drop`.
