@@ -90,15 +90,24 @@ fn fill(generation: &Rows) {
     let key = format!("'{}'::uuid, '{}'::uuid, {}", HERE.tenant, HERE.workspace, uuid("n + 1000000"));
     let (one, other) = (uuid("n % 1000"), uuid("n % 777"));
     let rows = [
-        ("projects", "'p' || n, 'active', 1, false".to_owned()),
-        ("applications", format!("'a' || n, {one}, 'medium', NULL, NULL, 0, NULL, NULL, 'active', now(), 1, false")),
-        ("application_versions", format!("{one}, '1.' || n, now(), false")),
-        ("dependencies", format!("{one}, {other}, 'runtime', NULL, 1, false")),
+        ("projects", "name, status, version", "'p' || n, 'active', 1".to_owned()),
+        (
+            "applications",
+            "name, project_id, criticality, release_count, status, registered_at, version",
+            format!("'a' || n, {one}, 'medium', 0, 'active', now(), 1"),
+        ),
+        ("application_versions", "application_id, number, released_at", format!("{one}, '1.' || n, now()")),
+        (
+            "dependencies",
+            "from_application_id, to_application_id, kind, version",
+            format!("{one}, {other}, 'runtime', 1"),
+        ),
     ];
-    let statements = rows.map(|(table, columns)| {
+    let statements = rows.map(|(table, columns, values)| {
         format!(
             "ALTER TABLE {schema}.{table} SET (autovacuum_enabled = off);
-             INSERT INTO {schema}.{table} SELECT {key}, {columns} FROM generate_series(1, 100000) AS n;"
+             INSERT INTO {schema}.{table} (tenant_id, workspace_id, id, {columns}, deleted)
+                 SELECT {key}, {values}, false FROM generate_series(1, 100000) AS n;"
         )
     });
     let database = readers(generation).pool.connect_options().get_database().unwrap().to_owned();

@@ -193,6 +193,24 @@ async fn a_value_of_another_type_is_damage_and_not_a_row() {
 }
 
 #[tokio::test]
+async fn a_number_that_is_none_is_damage_and_not_a_row() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    let live = store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
+    let text = "INSERT INTO items VALUES (zeroblob(16), zeroblob(16), zeroblob(16), 'nail', 'front', NULL, false,
+                    zeroblob(16), 0, 9e999, '{}', 1, false)";
+    sqlx::query(text).execute(&mut by_hand(&directory).await).await.unwrap();
+    let mut snapshot = store.open(&live).await.unwrap().snapshot().await.unwrap();
+    match snapshot.rows(0, None, &mut Vec::new()).await {
+        Err(SinkError::Damaged { table, cause, .. }) => {
+            assert_eq!(table, "items");
+            assert!(cause.contains("column weight") && cause.contains("not a finite number"), "{cause}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn a_commit_that_sqlite_rolled_back_by_itself_can_be_tried_again() {
     let directory = TempDir::new().unwrap();
     let store = store(&directory).await;

@@ -73,3 +73,27 @@ async fn a_generation_that_somebody_reads_stays_known_and_goes_another_time() {
     assert_eq!(numbers(&store.list(stock::STOCK).await.unwrap()), [2, 3]);
     assert!(count(&mut looking, "pg_namespace WHERE nspname = 'stock_g1'").await.unwrap() == 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_is_none_is_damage_and_not_a_row() {
+    for number in ["NaN", "Infinity"] {
+        let database = database();
+        let store = store(&database).await;
+        let live = store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
+        let id = "'00000000-0000-0000-0000-000000000001'";
+        let text = format!(
+            "SET annals.writer = 'on';
+             INSERT INTO stock_g1.items VALUES
+                 ({id}, {id}, {id}, 'nail', 'front', NULL, false, {id}, now(), '{number}', '{{}}', 1, false)"
+        );
+        run(&mut by_hand(&database.url).await, &text).await.unwrap();
+        let mut snapshot = store.open(&live).await.unwrap().snapshot().await.unwrap();
+        match snapshot.rows(0, None, &mut Vec::new()).await {
+            Err(SinkError::Damaged { table, cause, .. }) => {
+                assert_eq!(table, "items");
+                assert!(cause.contains("weight") && cause.contains("not a finite number"), "{cause}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
