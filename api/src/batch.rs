@@ -24,7 +24,6 @@ use tokio::time::Instant;
 
 use self::lines::{LineError, Lines};
 use self::order::{Answered, Orders, Sent};
-pub(crate) use self::turn::Batches;
 use self::turn::Turn;
 use crate::auth::Caller;
 use crate::command::{CommandHeaders, CommandKind, answer, prepare};
@@ -37,7 +36,7 @@ use crate::trace::Meta;
 
 mod lines;
 mod order;
-mod turn;
+pub(crate) mod turn;
 mod unread;
 
 type Outcome = Result<Accepted, Problem>;

@@ -13,6 +13,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::limits;
 use crate::problem::{Code, Problem};
 
+/// `Consistency-Token`: on an answer, what covers it; on a query, what the answer must cover.
+pub(crate) const CONSISTENCY_TOKEN: &str = "consistency-token";
+
 /// First byte of every token. The first form bore no check.
 const FORMAT: u8 = 2;
 const PURPOSE: &str = "annals consistency token";

@@ -1,11 +1,10 @@
 //! Answers that are JSON documents.
 
-use axum::http::HeaderValue;
-use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::problem::{Code, Problem};
+use crate::text_response::respond;
 
 /// An answer with a line end behind it: whoever reads it on a terminal finds the prompt on a line of its own.
 #[derive(Debug)]
@@ -19,10 +18,4 @@ impl<T: Serialize> IntoResponse for Document<T> {
             Err(error) => Problem::new(Code::Internal, error.to_string()).into_response(),
         }
     }
-}
-
-/// The same in another form of JSON.
-pub(crate) fn respond(content_type: &'static str, mut text: Vec<u8>) -> Response {
-    text.push(b'\n');
-    ([(CONTENT_TYPE, HeaderValue::from_static(content_type))], text).into_response()
 }

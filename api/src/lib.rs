@@ -26,6 +26,7 @@ mod registry;
 mod routes;
 mod server;
 mod shared;
+mod text_response;
 mod trace;
 
 pub use server::{ServeError, serve};

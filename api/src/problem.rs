@@ -15,7 +15,8 @@ use axum::response::IntoResponse;
 use serde_json::{Map, Value};
 
 use crate::auth::TokenError;
-use crate::{CONTRACT_VERSION, document, limits};
+use crate::text_response::respond;
+use crate::{CONTRACT_VERSION, limits};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $status:literal $slug:literal $title:literal),+ $(,)?) => {
@@ -232,7 +233,7 @@ fn cut(mut text: String, bytes_max: usize) -> String {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let text = Value::Object(self.to_json()).to_string().into_bytes();
-        let mut response = document::respond("application/problem+json", text);
+        let mut response = respond("application/problem+json", text);
         *response.status_mut() = self.code.status();
         let headers = response.headers_mut();
         if let Some(time) = self.retry_after {

@@ -22,10 +22,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Caller, SigningKey, TokenError};
-use crate::batch::Batches;
-use crate::command::answer::CONSISTENCY_TOKEN;
+use crate::batch::turn::Batches;
 use crate::command::single;
-use crate::consistency::ConsistencyTokens;
+use crate::consistency::{CONSISTENCY_TOKEN, ConsistencyTokens};
 use crate::descriptors;
 use crate::gate::{Gate, WorkspaceState};
 use crate::peers::{Handed, Peers, Relayed};

@@ -8,9 +8,9 @@ use annals_projectors::deployment::{ApiFlags, DeploymentFlags, Place};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+use crate::actor::actor;
 use crate::client::naming::only_id;
 use crate::output::Format;
-use crate::token::actor;
 
 const EXAMPLES: &str = "\
 Examples:

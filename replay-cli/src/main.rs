@@ -6,6 +6,7 @@ use annals_projectors::process::arguments::{arguments, print};
 use annals_projectors::process::end;
 use clap::CommandFactory;
 
+mod actor;
 mod cli;
 mod client;
 mod config;

@@ -11,11 +11,9 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::CONTRACT_VERSION;
+use crate::consistency::CONSISTENCY_TOKEN;
 use crate::document::Document;
 use crate::shared::Shared;
-
-/// `Consistency-Token`: on an answer, what covers it; on a query, what the answer must cover.
-pub(crate) const CONSISTENCY_TOKEN: &str = "consistency-token";
 
 /// 201 where this very request made the aggregate; a replay made nothing.
 fn status(answer: &CommandAnswer) -> StatusCode {

@@ -22,7 +22,7 @@ use super::aggregate::Target;
 use super::parameters::{Parameters, wrong};
 use super::path;
 use crate::auth::Caller;
-use crate::document::{Document, respond};
+use crate::document::Document;
 use crate::event::{CLOUD_EVENT, CLOUD_EVENTS, EventDocument, cloud_event};
 use crate::fields::uuid;
 use crate::media::negotiate;
@@ -30,6 +30,7 @@ use crate::peers::Handed;
 use crate::places::{self, Asker};
 use crate::problem::{Code, Problem};
 use crate::shared::Shared;
+use crate::text_response::respond;
 use crate::trace::Meta;
 use crate::{CONTRACT_VERSION, limits};
 

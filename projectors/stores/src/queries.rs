@@ -6,6 +6,7 @@
 //! written in between. An answer and the position that it stands for are read in one transaction.
 
 mod answer;
+mod bound;
 mod error;
 mod execution;
 mod postgres;

@@ -1,7 +1,6 @@
 //! Answers requests: checks, one read transaction, a page.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use annals_engine::sink::{Generation, GenerationStore as _, StoreError};
 use annals_model::projection::{Column, OwnedValue};
@@ -9,6 +8,7 @@ use annals_model::query::{CursorKey, Query, QueryDescription, QueryRequest, Ques
 use annals_model::read_model::{Definition, newest};
 
 use super::answer::{Answer, AnswerRow, Page};
+use super::bound::time_max;
 use super::error::QueryError;
 use super::shares::Shares;
 use super::{postgres, sqlite, statement};
@@ -167,12 +167,6 @@ impl Queries {
         });
         Ok(Page { rows: rows.collect(), columns: answered, next_cursor })
     }
-}
-
-/// Longest that a query's statement may run.
-pub(super) fn time_max(query: &Query) -> Duration {
-    let walk = query.is_walk();
-    Duration::from_millis(if walk { limits::QUERY_WALK_TIME_MS_MAX } else { limits::QUERY_TIME_MS_MAX })
 }
 
 fn failed(error: &sqlx::Error, cause: String, query: &'static Query, read_model: &'static str) -> QueryError {

@@ -6,6 +6,7 @@ use annals_model::projection::{Column, OwnedValue, ReadModel};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection as _};
 
+use super::bound::time_max;
 use super::statement::{Read, Statement, selected};
 use crate::limits;
 use crate::sinks::PostgresReaders;
@@ -42,7 +43,7 @@ async fn read_on(
     let begin = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL {TENANT_SETTING} = '{tenant}'; \
          SET LOCAL statement_timeout = {}",
-        super::execution::time_max(query).as_millis()
+        time_max(query).as_millis()
     );
     let mut transaction = connection.begin_with(AssertSqlSafe(begin)).await?;
     let position = checkpoints::all(&mut transaction, &readers.schema, &model.contexts()).await?;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use annals_model::projection::{ColumnType, Index, ReadModel, TableShape};
 
 use crate::sinks::shape::{KEY, TypeName, is_of_rows, type_name};
-use crate::sinks::sqlite::type_name as sqlite_type_name;
+use crate::sinks::sqlite::values::type_name as sqlite_type_name;
 
 /// Longest line of the text that is recorded.
 const LINE_CHARS_MAX: usize = 120;

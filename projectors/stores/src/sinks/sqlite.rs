@@ -15,7 +15,7 @@ mod registry;
 mod snapshot;
 mod statements;
 mod target;
-mod values;
+pub(crate) mod values;
 mod writer;
 
 use std::path::Path;
@@ -39,7 +39,7 @@ use self::readers::Readers;
 use self::registry::{failed, unavailable};
 use self::statements::Statements;
 use self::target::Target;
-pub(crate) use self::values::{Parameters, stored_value, type_name};
+pub(crate) use self::values::{Parameters, stored_value};
 use self::writer::SqliteSink;
 use crate::limits;
 use annals_model::read_model::Definition;
