@@ -11,7 +11,7 @@ use annals_dev::postgres;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::server::{Server, annals, run, signal, wait_until};
+use crate::server::{Server, annals, newest_version, run, signal, wait_until};
 
 /// `GET` of a path without a token; its status and all of the answer.
 fn get(server: &Server, path: &str) -> (u16, String) {
@@ -114,7 +114,8 @@ fn a_server_takes_commands_whatever_a_live_generations_file_is_like_and_names_it
         let errors = || std::fs::read_to_string(&said).unwrap().lines().filter(|line| line.contains("ERROR")).count();
         // Before it was ready.
         assert_eq!(errors(), 1, "{how}: {}", std::fs::read_to_string(&said).unwrap());
-        troubled(&server, Some((LASTS, "portfolio v2 generation 1")));
+        let generation = format!("portfolio v{} generation 1", newest_version("portfolio"));
+        troubled(&server, Some((LASTS, generation.as_str())));
         send(&server, "two");
         let (live, advice) = status(&server);
         assert!(live["trouble"].as_str().unwrap().contains("rebuild the read model"), "{how}: {live}");

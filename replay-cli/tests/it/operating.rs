@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
-use crate::server::{Server, annals, copy, run, signal, wait_until};
+use crate::server::{Server, annals, copy, newest_version, run, signal, wait_until};
 
 const ID: &str = "6b0f5c0e-9c43-4a5e-a1d0-5d0f0c7b9a11";
 const NAME: &str = "application-with-a-name-that-is-found-in-the-file";
@@ -107,7 +107,8 @@ fn a_read_model_that_was_thrown_away_is_told_and_built_anew() {
     assert_eq!(status["advice"][0]["remedy"], "annals rebuild portfolio", "{status}");
     assert!(status["advice"][0]["why"].as_str().unwrap().contains("is missing"), "{status}");
     let trouble = status["generations"][1]["trouble"].as_str().unwrap();
-    assert_eq!(trouble, "portfolio v2 generation 1: its file is missing; rebuild the read model");
+    let newest = newest_version("portfolio");
+    assert_eq!(trouble, format!("portfolio v{newest} generation 1: its file is missing; rebuild the read model"));
     run(directory.path(), &["verify", "portfolio"]).exits(3);
     run(directory.path(), &["rebuild", "portfolio", "--yes"]).exits(0);
     run(directory.path(), &["promote", "portfolio"]).exits(0);
@@ -125,7 +126,8 @@ fn a_forged_checkpoint_is_told_as_one_by_status_and_says_nothing_of_the_log() {
     let why = status["advice"][0]["why"].as_str().unwrap();
     assert!(why.contains("the log is whole, the checkpoint is false"), "{status}");
     let told = run(directory.path(), &["log", "verify"]).exits(0).stderr();
-    assert!(told.contains("portfolio v2 generation 1 says nothing of the log"), "{told}");
+    let newest = newest_version("portfolio");
+    assert!(told.contains(&format!("portfolio v{newest} generation 1 says nothing of the log")), "{told}");
     run(directory.path(), &["verify", "portfolio"]).exits(3);
 }
 
@@ -221,7 +223,8 @@ fn behind_a_promotion_the_oldest_retired_generation_goes_and_a_rollback_finds_it
     assert_eq!((&first["generation"], &first["dropped"]), (&json!(2), &json!([])));
     // What goes next is told before it goes, and nothing has gone.
     assert_eq!(server.run(&["plan", "portfolio", "-o", "json"]).exits(0).json()["promotion_drops"], json!([1]));
-    assert!(server.run(&["plan", "portfolio"]).exits(0).stdout().contains("generation 1 of version 2"));
+    let oldest = format!("generation 1 of version {}", newest_version("portfolio"));
+    assert!(server.run(&["plan", "portfolio"]).exits(0).stdout().contains(&oldest));
     let told = server.run(&["status"]).exits(0).stdout();
     assert!(told.contains("the next promotion drops what is old: portfolio generation 1"), "{told}");
     let second = promote();

@@ -173,3 +173,9 @@ fn copy_into(from: &Path, to: &Path) {
         }
     }
 }
+
+/// The newest version of a read model: what a new directory begins with.
+pub(crate) fn newest_version(read_model: &str) -> u32 {
+    let of_name = annals_read_models::definitions().into_iter().filter(|one| one.model.name() == read_model);
+    of_name.map(|one| one.model.version()).max().unwrap()
+}

@@ -57,7 +57,7 @@ pub(super) fn leaving(definitions: &[Definition], name: &str, lines: &[Value]) -
                 ),
                 () if is(GenerationState::Retired) || is(GenerationState::Ready) => (
                     "can neither go to it nor keep it current",
-                    "go to it before that release runs, or not at all".to_owned(),
+                    format!("annals drop {name} --generation {generation}, or go to it before that release runs"),
                 ),
                 () => return None,
             };
@@ -107,7 +107,7 @@ mod tests {
             [
                 [
                     "generation 2 is version 1, and release 0.3 can neither go to it nor keep it current",
-                    "go to it before that release runs, or not at all",
+                    "annals drop portfolio --generation 2, or go to it before that release runs",
                 ],
                 [
                     "generation 3 is version 1, and release 0.3 cannot serve it",
