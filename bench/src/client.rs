@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,22 @@ use crate::limits;
 use crate::machine::{own_cpu, thread_cpu};
 use crate::rounds::{Latencies, Turn};
 
+/// What a server answers that has too much to do.
+const OVERLOADED: u16 = 503;
+
 /// Makes requests, one after the other.
 pub(crate) trait Requests {
     /// Puts the next one into `out`, which is empty: head and body.
     fn next(&mut self, out: &mut Vec<u8>);
+}
+
+/// What clients do who are told that the server has too much to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// They end the measurement: it is no longer of what was meant.
+    Ends,
+    /// They send the same again at once. Nothing but success is counted.
+    Again,
 }
 
 /// What a turn of many clients came to.
@@ -31,6 +44,16 @@ pub(crate) struct Driven {
 /// Each client has one request in flight, on a connection of its own, and sends the next one when it is answered. All of
 /// them run on the calling thread. Anything but success ends it.
 pub(crate) fn drive<R: Requests + 'static>(to: SocketAddr, clients: Vec<R>, turn: Duration) -> anyhow::Result<Driven> {
+    drive_with(to, clients, turn, Refused::Ends)
+}
+
+/// The same, with clients that may be refused.
+pub(crate) fn drive_with<R: Requests + 'static>(
+    to: SocketAddr,
+    clients: Vec<R>,
+    turn: Duration,
+    refused: Refused,
+) -> anyhow::Result<Driven> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     let counted = Rc::new(RefCell::new(Counted { latencies: Latencies::new(), measured: 0, answered: 0 }));
@@ -41,7 +64,7 @@ pub(crate) fn drive<R: Requests + 'static>(to: SocketAddr, clients: Vec<R>, turn
     local.block_on(&runtime, async {
         let clients: Vec<_> = clients
             .into_iter()
-            .map(|requests| tokio::task::spawn_local(client(to, requests, from, until, Rc::clone(&counted))))
+            .map(|requests| tokio::task::spawn_local(client(to, requests, from..until, refused, Rc::clone(&counted))))
             .collect();
         for client in clients {
             client.await??;
@@ -74,20 +97,23 @@ impl Default for Counted {
 async fn client(
     to: SocketAddr,
     mut requests: impl Requests,
-    from: Instant,
-    until: Instant,
+    counting: Range<Instant>,
+    refused: Refused,
     counted: Rc<RefCell<Counted>>,
 ) -> anyhow::Result<()> {
     let mut stream = tokio::net::TcpStream::connect(to).await?;
     stream.set_nodelay(true)?;
     let (mut request, mut answer) = (Vec::new(), vec![0; limits::ANSWER_BYTES_MAX]);
+    let (mut sent, mut is_again) = (Instant::now(), false);
     loop {
-        let sent = Instant::now();
-        if sent >= until {
+        if Instant::now() >= counting.end {
             return Ok(());
         }
-        request.clear();
-        requests.next(&mut request);
+        if !is_again {
+            sent = Instant::now();
+            request.clear();
+            requests.next(&mut request);
+        }
         stream.write_all(&request).await?;
         let mut length = 0;
         let head = loop {
@@ -99,16 +125,20 @@ async fn client(
                 Some(_) | None => ensure!(length < answer.len(), "an answer is too long"),
             }
         };
+        is_again = head.status == OVERLOADED && refused == Refused::Again;
+        if is_again {
+            continue;
+        }
         if !(200..300).contains(&head.status) {
             bail!("{} was answered {}", first_line(&request), String::from_utf8_lossy(&answer[..length]));
         }
         let answered = Instant::now();
         let mut counted = counted.borrow_mut();
         counted.answered += 1;
-        if sent >= from && answered < until {
+        if sent >= counting.start && answered < counting.end {
             counted.latencies.record(answered - sent);
         }
-        if (from..until).contains(&answered) {
+        if counting.contains(&answered) {
             counted.measured += 1;
         }
     }

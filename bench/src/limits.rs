@@ -10,6 +10,10 @@ pub(crate) const WARM_UP_SHARE: f64 = 0.2;
 pub(crate) const EVENTS: u64 = 1_000_000;
 /// Commands in flight, embedded.
 pub(crate) const EMBEDDED_IN_FLIGHT: &[usize] = &[1, 64, 512];
+/// Commands in flight, of which a node takes half at a time and lets a third of the others wait.
+pub(crate) const OVERLOAD_IN_FLIGHT: usize = 3_000;
+/// Commands in flight that it is compared with.
+pub(crate) const WITHOUT_OVERLOAD_IN_FLIGHT: usize = 64;
 /// Commands in flight, on Kafka.
 pub(crate) const KAFKA_IN_FLIGHT: &[usize] = &[64, 512];
 /// Partitions of a context.

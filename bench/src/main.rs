@@ -19,6 +19,7 @@ mod lines;
 mod live;
 mod machine;
 mod node;
+mod overload;
 mod rebuild;
 mod replay;
 mod report;
@@ -40,6 +41,8 @@ use crate::report::{Report, Verdict};
 enum Subject {
     /// Commands over HTTP on the SQLite log, beside axum, serde_json and one thread that appends and syncs.
     EmbeddedHttp,
+    /// Commands over HTTP of more clients than a node takes at a time, beside those of few.
+    Overload,
     /// Fold, rebuild and verify on SQLite, beside a loop of batched upserts.
     RebuildSqlite,
     /// Rebuild into PostgreSQL, beside a loop of batched upserts.
@@ -139,6 +142,7 @@ fn main() -> anyhow::Result<ExitCode> {
     for subject in Subject::value_variants().iter().filter(chosen) {
         let rows = match subject {
             Subject::EmbeddedHttp => embedded::measure(&plan),
+            Subject::Overload => overload::measure(&plan),
             Subject::RebuildSqlite => rebuild::measure(&plan),
             Subject::RebuildPostgres => rebuild::measure_postgres(&plan),
             Subject::KafkaHttp => kafka::measure_commands(&plan),
