@@ -54,6 +54,8 @@ pub const REGISTRY_REQUESTS_MAX: usize = 64;
 pub const PLACES_MIN: usize = 32;
 /// Longest wait for a place, milliseconds.
 pub const PLACE_WAIT_MS: u64 = 1_500;
+/// How late a client is told that there is too much to do, milliseconds: so often it can come back at most.
+pub const TOLD_OFF_PAUSE_MS: u64 = 500;
 /// What one place for a body holds, bytes; bodies that came with their head need none up to here.
 pub const BODY_PLACE_BYTES: usize = 16 << 10;
 /// How long the log's own description of its schemas is good for, milliseconds.

@@ -230,6 +230,10 @@ fn cut(mut text: String, bytes_max: usize) -> String {
     text
 }
 
+/// On an answer that says that there is too much to do: whoever comes back at once waits for a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ToldOff;
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let text = Value::Object(self.to_json()).to_string().into_bytes();
@@ -239,7 +243,9 @@ impl IntoResponse for Problem {
         if let Some(time) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(time.as_millis().div_ceil(1_000).max(1) as u64));
         }
-        if self.code == Code::Unauthenticated {
+        if self.code == Code::Overloaded {
+            response.extensions_mut().insert(ToldOff);
+        } else if self.code == Code::Unauthenticated {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"annals\""));
         }
         response

@@ -24,10 +24,10 @@ use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use self::connections::{Answer, Connection, Connections};
+use self::connections::{Answer, Busy, Connection, Connections};
 use self::stall::StallLimit;
 use self::unasked::Unasked;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, ToldOff};
 use crate::routes::{is_health, router};
 use crate::shared::Api;
 use crate::{limits, trace};
@@ -155,7 +155,13 @@ fn connection(
         async move {
             let busy = busy.ok_or(MadeRoom)?;
             let answer = match answer {
-                Some(answer) => answer.await.unwrap_or_else(|never| match never {}),
+                Some(answer) => {
+                    let answer = answer.await.unwrap_or_else(|never| match never {});
+                    if answer.extensions().get::<ToldOff>().is_some() {
+                        tell_off_late(&busy).await?;
+                    }
+                    answer
+                }
                 None => no_room(),
             };
             Ok::<_, MadeRoom>(answer.map(|body| Answer { body, _busy: busy }))
@@ -172,7 +178,15 @@ fn connection(
     }
 }
 
-/// The connection is about to end, and its request was not begun.
+/// Whoever is told off at once comes back at once, and telling it off again takes work from those who could be answered.
+/// Meanwhile its connection is the first to make room for others.
+async fn tell_off_late(busy: &Busy) -> Result<(), MadeRoom> {
+    busy.rest();
+    tokio::time::sleep(Duration::from_millis(limits::TOLD_OFF_PAUSE_MS)).await;
+    if busy.go_on() { Ok(()) } else { Err(MadeRoom) }
+}
+
+/// The connection is about to end, and its request was not begun or is not answered.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection makes room for another")]
 struct MadeRoom;

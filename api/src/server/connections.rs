@@ -206,9 +206,24 @@ impl Drop for Connection {
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Connection>);
 
+impl Busy {
+    /// From now on it may be ended for others' sake, as if it were idle.
+    pub(super) fn rest(&self) {
+        self.0.state.idle_since.store(self.0.of.now_ms(), Ordering::Release);
+    }
+
+    /// It may not be ended any more; false if it is about to be.
+    pub(super) fn go_on(&self) -> bool {
+        let go_on = |since: u64| (since != ENDED).then_some(BUSY);
+        self.0.state.idle_since.fetch_update(Ordering::AcqRel, Ordering::Acquire, go_on).is_ok()
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.state.idle_since.store(self.0.of.now_ms(), Ordering::Release);
+        let idle = |since: u64| (since != ENDED).then(|| self.0.of.now_ms());
+        // One that is about to end has nothing to be idle with.
+        let _ = self.0.state.idle_since.fetch_update(Ordering::AcqRel, Ordering::Acquire, idle);
     }
 }
 

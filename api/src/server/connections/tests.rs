@@ -75,3 +75,20 @@ async fn clients_that_take_nothing_make_room_and_are_never_more_than_the_limit()
     assert!(connections.make_any_room());
     first[2].ends().await;
 }
+
+#[test]
+fn a_connection_that_is_told_off_makes_room_before_one_that_works_and_is_not_taken_for_idle_afterwards() {
+    let connections = Connections::new();
+    let (working, refused, kept) = (connections.enter(ROOM), connections.enter(ROOM), connections.enter(ROOM));
+    let (_working, refused_busy, kept_busy) =
+        (working.begin().unwrap(), refused.begin().unwrap(), kept.begin().unwrap());
+    refused_busy.rest();
+    assert!(connections.make_any_room());
+    assert_eq!((ended(&working), ended(&refused)), (false, true));
+    assert!(!refused_busy.go_on(), "what has to end is not answered");
+    drop(refused_busy);
+    assert!(ended(&refused), "and stays so");
+    kept_busy.rest();
+    assert!(kept_busy.go_on());
+    assert!(!connections.make_any_room(), "a request under way is never cut for another's sake");
+}
