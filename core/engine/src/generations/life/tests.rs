@@ -227,8 +227,10 @@ fn a_live_generation_of_another_log_needs_nothing() {
 
 #[test]
 fn a_rollback_goes_back_to_the_last_retired_whatever_the_clock_said() {
-    let mut life = beside_one(Some(GenerationState::Ready));
-    for (target, at) in [(2, 500), (1, 400), (2, 300)] {
+    let all = [1, 2, 3].map(|id| if id == 1 { GenerationState::Live } else { GenerationState::Ready });
+    let all = (1..).zip(all).map(|(id, state)| generation(id, state)).collect();
+    let mut life = Life::new("stock", 3, all);
+    for (target, at) in [(2, 500), (3, 400), (1, 300), (2, 300), (3, 200)] {
         let (_, changes) = life.promotion(GenerationId(target)).unwrap().make(Timestamp(at));
         let was = life.live().unwrap().id;
         changes.iter().for_each(|change| life.apply(change));
