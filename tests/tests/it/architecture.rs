@@ -1,6 +1,7 @@
-//! Dependencies point one way, and the domain sees nothing that could do I/O.
+//! Dependencies point one way, the domain sees nothing that could do I/O, and ARCHITECTURE.md leads to every folder.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 
@@ -88,8 +89,10 @@ const FOR_TESTS: [(&str, &str); 10] = [
 const PURE: [&str; 4] = ["annals-model", "annals-schemas", "annals-aggregates", "annals-read-models"];
 const IMPURE: [&str; 9] = ["tokio", "sqlx", "sqlx-core", "axum", "hyper", "reqwest", "rdkafka", "mio", "socket2"];
 
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
 fn metadata() -> Metadata {
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let manifest = format!("{ROOT}/Cargo.toml");
     MetadataCommand::new().manifest_path(manifest).other_options(["--locked".to_owned()]).exec().unwrap()
 }
 
@@ -174,4 +177,71 @@ fn the_domain_reaches_nothing_that_does_io() {
     }
     // The check sees what it looks for where it is allowed.
     assert!(reached("annals-engine").contains("tokio"));
+}
+
+/// The folders at the top of the repository, without those that git ignores and what tools keep there for themselves.
+fn top_folders(ignored: &str) -> BTreeSet<String> {
+    let is_ignored = |name: &str| {
+        ignored.lines().map(|line| line.trim_matches('/')).any(|pattern| match pattern.split_once('*') {
+            Some((start, end)) => name.starts_with(start) && name.ends_with(end),
+            None => name == pattern,
+        })
+    };
+    let entries = std::fs::read_dir(ROOT).unwrap().map(Result::unwrap);
+    let folders = entries.filter(|entry| entry.file_type().unwrap().is_dir());
+    let names = folders.map(|folder| folder.file_name().into_string().unwrap());
+    names.filter(|name| (name == ".ci" || !name.starts_with('.')) && !is_ignored(name)).collect()
+}
+
+/// Each package with its folder.
+fn package_folders() -> BTreeMap<String, String> {
+    let metadata = metadata();
+    let folder = |manifest: &Path| {
+        let folder = manifest.parent().unwrap().strip_prefix(&metadata.workspace_root).unwrap();
+        folder.to_str().unwrap().to_owned()
+    };
+    let packages = metadata.workspace_packages();
+    packages.iter().map(|package| (package.name.to_string(), folder(package.manifest_path.as_std_path()))).collect()
+}
+
+fn rows(document: &str) -> impl Iterator<Item = &str> {
+    document.lines().filter(|line| line.starts_with('|'))
+}
+
+/// What no row of the document's tables names: folders, and packages beside their folders.
+fn unmapped(document: &str, folders: &BTreeSet<String>, packages: &BTreeMap<String, String>) -> Vec<String> {
+    let folders = folders.iter().filter(|folder| {
+        let folder = format!("`{folder}/");
+        !rows(document).any(|row| row.contains(&folder))
+    });
+    let packages = packages.iter().filter(|(name, folder)| {
+        let (name, folder) = (format!("`{name}`"), format!("`{folder}/`"));
+        !rows(document).any(|row| row.contains(&name) && row.contains(&folder))
+    });
+    folders.chain(packages.map(|(name, _)| name)).cloned().collect()
+}
+
+/// Folders that the document's tables name, and that are not there.
+fn lost(document: &str) -> Vec<&str> {
+    let named = rows(document).flat_map(|row| row.split('`').skip(1).step_by(2));
+    named.filter(|name| name.ends_with('/') && !name.contains('<') && !Path::new(ROOT).join(name).is_dir()).collect()
+}
+
+#[test]
+fn every_folder_and_every_package_stands_in_the_map_and_the_map_leads_to_folders() {
+    let read = |path| std::fs::read_to_string(Path::new(ROOT).join(path)).unwrap();
+    let (document, folders) = (read("ARCHITECTURE.md"), top_folders(&read(".gitignore")));
+    assert!(folders.contains("core") && !folders.contains("target"), "{folders:?}");
+    assert_eq!(unmapped(&document, &folders, &package_folders()), [""; 0]);
+    assert_eq!(lost(&document), [""; 0]);
+}
+
+#[test]
+fn a_folder_and_a_package_that_no_row_names_are_seen() {
+    let document = "`deploy/` is in no table\n| what | where |\n|---|---|\n| words | `core/model/` (`annals-model`) |\n\
+         | engine | `core/engine/` |\n| gone | `core/nothing/`, `core/<any>/` |";
+    let folders = ["core", "deploy"].map(str::to_owned).into();
+    let packages = ["engine", "model"].map(|name| (format!("annals-{name}"), format!("core/{name}"))).into();
+    assert_eq!(unmapped(document, &folders, &packages), ["deploy", "annals-engine"]);
+    assert_eq!(lost(document), ["core/nothing/"]);
 }
