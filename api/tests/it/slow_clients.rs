@@ -142,11 +142,14 @@ async fn batches_without_commands_give_way_and_one_tenant_cannot_have_them_all()
     let head = head(&server, "POST", "/v1/commands", chunked);
     let mut open = Vec::new();
     loop {
+        let asked = Instant::now();
         let mut stream = connected(&server, &head).await;
         let mut status = [0; 12];
         stream.read_exact(&mut status).await.unwrap();
         if status != *b"HTTP/1.1 200" {
             assert_eq!(status, *b"HTTP/1.1 503");
+            // Whoever is told off at once comes back at once.
+            assert!(asked.elapsed() >= Duration::from_millis(annals_api::limits::TOLD_OFF_PAUSE_MS));
             break;
         }
         open.push(stream);
