@@ -85,6 +85,7 @@ fn verbs(file: &str) -> Vec<Vec<&str>> {
         vec!["verify"],
         vec!["promote", "access"],
         vec!["rollback", "access"],
+        vec!["drop", "access", "--generation", "2", "--yes"],
         vec!["completions", "bash"],
         vec!["nonsense"],
         vec!["help"],
