@@ -8,6 +8,7 @@ mod https;
 mod importing;
 mod kill;
 mod operating;
+mod recorded;
 mod server;
 mod size;
 mod talking;
