@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use annals_engine::command::{CommandError, CommandRequest};
-use annals_engine::engine::Link;
+use annals_engine::owners::Link;
 use annals_model::command_json::parse_strict;
 use axum::body::{Body, BodyDataStream};
 use axum::http::HeaderMap;

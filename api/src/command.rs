@@ -1,7 +1,7 @@
 //! One command, from the JSON that a client sent to the request that the engine takes.
 
 use annals_engine::command::CommandRequest;
-use annals_engine::engine::EngineHandle;
+use annals_engine::owners::EngineHandle;
 use annals_model::aggregate::ScopeKind;
 use annals_model::command_json::fingerprint;
 use annals_model::context::ErasedAggregate;

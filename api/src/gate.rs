@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use annals_aggregates::access::workspace::Workspace;
 use annals_engine::command::ReadFailure;
-use annals_engine::engine::{AggregateAddress, EngineHandle};
 use annals_engine::log::{RawBatch, ReadError};
+use annals_engine::owners::{AggregateAddress, EngineHandle};
 use annals_model::aggregate::Aggregate as _;
 use annals_model::avro::DecodeError;
 use annals_model::engine_record::Claim;

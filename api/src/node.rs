@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_engine::engine::{Engine, EngineHandle, EngineOptions, PartitionState};
 use annals_engine::log::{Owner, ReadError};
+use annals_engine::owners::{Engine, EngineHandle, EngineOptions, PartitionState};
 use annals_engine::presence::Presence;
 use annals_engine::published::SchemaError;
 use annals_engine::runner::ReadModels;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_engine::engine::{EngineHandle, PartitionState};
+use annals_engine::owners::{EngineHandle, PartitionState};
 use annals_model::position::ContextPartition;
 use axum::body::Body;
 use axum::http::header::{

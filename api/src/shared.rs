@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use annals_aggregates::access::workspace::Workspace;
 use annals_engine::command::{CommandAnswer, CommandRequest};
-use annals_engine::engine::{EngineHandle, Link};
+use annals_engine::owners::{EngineHandle, Link};
 use annals_engine::runner;
 use annals_model::aggregate::Aggregate as _;
 use annals_model::ids::{AggregateId, ContextId, Partition, TenantId, WorkspaceId};

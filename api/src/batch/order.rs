@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use annals_engine::engine::{Chain, Link};
+use annals_engine::owners::{Chain, Link};
 use annals_model::ids::OperationId;
 use annals_model::position::ContextPartition;
 use axum::http::StatusCode;

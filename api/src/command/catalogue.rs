@@ -1,6 +1,6 @@
 //! The commands that there are, as their own types tell it.
 
-use annals_engine::engine::EngineHandle;
+use annals_engine::owners::EngineHandle;
 use annals_model::aggregate::ScopeKind;
 use annals_model::command_json::{CommandField, FieldKind};
 use annals_model::context::ErasedAggregate;

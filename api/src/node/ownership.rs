@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use annals_engine::engine::{Assignment, EngineHandle};
 use annals_engine::log::kafka::membership::Membership;
+use annals_engine::owners::{Assignment, EngineHandle};
 use annals_projectors::deployment::OpenLog;
 use annals_projectors::process::exit::Failure;
 

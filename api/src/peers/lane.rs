@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use annals_engine::command::{CommandAnswer, CommandError, CommandRequest};
-use annals_engine::engine::Link;
+use annals_engine::owners::Link;
 use annals_model::position::ContextPartition;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use bytes::Bytes;

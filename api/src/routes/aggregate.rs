@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals_engine::command::AggregateView;
-use annals_engine::engine::{AggregateAddress, EngineHandle};
+use annals_engine::owners::{AggregateAddress, EngineHandle};
 use annals_model::aggregate::ScopeKind;
 use annals_model::ids::{AggregateId, Scope, WorkspaceId};
 use annals_model::position::ContextPartition;

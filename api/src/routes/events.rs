@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals_engine::command::HistoryEvent;
-use annals_engine::engine::EngineHandle;
+use annals_engine::owners::EngineHandle;
 use annals_model::ids::{EventId, WorkspaceId};
 use annals_model::position::Sequence;
 use axum::Router;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals_engine::engine::{PartitionState, PartitionStatus};
+use annals_engine::owners::{PartitionState, PartitionStatus};
 use annals_engine::runner::{Health, Trouble};
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use annals_engine::engine::system_now;
 use annals_engine::lag::Lag;
 use annals_engine::log::ReadError;
+use annals_engine::owners::system_now;
 use annals_engine::runner::{GenerationStatus, RunnerState};
 use annals_engine::sink::{Checkpoints, GenerationState, KnownProcess, false_checkpoint};
 use annals_model::ids::{ContextId, Partition};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use annals_api::auth::SigningKey;
-use annals_engine::engine::{Assigned, PartitionState};
 use annals_engine::log::EventLog;
 use annals_engine::log::memory::MemoryLog;
+use annals_engine::owners::{Assigned, PartitionState};
 use annals_model::ids::{ContextId, Partition};
 use annals_model::position::ContextPartition;
 use reqwest::Method;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use annals_engine::engine::Assigned;
 use annals_engine::log::memory::MemoryLog;
 use annals_engine::log::{EventLog, Owner};
+use annals_engine::owners::Assigned;
 use annals_model::ids::{Actor, Partition};
 use annals_model::position::ContextPartition;
 use futures_util::StreamExt as _;

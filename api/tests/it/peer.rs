@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_engine::engine::{PartitionOwner, PartitionState};
 use annals_engine::log::EventLog;
 use annals_engine::log::memory::MemoryLog;
+use annals_engine::owners::{PartitionOwner, PartitionState};
 use annals_model::position::ContextPartition;
 use annals_schemas::contexts::{ACCESS, PORTFOLIO};
 use serde_json::{Value, json};

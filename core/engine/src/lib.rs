@@ -4,7 +4,6 @@
 #![warn(missing_docs)]
 
 pub mod command;
-pub mod engine;
 pub mod generations;
 pub mod lag;
 pub mod limits;
@@ -13,6 +12,7 @@ pub mod limits;
 mod lines;
 pub mod log;
 pub mod outage;
+pub mod owners;
 mod panics;
 pub mod presence;
 pub mod published;

@@ -8,9 +8,9 @@ use annals_model::position::ContextPartition;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::engine::{EngineHandle, PartitionState};
 use crate::limits;
 use crate::outage::Outage;
+use crate::owners::{EngineHandle, PartitionState};
 use crate::runner::ReadModels;
 use crate::sink::{GenerationStore, ProcessReport, ProcessTrouble, StoreError};
 

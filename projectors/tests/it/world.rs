@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use annals_engine::command::CommandRequest;
-use annals_engine::engine::{Engine, EngineOptions};
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::log::{EventLog, Owner};
+use annals_engine::owners::{Engine, EngineOptions};
 use annals_engine::rebuild::control::Control;
 use annals_engine::rebuild::fold::FoldOptions;
 use annals_engine::runner::ends;

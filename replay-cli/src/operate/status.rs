@@ -7,10 +7,10 @@ mod processes;
 use std::time::Duration;
 
 use annals_api::endpoint::Endpoint;
-use annals_engine::engine::system_now;
 use annals_engine::generations::life::Life;
 use annals_engine::generations::retention::Keep;
 use annals_engine::log::checked::CheckedReader;
+use annals_engine::owners::system_now;
 use annals_engine::rebuild::extent::{Extent, extents};
 use annals_engine::rebuild::{PlanError, plan};
 use annals_engine::sink::{Generation, GenerationState, GenerationStore, KnownProcess};

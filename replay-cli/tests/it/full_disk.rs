@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use annals_api::auth::SigningKey;
 use annals_api::{Api, ApiOptions, ServeError};
-use annals_engine::engine::{Engine, EngineOptions};
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::log::{EventLog, Owner};
+use annals_engine::owners::{Engine, EngineOptions};
 use annals_engine::runner::ReadModels;
 use annals_model::ids::{Actor, TenantId, UserId};
 use annals_model::query::CursorKey;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use annals_api::auth::SigningKey;
 use annals_api::{Api, ApiOptions};
-use annals_engine::engine::{Engine, EngineOptions};
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::kafka::{KafkaLog, KafkaOptions};
 use annals_engine::log::{EventLog, Owner};
+use annals_engine::owners::{Engine, EngineOptions};
 use annals_engine::runner::ReadModels;
 use annals_model::ids::{Actor, Partition, TenantId, UserId};
 use annals_model::position::{Checkpoint, ContextPartition};

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use annals_dev::kafka::Cluster;
-use annals_engine::engine::system_now;
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::contract::records::TestRecords;
 use annals_engine::log::contract::{CONTEXTS, log_contract};
 use annals_engine::log::kafka::{KafkaLog, KafkaOptions, OpenError};
 use annals_engine::log::{AppendOutcome, EventLog, LogWriter, Owner};
+use annals_engine::owners::system_now;
 use annals_model::position::Checkpoint;
 use annals_model::time::Timestamp;
 use annals_tests::{LOG_CONTEXT, LOG_PARTITION};

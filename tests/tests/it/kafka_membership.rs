@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use annals_engine::engine::Assigned;
 use annals_engine::log::EventLog;
 use annals_engine::log::contract::CONTEXTS;
 use annals_engine::log::kafka::KafkaLog;
 use annals_engine::log::kafka::membership::Membership;
+use annals_engine::owners::Assigned;
 use annals_model::ids::Partition;
 use annals_model::position::ContextPartition;
 use annals_tests::LOG_CONTEXT;

@@ -14,10 +14,10 @@ use metrics::{Label, gauge};
 use super::{
     LAG_EVENTS, LAG_MEASURED, LAG_SECONDS, PARTITION_SERVING, PARTITION_STOPPED, READ_MODEL_TROUBLE, RUNNER_STOPPED,
 };
-use crate::engine::{EngineHandle, PartitionState, system_now};
 use crate::lag::{Lag, LastOrdinals, first_behind};
 use crate::limits;
 use crate::log::EventLog;
+use crate::owners::{EngineHandle, PartitionState, system_now};
 use crate::runner::{GenerationStatus, ReadModels};
 use crate::sink::GenerationStore;
 

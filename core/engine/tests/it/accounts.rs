@@ -1,7 +1,7 @@
 //! A small domain for engine tests: accounts with unique names that may point at a parent.
 
 use annals_engine::command::CommandRequest;
-use annals_engine::engine::AggregateAddress;
+use annals_engine::owners::AggregateAddress;
 use annals_model::aggregate::{Aggregate, Context, Events, ReferenceLabel, References, ScopeKind, UniqueKeys};
 use annals_model::avro::{DecodeError, Reader, put_long, put_option, put_str};
 use annals_model::command_json::fingerprint;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use annals_engine::command::{CommandAnswer, CommandError};
-use annals_engine::engine::{Engine, EngineHandle, EngineOptions};
 use annals_engine::log::EventLog;
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::memory::{Faults, MemoryLog, MemoryOptions};
+use annals_engine::owners::{Engine, EngineHandle, EngineOptions};
 use annals_model::ids::{OperationId, Partition};
 use annals_model::position::{Checkpoint, ContextPartition, Offset, RecordOffset, Sequence};
 use serde_json::{Value, json};

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use annals_engine::engine::{Engine, EngineOptions};
 use annals_engine::log::EventLog;
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::memory::MemoryLog;
+use annals_engine::owners::{Engine, EngineOptions};
 use annals_model::position::{Checkpoint, ContextPartition};
 use annals_model::time::Timestamp;
 use serde_json::json;

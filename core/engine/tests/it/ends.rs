@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use annals_engine::command::{CommandError, ReadFailure};
-use annals_engine::engine::{Clock, Engine, EngineOptions, PartitionState, system_now};
 use annals_engine::limits;
 use annals_engine::log::EventLog;
 use annals_engine::log::memory::MemoryLog;
+use annals_engine::owners::{Clock, Engine, EngineOptions, PartitionState, system_now};
 use annals_model::position::ContextPartition;
 use serde_json::json;
 use tokio::time::Instant;

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use annals_engine::command::{CommandAnswer, CommandError, CommandRequest};
-use annals_engine::engine::{Engine, EngineHandle, EngineOptions, StateStores};
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::log::memory::{MemoryLog, MemoryOptions};
 use annals_engine::log::{AppendBatch, AppendOutcome, Claimed, EventLog, Owner};
+use annals_engine::owners::{Engine, EngineHandle, EngineOptions, StateStores};
 use annals_engine::published::SchemaError;
 use annals_model::envelope::{Envelope, put_frame};
 use annals_model::ids::{CommitIndex, CorrelationId, EventId, OperationId, Partition, TenantId};

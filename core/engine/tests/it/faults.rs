@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use annals_engine::command::{CommandError, NotNow, ReadFailure};
-use annals_engine::engine::{Chain, Engine, EngineOptions, PartitionState};
 use annals_engine::log::EventLog;
 use annals_engine::log::memory::{Fault, Faults, MemoryLog, MemoryOptions};
+use annals_engine::owners::{Chain, Engine, EngineOptions, PartitionState};
 use annals_model::position::{ContextPartition, Sequence};
 use proptest::prelude::*;
 use serde_json::json;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_engine::command::{CommandAnswer, CommandError, CommandRequest};
-use annals_engine::engine::EngineHandle;
 use annals_engine::log::EventLog;
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::log::verify::verify;
+use annals_engine::owners::EngineHandle;
 use annals_model::ids::Scope;
 use serde_json::json;
 use tokio::time::Instant;

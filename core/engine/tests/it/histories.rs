@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use annals_engine::command::{CommandAnswer, CommandError};
-use annals_engine::engine::{Engine, EngineOptions, PartitionState};
 use annals_engine::log::EventLog;
 use annals_engine::log::memory::{Faults, MemoryLog, MemoryOptions};
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::log::verify::verify;
+use annals_engine::owners::{Engine, EngineOptions, PartitionState};
 use annals_model::ids::{Scope, TenantId, WorkspaceId};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_engine::command::{CommandError, ReadFailure};
-use annals_engine::engine::{Assigned, Assignment, Engine, EngineHandle, EngineOptions, PartitionState};
 use annals_engine::log::memory::MemoryLog;
 use annals_engine::log::verify::verify;
 use annals_engine::log::{EventLog, Owner};
+use annals_engine::owners::{Assigned, Assignment, Engine, EngineHandle, EngineOptions, PartitionState};
 use annals_model::context::BoundedContext;
 use annals_model::event::SchemaCatalogue;
 use annals_model::ids::{Partition, Scope};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use annals_engine::command::CommandError;
-use annals_engine::engine::{Engine, EngineOptions};
 use annals_engine::log::EventLog;
 use annals_engine::log::memory::MemoryLog;
+use annals_engine::owners::{Engine, EngineOptions};
 use annals_model::time::Timestamp;
 use serde_json::json;
 

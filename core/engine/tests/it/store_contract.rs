@@ -1,9 +1,9 @@
 //! What owners rely on in a state store, whatever it keeps in memory. A new store passes these checks before it serves.
 
-use annals_engine::engine::{
+use annals_engine::log::BoxFuture;
+use annals_engine::owners::{
     AggregateEntry, AggregateKey, Changes, LedgerEntry, MemoryStateStore, Peek, ReferenceKey, StateStore, UniqueKey,
 };
-use annals_engine::log::BoxFuture;
 use annals_model::envelope::Fingerprint;
 use annals_model::ids::OperationId;
 use annals_model::position::{Checkpoint, Offset, Ordinal, RecordOffset, Sequence};

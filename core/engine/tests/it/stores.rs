@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use annals_engine::engine::{
+use annals_engine::log::BoxFuture;
+use annals_engine::owners::{
     AggregateEntry, AggregateKey, Changes, LedgerEntry, MemoryStateStore, Peek, ReferenceKey, StateDigests, StateStore,
     StateStores, UniqueKey,
 };
-use annals_engine::log::BoxFuture;
 use annals_model::ids::OperationId;
 use annals_model::position::{Checkpoint, ContextPartition, Ordinal, RecordOffset, Sequence};
 use annals_model::time::Timestamp;

@@ -23,9 +23,9 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_engine::engine::system_now;
 use annals_engine::generations::life::Life;
 use annals_engine::log::BoxFuture;
+use annals_engine::owners::system_now;
 use annals_engine::sink::{
     BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationStore, KnownProcess, ProcessReport,
     PromoteError, Promoted, Sink, StoreError,

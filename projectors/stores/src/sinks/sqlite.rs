@@ -21,9 +21,9 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
-use annals_engine::engine::system_now;
 use annals_engine::generations::life::Life;
 use annals_engine::log::BoxFuture;
+use annals_engine::owners::system_now;
 use annals_engine::sink::{
     BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationStore, KnownProcess, ProcessReport,
     PromoteError, Promoted, Sink, StoreError,

@@ -21,9 +21,9 @@ use tokio::sync::{oneshot, watch};
 use super::client::log;
 use super::registry::events_topic;
 use super::{KafkaLog, OpenError};
-use crate::engine::Assigned;
 use crate::limits;
 use crate::log::BoxFuture;
+use crate::owners::Assigned;
 
 type Release = dyn Fn(Vec<ContextPartition>) -> BoxFuture<'static, ()> + Send + Sync;
 

@@ -16,11 +16,11 @@ use super::producer::{Destination, Failure, Outgoing, Producer, timed};
 use super::settings::{Clients, FENCE_CHECK_KEY};
 use super::tail::{self, Certainty};
 use super::witness::{Finding, Witness};
-use crate::engine::system_now;
 use crate::limits;
 use crate::log::admission::{Admitted, admit, follows};
 use crate::log::claim_record::encode_claim;
 use crate::log::{AppendBatch, AppendOutcome, BoxFuture, ClaimError, LogWriter, Owner, ProofOutcome};
+use crate::owners::system_now;
 use crate::seeded::{Point, SeededBug, is_on, reached, reached_in};
 
 const FENCE_CHECK: Outgoing<'_> = Outgoing { key: FENCE_CHECK_KEY, value: None, timestamp_ms: 0 };

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::time::Duration;
 
-use annals_engine::engine::system_now;
 use annals_engine::generations::life::{Change, Life, Refusal};
+use annals_engine::owners::system_now;
 use annals_engine::sink::{
     BuildLock, Checkpoints, CreateError, Generation, GenerationId, GenerationState, SinkError, StoreError,
 };

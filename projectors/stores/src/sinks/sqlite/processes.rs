@@ -1,7 +1,7 @@
 //! The processes that work on the directory.
 
-use annals_engine::engine::system_now;
 use annals_engine::limits::{PROCESS_FORGOTTEN_MS, PROCESSES_KNOWN_MAX};
+use annals_engine::owners::system_now;
 use annals_engine::sink::{KnownProcess, ProcessReport, StoreError};
 
 use super::Inner;

@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use annals_engine::engine::system_now;
 use annals_engine::generations::life::Promotion;
 use annals_engine::limits::PROMOTE_WAIT_MS_MAX;
+use annals_engine::owners::system_now;
 use annals_engine::sink::{Generation, GenerationId, PromoteError, Promoted, SinkError, StoreError};
 use annals_model::ids::LogId;
 use sqlx::sqlite::SqliteConnection;

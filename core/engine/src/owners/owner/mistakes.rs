@@ -5,10 +5,10 @@ use tokio::time::Instant;
 
 use super::owning::{Owning, Proven};
 use super::serving::After;
-use crate::engine::batch::{Batch, RETRY_AFTER};
-use crate::engine::mailbox::Input;
-use crate::engine::state::Changes;
 use crate::log::Claimed;
+use crate::owners::batch::{Batch, RETRY_AFTER};
+use crate::owners::mailbox::Input;
+use crate::owners::state::Changes;
 use crate::seeded::{SeededBug, is_on};
 
 impl Owning {

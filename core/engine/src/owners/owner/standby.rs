@@ -5,9 +5,9 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use super::owning::{Owning, Woken, stopped};
-use crate::engine::PartitionState;
-use crate::engine::replay::follow;
 use crate::limits;
+use crate::owners::PartitionState;
+use crate::owners::replay::follow;
 
 impl Owning {
     /// Folds ahead and refuses inputs until the partition should be owned here, at least for `pause`.

@@ -26,7 +26,7 @@ pub struct Changes {
 /// What came of moving an aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(in crate::engine) enum Advanced {
+pub(in crate::owners) enum Advanced {
     /// It has its next state.
     Moved,
     /// Nothing was changed: its state must be loaded first.
@@ -56,7 +56,7 @@ impl Changes {
     /// batches of either end.
     ///
     /// `next` is given the present state (nothing before the first event); it is not asked if that is not in memory.
-    pub(in crate::engine) fn advance<E>(
+    pub(in crate::owners) fn advance<E>(
         &mut self,
         store: &dyn StateStore,
         kind: &dyn ErasedAggregate,

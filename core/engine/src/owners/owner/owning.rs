@@ -7,31 +7,31 @@ use annals_model::context::BoundedContext;
 use annals_model::position::ContextPartition;
 use tokio::sync::{mpsc, watch};
 
-use crate::engine::PartitionState;
-use crate::engine::assignment::Assignment;
-use crate::engine::clock::{Moment, OwnersClock};
-use crate::engine::mailbox::Input;
-use crate::engine::state::StateStore;
 use crate::log::{EventLog, LogWriter, Owner};
 use crate::outage::Outage;
+use crate::owners::PartitionState;
+use crate::owners::assignment::Assignment;
+use crate::owners::clock::{Moment, OwnersClock};
+use crate::owners::mailbox::Input;
+use crate::owners::state::StateStore;
 use crate::telemetry::OwnerMeters;
 
 /// What an owner needs to live.
-pub(in crate::engine) struct Owning {
-    pub(in crate::engine) at: ContextPartition,
-    pub(in crate::engine) meters: OwnerMeters,
-    pub(in crate::engine) log: Arc<dyn EventLog>,
-    pub(in crate::engine) context: Arc<BoundedContext>,
-    pub(in crate::engine) owner: Owner,
-    pub(in crate::engine) clock: Arc<OwnersClock>,
-    pub(in crate::engine) store: Box<dyn StateStore>,
-    pub(in crate::engine) inputs: mpsc::Receiver<Input>,
-    pub(in crate::engine) state: watch::Sender<PartitionState>,
-    pub(in crate::engine) assignment: Assignment,
+pub(in crate::owners) struct Owning {
+    pub(in crate::owners) at: ContextPartition,
+    pub(in crate::owners) meters: OwnerMeters,
+    pub(in crate::owners) log: Arc<dyn EventLog>,
+    pub(in crate::owners) context: Arc<BoundedContext>,
+    pub(in crate::owners) owner: Owner,
+    pub(in crate::owners) clock: Arc<OwnersClock>,
+    pub(in crate::owners) store: Box<dyn StateStore>,
+    pub(in crate::owners) inputs: mpsc::Receiver<Input>,
+    pub(in crate::owners) state: watch::Sender<PartitionState>,
+    pub(in crate::owners) assignment: Assignment,
     /// True once the process shuts down: no further inputs are taken, those queued are answered.
-    pub(in crate::engine) stopping: watch::Receiver<bool>,
+    pub(in crate::owners) stopping: watch::Receiver<bool>,
     /// Of appends and proofs; a claim is told by itself.
-    pub(in crate::engine) outage: Outage,
+    pub(in crate::owners) outage: Outage,
 }
 
 /// Why an owner stands by no longer.

@@ -8,12 +8,12 @@ use tracing::{debug, info, warn};
 
 use super::owning::{Ended, Owning, Proven, Unclaimed, stopped};
 use crate::command::CommandError;
-use crate::engine::PartitionState;
-use crate::engine::batch::{Batch, Settled};
-use crate::engine::clock::Moment;
-use crate::engine::mailbox::Input;
 use crate::limits;
 use crate::log::{AppendOutcome, LogWriter, ProofOutcome};
+use crate::owners::PartitionState;
+use crate::owners::batch::{Batch, Settled};
+use crate::owners::clock::Moment;
+use crate::owners::mailbox::Input;
 
 /// What an owner does next.
 enum Next {
