@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::server::{Answer, CONTEXTS, Server, header, new_id, new_key, rename, send};
+use crate::server::{Answer, Server, contexts, header, new_id, new_key, rename, send};
 
 /// Nodes, and what each should own.
 pub(crate) struct Cluster {
@@ -29,7 +29,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// So many nodes; the first owns everything.
     pub(crate) async fn start(nodes: usize) -> Self {
-        Self::on(MemoryLog::new(&CONTEXTS), nodes).await
+        Self::on(MemoryLog::new(&contexts()), nodes).await
     }
 
     /// The same on this log.
@@ -52,7 +52,7 @@ impl Cluster {
             (0..self.log.partitions(context))
                 .map(move |number| ContextPartition { context, partition: Partition(number) })
         };
-        CONTEXTS.into_iter().flat_map(of).collect()
+        contexts().into_iter().flat_map(of).collect()
     }
 
     /// Those of one context.

@@ -7,11 +7,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::server::{CONTEXTS, Server, header, rename, send, tenant, user};
+use crate::server::{Server, contexts, header, rename, send, tenant, user};
 
 #[tokio::test]
 async fn an_append_that_fails_is_503_and_may_be_sent_again() {
-    let log = MemoryLog::new(&CONTEXTS);
+    let log = MemoryLog::new(&contexts());
     let server = Server::start_on(log.clone()).await;
     let workspace = server.workspace().await;
     let project = server.project(workspace, "n0").await;
@@ -25,7 +25,7 @@ async fn an_append_that_fails_is_503_and_may_be_sent_again() {
 
 #[tokio::test]
 async fn a_client_that_sends_again_gets_each_command_once_whatever_the_log_answers() {
-    let log = MemoryLog::new(&CONTEXTS);
+    let log = MemoryLog::new(&contexts());
     let server = Server::start_on(log.clone()).await;
     let workspace = server.workspace().await;
     let project = server.project(workspace, "n0").await;
@@ -49,7 +49,7 @@ async fn a_client_that_sends_again_gets_each_command_once_whatever_the_log_answe
 
 #[tokio::test]
 async fn a_server_that_lost_a_partition_says_so_and_is_not_ready() {
-    let log = MemoryLog::new(&CONTEXTS);
+    let log = MemoryLog::new(&contexts());
     let server = Server::start_on(log.clone()).await;
     let workspace = server.workspace().await;
     let project = server.project(workspace, "n0").await;

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::server::{CONTEXTS, Server, Shape, new_id, new_key, send, tenant};
+use crate::server::{Server, Shape, contexts, new_id, new_key, send, tenant};
 use crate::stuck_log::StuckLog;
 
 /// More than what was let in at a time when everybody shared.
@@ -135,13 +135,13 @@ impl Bystanders {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_to_a_dead_owner_take_nothing_from_other_partitions_and_queries() {
     let directory = tempfile::tempdir().unwrap();
-    let log: Arc<dyn EventLog> = MemoryLog::new(&CONTEXTS);
+    let log: Arc<dyn EventLog> = MemoryLog::new(&contexts());
     let all = || {
         let of = |context| {
-            let numbers = 0..MemoryLog::new(&CONTEXTS).partitions(context);
+            let numbers = 0..MemoryLog::new(&contexts()).partitions(context);
             numbers.map(move |number| ContextPartition { context, partition: Partition(number) })
         };
-        CONTEXTS.into_iter().flat_map(of)
+        contexts().into_iter().flat_map(of)
     };
     let (assigned, receiver) = watch::channel(Assigned::new(all().collect()));
     let node = Server::start_node(Arc::clone(&log), receiver, &new_key(directory.path())).await;
@@ -164,7 +164,7 @@ async fn requests_to_a_dead_owner_take_nothing_from_other_partitions_and_queries
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_whose_log_hangs_takes_nothing_from_other_partitions_and_queries() {
-    let log = StuckLog::new(MemoryLog::new(&CONTEXTS));
+    let log = StuckLog::new(MemoryLog::new(&contexts()));
     let server = Server::start_on(log.clone()).await;
     let [dead, alive] = server.workspaces_apart().await;
     let at = server.partition_of(dead);
@@ -200,7 +200,7 @@ async fn queries_that_postgresql_does_not_answer_take_nothing_from_commands() {
     let postgres = annals_dev::postgres::Server::start().unwrap();
     let database = postgres.fresh_database().unwrap();
     let shape = Shape { postgres: Some(database.url.clone()), ..Shape::default() };
-    let server = Server::start_as(MemoryLog::new(&CONTEXTS), shape).await;
+    let server = Server::start_as(MemoryLog::new(&contexts()), shape).await;
     let workspace = server.workspace().await;
     let bystanders = Bystanders::of(&server, workspace, None).await;
     all_well(|| projects(&server, workspace), 200).await;
@@ -214,7 +214,7 @@ async fn queries_that_postgresql_does_not_answer_take_nothing_from_commands() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn questions_to_the_registry_ask_the_log_once_in_a_moment_and_wait_for_nobody_else() {
-    let log = StuckLog::new(MemoryLog::new(&CONTEXTS));
+    let log = StuckLog::new(MemoryLog::new(&contexts()));
     let server = Server::start_on(log.clone()).await;
     let workspace = server.workspace().await;
     let bystanders = Bystanders::of(&server, workspace, None).await;

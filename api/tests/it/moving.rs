@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::cluster::Cluster;
 use crate::peer::{Peer, problem};
-use crate::server::{CONTEXTS, Server, new_id, send};
+use crate::server::{Server, contexts, new_id, send};
 use crate::stuck_log::StuckLog;
 
 /// A batch about one application, whose lines a test sends one by one.
@@ -128,7 +128,7 @@ async fn lines_on_their_way_when_their_partition_comes_here_are_not_overtaken_by
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_that_are_queued_when_their_partition_leaves_are_decided_elsewhere_before_those_behind_them() {
-    let log = StuckLog::new(MemoryLog::new(&CONTEXTS));
+    let log = StuckLog::new(MemoryLog::new(&contexts()));
     let cluster = Cluster::on(log.clone(), 2).await;
     let node = &cluster.nodes[0];
     let workspace = node.workspace().await;
@@ -151,7 +151,7 @@ async fn lines_that_are_queued_when_their_partition_leaves_are_decided_elsewhere
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_is_not_decided_by_the_next_owner_before_one_that_had_no_owner_in_time() {
-    let log = StuckLog::new(MemoryLog::new(&CONTEXTS));
+    let log = StuckLog::new(MemoryLog::new(&contexts()));
     let cluster = Cluster::on(log.clone(), 2).await;
     let node = &cluster.nodes[0];
     let workspace = node.workspace().await;
@@ -179,7 +179,7 @@ async fn a_line_is_not_decided_by_the_next_owner_before_one_that_had_no_owner_in
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_behind_one_that_was_not_decided_is_put_off_until_that_one_is_sent_again() {
-    let log = MemoryLog::new(&CONTEXTS);
+    let log = MemoryLog::new(&contexts());
     let server = Server::start_on(log.clone()).await;
     let workspace = server.workspace().await;
     server.project(workspace, "p").await;

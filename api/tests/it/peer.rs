@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 use crate::cluster::Cluster;
-use crate::server::CONTEXTS;
+use crate::server::contexts;
 
 /// The owner of one partition of a cluster whose only node owns the access context.
 pub(crate) struct Peer {
@@ -32,7 +32,7 @@ pub(crate) struct Asked {
 
 impl Peer {
     pub(crate) async fn start() -> Self {
-        let log = MemoryLog::new(&CONTEXTS);
+        let log = MemoryLog::new(&contexts());
         let cluster = Cluster::on(log.clone(), 1).await;
         let node = &cluster.nodes[0];
         let workspace = node.workspace().await;

@@ -13,7 +13,7 @@ use annals_engine::runner::ReadModels;
 use annals_model::ids::{Actor, ContextId, Partition, Scope, TenantId, UserId, WorkspaceId};
 use annals_model::position::{ContextPartition, Offset};
 use annals_model::query::CursorKey;
-use annals_schemas::contexts::{ACCESS, PORTFOLIO};
+use annals_schemas::contexts::PORTFOLIO;
 use annals_stores::queries::Queries;
 use annals_stores::sinks::{PostgresStore, SqliteStore, Store};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -26,7 +26,10 @@ use uuid::Uuid;
 
 use crate::held_log::HeldLog;
 
-pub(crate) const CONTEXTS: [ContextId; 2] = [ACCESS, PORTFOLIO];
+/// All contexts.
+pub(crate) fn contexts() -> Vec<ContextId> {
+    annals_aggregates::contexts().iter().map(|context| context.id()).collect()
+}
 
 const SECRET: [u8; 32] = [7; 32];
 
@@ -87,7 +90,7 @@ impl Answer {
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        Self::start_on(MemoryLog::new(&CONTEXTS)).await
+        Self::start_on(MemoryLog::new(&contexts())).await
     }
 
     pub(crate) async fn start_on(log: Arc<dyn EventLog>) -> Self {
@@ -268,7 +271,7 @@ impl Server {
     /// Where every partition ends: equal before and after means that nothing was written.
     pub(crate) async fn ends(&self) -> Vec<Offset> {
         let mut ends = Vec::new();
-        for context in CONTEXTS {
+        for context in contexts() {
             for partition in (0..self.log.partitions(context)).map(Partition) {
                 ends.push(self.log.end(ContextPartition { context, partition }).await.unwrap());
             }

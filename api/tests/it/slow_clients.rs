@@ -10,14 +10,14 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::server::{CONTEXTS, Server, Shape, new_id, send};
+use crate::server::{Server, Shape, contexts, new_id, send};
 
 /// Connections that the server in these tests takes.
 const CONNECTIONS: usize = 128;
 
 async fn small() -> Server {
     let shape = Shape { connections: Some(CONNECTIONS), ..Shape::default() };
-    Server::start_as(MemoryLog::new(&CONTEXTS), shape).await
+    Server::start_as(MemoryLog::new(&contexts()), shape).await
 }
 
 /// A connection on which this was sent.
@@ -90,7 +90,7 @@ async fn health_is_answered_where_every_connection_has_a_request_under_way() {
     // As many as one tenant may have batches.
     let connections = annals_api::limits::BATCHES_MAX / 2;
     let shape = Shape { connections: Some(connections), ..Shape::default() };
-    let server = Server::start_as(MemoryLog::new(&CONTEXTS), shape).await;
+    let server = Server::start_as(MemoryLog::new(&contexts()), shape).await;
     let chunked = "content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n";
     let mut busy = Vec::new();
     for _ in 0..connections {

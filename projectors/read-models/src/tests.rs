@@ -100,7 +100,7 @@ fn golden_ddl_of_every_version_is_what_it_was_when_it_was_made() {
 #[test]
 fn golden_ddl_tells_changed_tables_apart() {
     use crate::portfolio::Applications;
-    let newest = || definitions().pop().unwrap().model;
+    let newest = || crate::portfolio::definitions().pop().unwrap().model;
     let ddl = annals_stores::sinks::ddl(&newest());
     let tables = || {
         annals_model::projection::ReadModel::new("portfolio", newest().version(), &annals_schemas::CATALOGUE)

@@ -11,7 +11,7 @@ use annals_dev::postgres;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::server::{Server, annals, newest_version, run, signal, wait_until};
+use crate::server::{Server, annals, newest_version, read_models, run, signal, wait_until};
 
 /// `GET` of a path without a token; its status and all of the answer.
 fn get(server: &Server, path: &str) -> (u16, String) {
@@ -52,10 +52,10 @@ fn troubled(server: &Server, trouble: Option<(&str, &str)>) {
         let known = cause_known(server);
         status == 503 && body.contains(&format!("read model portfolio {state}")) && known.contains(cause) && {
             let waiting: Value = serde_json::from_str(body.split_once("\r\n\r\n").unwrap().1).unwrap();
-            let states =
-                [PASSES, LASTS].map(|state| ["access", "portfolio"].map(|name| format!("read model {name} {state}")));
+            let of = |name| [PASSES, LASTS].map(|state| format!("read model {name} {state}"));
+            let states: Vec<String> = read_models().into_iter().flat_map(of).collect();
             let told = waiting["waiting_for"].as_array().unwrap().iter().map(|line| line.as_str().unwrap());
-            told.for_each(|line| assert!(states.as_flattened().iter().any(|state| state == line), "{line}"));
+            told.for_each(|line| assert!(states.iter().any(|state| state == line), "{line}"));
             true
         }
     });
@@ -152,11 +152,11 @@ fn a_server_takes_commands_while_postgresql_refuses_hangs_or_has_lost_a_schema()
     send(&server, "two");
     // Whoever looks sees that as well, and is not kept.
     let shown = server.run(&["status", "-o", "json"]).exits(1).json();
-    for (line, name) in shown["generations"].as_array().unwrap().iter().zip(["access", "portfolio"]) {
+    for (line, name) in shown["generations"].as_array().unwrap().iter().zip(read_models()) {
         let trouble = line["trouble"].as_str().unwrap_or_default();
         assert!(line["read_model"] == name && trouble.contains(" answer ") && trouble.contains("within"), "{shown}");
     }
-    assert_eq!(shown["generations"].as_array().unwrap().len(), 2, "{shown}");
+    assert_eq!(shown["generations"].as_array().unwrap().len(), read_models().len(), "{shown}");
     assert!(shown["advice"][0]["remedy"].as_str().unwrap().starts_with("see to the cause"), "{shown}");
     postgres.resume().unwrap();
     troubled(&server, None);
@@ -220,15 +220,17 @@ fn status_names_the_processes_and_what_they_own_and_keep() {
     let server = Server::start();
     let pid = server.id();
     let processes = |data: &Path| run(data, &["status", "-o", "json"]).exits(0).json()["processes"].clone();
+    let contexts = annals_aggregates::contexts();
+    let owned: Vec<String> = contexts.iter().map(|context| format!("{}/0-3", context.id().name)).collect();
     wait_until("it tells what it owns", || {
         let told = processes(&server.data());
-        told[0]["owns"].as_array().is_some_and(|owns| owns.len() == 2)
+        told[0]["owns"].as_array().is_some_and(|owns| owns.len() == owned.len())
     });
     let told = processes(&server.data());
     assert_eq!(told.as_array().unwrap().len(), 1, "{told}");
     assert_eq!((&told[0]["kind"], &told[0]["pid"], &told[0]["alive"]), (&json!("node"), &json!(pid), &json!(true)));
-    assert_eq!(told[0]["owns"], json!(["access/0-3", "portfolio/0-3"]));
-    assert_eq!(told[0]["runs"], json!(["access", "portfolio"]));
+    assert_eq!(told[0]["owns"], json!(owned));
+    assert_eq!(told[0]["runs"], json!(read_models()));
     assert!(server.run(&["status"]).exits(0).stdout().contains("portfolio/0-3"));
     // Who ends in good order is not missed; who is killed is, for a while.
     let (_, directory) = server.stop();

@@ -167,7 +167,7 @@ async fn acknowledged_commands_survive_kill_9_and_are_never_repeated() {
     println!("{} commands accepted, {found} of them before a kill took the answer", accepted.len());
     let (code, directory) = server.stop();
     assert_eq!(code, Some(0));
-    for arguments in [&["log", "verify"][..], &["verify", "portfolio"], &["verify", "access"]] {
+    for arguments in [&["log", "verify"][..], &["verify"]] {
         run(directory.path(), arguments).exits(0);
     }
     // The log holds the accepted commands' events and nothing else.

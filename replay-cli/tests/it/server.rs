@@ -179,3 +179,11 @@ pub(crate) fn newest_version(read_model: &str) -> u32 {
     let of_name = annals_read_models::definitions().into_iter().filter(|one| one.model.name() == read_model);
     of_name.map(|one| one.model.version()).max().unwrap()
 }
+
+/// All read models, by name.
+pub(crate) fn read_models() -> Vec<&'static str> {
+    let mut names: Vec<_> = annals_read_models::definitions().iter().map(|one| one.model.name()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}

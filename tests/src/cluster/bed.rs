@@ -301,7 +301,7 @@ impl Bed {
     /// Generations that are live, by read model.
     async fn live(&self) -> anyhow::Result<BTreeMap<&'static str, annals_engine::sink::Generation>> {
         let mut found = BTreeMap::new();
-        for name in super::world::READ_MODELS {
+        for name in super::world::read_models() {
             if let Some(live) = self.store.live(name).await? {
                 found.insert(name, live);
             }

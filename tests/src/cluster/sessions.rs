@@ -8,7 +8,7 @@ use annals_dev::postgres::SessionProbe;
 use annals_stores::limits::{POSTGRES_READERS_MAX, REGISTRY_CONNECTIONS_MAX};
 
 use super::faults::Shape;
-use super::world::READ_MODELS;
+use super::world::read_models;
 use crate::limits;
 
 /// Per process that opens the store: what serves queries, the registry's, and the look at what others change in it.
@@ -20,7 +20,7 @@ const PER_GENERATION: usize = 2;
 pub fn sessions_max(shape: Shape) -> usize {
     let judge = 1;
     let processes = shape.nodes + shape.projectors + judge;
-    processes * PER_PROCESS + shape.projectors * READ_MODELS.len() * PER_GENERATION
+    processes * PER_PROCESS + shape.projectors * read_models().len() * PER_GENERATION
 }
 
 /// Counts sessions until it is dropped.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use annals_dev::kafka::Cluster;
 use annals_dev::postgres::{Server, SessionProbe};
 use annals_engine::seeded::{BUG_VARIABLE, POINTS_VARIABLE, SeededBug};
+use annals_model::read_model::newest;
 use annals_projectors::deployment::{Deployment, Place};
 use anyhow::{Context as _, ensure};
 use sqlx::postgres::PgConnection;
@@ -31,7 +32,9 @@ pub const PARTITIONS: u16 = 4;
 /// The secret of all nodes' cursors and consistency tokens.
 pub(super) const CURSOR_SECRET: [u8; 32] = [7; 32];
 /// All read models.
-pub const READ_MODELS: [&str; 2] = ["access", "portfolio"];
+pub fn read_models() -> Vec<&'static str> {
+    newest(&annals_read_models::definitions()).map(|one| one.model.name()).collect()
+}
 
 /// Where nodes listen; nothing for one that is not ready.
 pub type Addresses = Arc<[Option<String>]>;
@@ -116,7 +119,7 @@ impl World {
             let (name, data) =
                 (format!("projector {number}"), self.directory.path().join(format!("projector-{number}")));
             let mut arguments = place(&data)?;
-            arguments.extend(READ_MODELS.iter().flat_map(|name| ["--read-model".to_owned(), (*name).to_owned()]));
+            arguments.extend(read_models().into_iter().flat_map(|name| ["--read-model".to_owned(), name.to_owned()]));
             self.projectors.push(Process::new(&name, &self.programs.projector, arguments, &data, "ready.json"));
         }
         Ok(())

@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use super::Bed;
 use crate::cluster::check::{Rule, Violation, check};
 use crate::cluster::recorded::{LogContent, LogPartition};
-use crate::cluster::world::READ_MODELS;
+use crate::cluster::world::read_models;
 use crate::limits;
 
 impl Bed {
@@ -43,7 +43,7 @@ impl Bed {
     pub(super) async fn late_at(&self, by: Instant) -> anyhow::Result<(Instant, Vec<Violation>)> {
         let content = self.content(limits::CATCH_UP_MS_MAX).await?;
         let mut late = Vec::new();
-        for name in READ_MODELS {
+        for name in read_models() {
             if let Some(what) = self.missing_at(name, &content, by).await? {
                 late.push(Violation { rule: Rule::ReadModelsCatchUp, what: format!("too late: {what}") });
             }
@@ -96,7 +96,7 @@ impl Bed {
 
     async fn judge_rows(&self, content: &LogContent, catch_up_ms: u64) -> anyhow::Result<Vec<Violation>> {
         let mut found = Vec::new();
-        for name in READ_MODELS {
+        for name in read_models() {
             let by = Instant::now() + Duration::from_millis(catch_up_ms);
             if let Some(what) = self.missing_at(name, content, by).await? {
                 found.push(Violation { rule: Rule::ReadModelsCatchUp, what });
