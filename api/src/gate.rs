@@ -91,7 +91,7 @@ impl Gate {
         &self,
         tenant: TenantId,
         workspace: WorkspaceId,
-        asker: Asker,
+        actor: &Actor,
         deadline: Instant,
     ) -> Result<WorkspaceState, Problem> {
         let forgotten = {
@@ -101,6 +101,7 @@ impl Gate {
                 Some(_) | None => known.forgotten,
             }
         };
+        let asker = Asker::of(tenant, actor);
         let state = self.ask(tenant, workspace, asker, deadline).await?.ok_or_else(|| {
             let detail =
                 format!("there is no workspace {workspace}; create it first, or check the id and your token's tenant");

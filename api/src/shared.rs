@@ -117,8 +117,7 @@ impl Shared {
         if workspace == WorkspaceId::NIL {
             return Ok(());
         }
-        let asker = Asker::of(tenant, &request.actor);
-        match self.gate.state(tenant, workspace, asker, deadline).await? {
+        match self.gate.state(tenant, workspace, &request.actor, deadline).await? {
             WorkspaceState::Active => Ok(()),
             // A retry of what was accepted before the workspace was archived still has its answer.
             WorkspaceState::Archived

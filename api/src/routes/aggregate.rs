@@ -61,7 +61,7 @@ impl Target {
         let (scope, about) = match (kind.scope(), workspace) {
             (ScopeKind::Workspace, Some(workspace)) => {
                 // Archived or not: what is in it can be read.
-                shared.gate.state(caller.tenant, workspace, Asker::from(caller), meta.deadline()).await?;
+                shared.gate.state(caller.tenant, workspace, &caller.actor, meta.deadline()).await?;
                 (Scope { tenant: caller.tenant, workspace }, None)
             }
             (ScopeKind::Workspace, None) => return Err(wrong("workspace_id", "is missing; name the workspace")),

@@ -66,7 +66,7 @@ pub(super) async fn single(
     let given = CommandHeaders::read(&headers)?;
     let asker = Asker::from(&caller);
     let body = body::read(&headers, body, &shared.places.bodies, asker, meta.deadline()).await?;
-    let sent = Sent { kind, given, uri, headers, body };
+    let sent = Sent { kind, given, uri, headers, body, asker };
     let mut answer = execute(&shared, &caller, &meta, sent).await.into_response();
     if !answer.status().is_success() {
         answer.extensions_mut().insert(BodyRead);
@@ -81,11 +81,11 @@ struct Sent<'a> {
     uri: Uri,
     headers: HeaderMap,
     body: CommandBody,
+    asker: Asker,
 }
 
 async fn execute(shared: &Shared, caller: &Caller, meta: &Meta, sent: Sent<'_>) -> Result<Response, Problem> {
-    let Sent { kind, given, uri, headers, body } = sent;
-    let asker = Asker::from(caller);
+    let Sent { kind, given, uri, headers, body, asker } = sent;
     let fields = Fields::of(parse_strict(&body.bytes)?)?;
     let request = prepare(kind, fields, given, caller, meta.correlation_id)?;
     let (deadline, at) = (meta.deadline(), shared.partition_of(&request));

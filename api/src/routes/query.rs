@@ -87,7 +87,7 @@ pub(super) async fn answer(
     let deadline = meta.deadline();
     if let Some(workspace) = workspace {
         // Archived or not: what is in it can be read.
-        shared.gate.state(caller.tenant, workspace, asker, deadline).await?;
+        shared.gate.state(caller.tenant, workspace, &caller.actor, deadline).await?;
     }
     let request =
         QueryRequest { name, tenant: caller.tenant, workspace, parameters: parameters.into_rest(), limit, cursor };

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use annals_model::read_model::newest;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -176,14 +177,13 @@ fn copy_into(from: &Path, to: &Path) {
 
 /// The newest version of a read model: what a new directory begins with.
 pub(crate) fn newest_version(read_model: &str) -> u32 {
-    let of_name = annals_read_models::definitions().into_iter().filter(|one| one.model.name() == read_model);
-    of_name.map(|one| one.model.version()).max().unwrap()
+    let definitions = annals_read_models::definitions();
+    newest(&definitions).find(|one| one.model.name() == read_model).unwrap().model.version()
 }
 
 /// All read models, by name.
 pub(crate) fn read_models() -> Vec<&'static str> {
-    let mut names: Vec<_> = annals_read_models::definitions().iter().map(|one| one.model.name()).collect();
+    let mut names: Vec<_> = newest(&annals_read_models::definitions()).map(|one| one.model.name()).collect();
     names.sort_unstable();
-    names.dedup();
     names
 }
