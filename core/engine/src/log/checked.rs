@@ -119,8 +119,8 @@ impl CheckedReader {
         let left = self.pending.len() - self.cursor;
         let mut records = Vec::with_capacity(left.min(limits::CHECKED_BATCH_RECORDS_MAX));
         let mut reading = self.continuity.clone();
-        // Behind the last whole commit: index in `pending`, records before it, state there.
-        let mut whole = (self.cursor, 0, reading.clone());
+        // Behind the last whole commit: index in `pending`, records before it.
+        let mut whole = (self.cursor, 0);
         let mut broken = None;
         self.more = false;
         for (index, (offset, bytes)) in self.pending.iter().enumerate().skip(self.cursor) {
@@ -133,7 +133,7 @@ impl CheckedReader {
                 }
             }
             if reading.is_between_commits() {
-                whole = (index + 1, records.len(), reading.clone());
+                whole = (index + 1, records.len());
                 if records.len() >= limits::CHECKED_BATCH_RECORDS_MAX {
                     self.more = index + 1 < self.pending.len();
                     break;
@@ -151,11 +151,12 @@ impl CheckedReader {
         }
         self.broken = broken;
         self.cursor = whole.0;
-        let voided = whole.2.voided() - self.continuity.voided();
+        let reading = reading.whole();
+        let voided = reading.voided() - self.continuity.voided();
         if voided > 0 {
             crate::telemetry::voided(voided);
         }
-        self.continuity = whole.2;
+        self.continuity = reading;
         records.truncate(whole.1);
         self.offset = if self.cursor == self.pending.len() { self.reader.position() } else { self.continuity.offset() };
         Ok(CheckedBatch { records, checkpoint: self.continuity.checkpoint(self.offset) })
@@ -166,7 +167,7 @@ impl CheckedReader {
 fn overlong_commit(pending: &RawBatch, whole: usize, reading: &Continuity) -> Option<ReadError> {
     let held: usize = pending.iter().skip(whole).map(|(_, bytes)| bytes.len()).sum();
     let (offset, _) = pending.iter().next_back()?;
-    (held > limits::APPEND_BYTES_MAX).then(|| reading.broken(offset, "a command larger than any append".into()))
+    (held > limits::APPEND_BYTES_MAX).then(|| reading.broken(offset, "a command larger than any append"))
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub(super) async fn walk(
         return Err(continuity.broken(RecordOffset(end.0), format!("records behind the recorded end {end}")));
     }
     if !continuity.is_between_commits() {
-        return Err(continuity.broken(RecordOffset(end.0), "the end of the log inside a command's events".into()));
+        return Err(continuity.broken(RecordOffset(end.0), "the end of the log inside a command's events"));
     }
     Ok(Walked { end, voided: continuity.voided() })
 }

@@ -50,6 +50,7 @@ impl<R> fmt::Debug for RowSlot<'_, R> {
 }
 
 impl<'a, R: Row> RowSlot<'a, R> {
+    #[inline]
     pub(crate) fn new(table: &'a mut Table<R>, key: RowKey) -> Self {
         Self {
             entry: Some(table.rows.entry(key)),
@@ -68,10 +69,17 @@ impl<'a, R: Row> RowSlot<'a, R> {
     }
 
     /// Creates the row; [`ApplyError::Exists`] if it is there. A deleted row may be created anew.
-    pub fn insert(&mut self, mut row: R) -> Result<(), ApplyError> {
+    pub fn insert(&mut self, row: R) -> Result<(), ApplyError> {
+        self.put(row)?;
         if !self.left_out.is_empty() {
-            row.leave_out(self.left_out);
+            // In its place: a row that may change before it is moved is moved once more.
+            return self.change(|_| {});
         }
+        Ok(())
+    }
+
+    #[inline]
+    fn put(&mut self, row: R) -> Result<(), ApplyError> {
         match self.entry.take() {
             Some(Entry::Occupied(mut entry)) => {
                 let slot = entry.get_mut();
