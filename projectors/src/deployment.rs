@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
 use annals_engine::generations::retention::Keep;
+#[cfg(feature = "kafka")]
 use annals_engine::log::kafka::KafkaOptions;
 use annals_model::ids::TenantId;
 
@@ -57,6 +58,7 @@ pub enum LogSettings {
         partitions: Option<u16>,
     },
     /// The brokers' topics.
+    #[cfg(feature = "kafka")]
     Kafka(KafkaOptions),
 }
 
@@ -66,6 +68,7 @@ pub enum ReadModelsSettings {
     /// Files in the data directory.
     Sqlite,
     /// A database of PostgreSQL.
+    #[cfg(feature = "postgres")]
     Postgres {
         /// `postgres://ROLE@HOST:PORT/DATABASE`.
         url: String,
@@ -76,6 +79,7 @@ impl fmt::Debug for ReadModelsSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite => f.write_str("Sqlite"),
+            #[cfg(feature = "postgres")]
             Self::Postgres { url } => f.debug_struct("Postgres").field("url", &without_password(url)).finish(),
         }
     }
@@ -135,6 +139,7 @@ impl Deployment {
 
     fn of(data: &Path, settings: Settings) -> Result<Self, ConfigError> {
         let text = |key: Key| settings.own.get(&key).map(|setting| setting.text.clone());
+        is_built(&settings, BACKENDS)?;
         let parse = Parse { settings: &settings };
         Ok(Self {
             data: data.to_owned(),
@@ -179,11 +184,11 @@ impl Deployment {
     }
 
     fn default_of(&self, key: Key) -> &'static str {
-        match (key, &self.log) {
-            (Key::LogKind, _) => "sqlite",
-            (Key::LogPrefix, LogSettings::Kafka(_)) => "annals",
-            (Key::ReadModelsKeep, _) => "1",
-            (Key::ApiListen, _) => "127.0.0.1:0",
+        match key {
+            Key::LogKind => "sqlite",
+            Key::LogPrefix if !matches!(self.log, LogSettings::Sqlite { .. }) => "annals",
+            Key::ReadModelsKeep => "1",
+            Key::ApiListen => "127.0.0.1:0",
             _ => "",
         }
     }
@@ -260,6 +265,23 @@ fn without_password(text: &str) -> String {
     }
 }
 
+/// What values begin with that ask for more than files, each with the feature of this package of the same name, and
+/// whether this build has it.
+const BACKENDS: [(Key, &str, bool); 2] =
+    [(Key::LogKind, "kafka", cfg!(feature = "kafka")), (Key::ReadModelsUrl, "postgres", cfg!(feature = "postgres"))];
+
+/// Refuses what this build cannot open.
+fn is_built(settings: &Settings, backends: [(Key, &str, bool); 2]) -> Result<(), ConfigError> {
+    for (key, feature, _) in backends.into_iter().filter(|(_, _, is_built)| !is_built) {
+        if let Some(setting) = settings.own.get(&key).filter(|setting| setting.text.starts_with(feature)) {
+            let cause =
+                format!("this build lacks the cargo feature `{feature}`; run one that has it, or leave this out");
+            return Err(invalid(key, setting, cause));
+        }
+    }
+    Ok(())
+}
+
 /// Reads values.
 struct Parse<'a> {
     settings: &'a Settings,
@@ -295,6 +317,7 @@ impl Parse<'_> {
                     }),
                 }
             }
+            #[cfg(feature = "kafka")]
             Some("kafka") => self.kafka(partitions),
             Some(other) => {
                 let cause = format!("{other:?}: there are sqlite and kafka");
@@ -307,6 +330,7 @@ impl Parse<'_> {
         }
     }
 
+    #[cfg(feature = "kafka")]
     fn kafka(&self, partitions: Option<u16>) -> Result<LogSettings, ConfigError> {
         let Some(brokers) = self.settings.own.get(&Key::LogBrokers) else {
             let cause = "a log on Kafka needs the addresses of its brokers (--brokers HOST:PORT)";
@@ -332,6 +356,7 @@ impl Parse<'_> {
     fn read_models(&self) -> Result<ReadModelsSettings, ConfigError> {
         match self.settings.own.get(&Key::ReadModelsUrl) {
             None => Ok(ReadModelsSettings::Sqlite),
+            #[cfg(feature = "postgres")]
             Some(url) if ["postgres://", "postgresql://"].iter().any(|scheme| url.text.starts_with(scheme)) => {
                 Ok(ReadModelsSettings::Postgres { url: url.text.clone() })
             }
@@ -347,6 +372,7 @@ fn invalid(key: Key, setting: &Setting, cause: String) -> ConfigError {
     ConfigError::Invalid { name: key.name().to_owned(), origin: setting.origin.clone(), cause }
 }
 
+#[cfg(feature = "kafka")]
 /// `host:port`.
 fn is_address(text: &str) -> bool {
     let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);

@@ -130,6 +130,7 @@ pub(crate) enum Command {
         command: ConfigCommand,
     },
     /// Run a real Kafka or PostgreSQL on this machine, without containers, to try things out
+    #[cfg(feature = "dev")]
     Dev {
         #[command(subcommand)]
         command: DevCommand,
@@ -370,6 +371,7 @@ pub(crate) enum ConfigCommand {
     Show,
 }
 
+#[cfg(feature = "dev")]
 #[derive(Debug, Subcommand)]
 pub(crate) enum DevCommand {
     /// Apache Kafka, until Ctrl-C; needs Java 17 and, the first time, Maven
@@ -379,6 +381,7 @@ pub(crate) enum DevCommand {
     Postgres,
 }
 
+#[cfg(feature = "dev")]
 #[derive(Debug, Args)]
 pub(crate) struct DevKafkaArgs {
     /// How many brokers

@@ -17,9 +17,9 @@ pub(crate) fn deployment(global: &Global, flags: Vec<Given>) -> Result<Deploymen
 /// The deployment of a directory that a server has run on.
 pub(crate) fn existing(global: &Global) -> Result<Deployment, Failure> {
     let deployment = deployment(global, Vec::new())?;
-    match &deployment.log {
-        LogSettings::Sqlite { .. } if !deployment.log_path().exists() => Err(no_log(&deployment)),
-        LogSettings::Sqlite { .. } | LogSettings::Kafka(_) => Ok(deployment),
+    match matches!(deployment.log, LogSettings::Sqlite { .. }) && !deployment.log_path().exists() {
+        true => Err(no_log(&deployment)),
+        false => Ok(deployment),
     }
 }
 
@@ -53,6 +53,6 @@ mod tests {
         let global = Global { place, output: Format::Table, url: None, token: None, ca: None };
         assert_eq!(existing(&global).unwrap_err().exit, Exit::Usage);
         std::fs::write(temporary.path().join("annals.toml"), "[log]\nkind = 'kafka'\nbrokers = 'one:9092'").unwrap();
-        assert!(matches!(existing(&global).unwrap().log, LogSettings::Kafka(_)));
+        assert!(!matches!(existing(&global).unwrap().log, LogSettings::Sqlite { .. }));
     }
 }

@@ -5,14 +5,22 @@ use annals_projectors::process::arguments::print;
 use annals_projectors::process::{say, stop};
 use anyhow::Context as _;
 
-use crate::cli::DevKafkaArgs;
+use crate::cli::{DevCommand, DevKafkaArgs};
 use crate::exit::{Exit, Failure};
 
+/// `dev`.
+pub(crate) async fn run(command: &DevCommand) -> anyhow::Result<Exit> {
+    match command {
+        DevCommand::Kafka(args) => kafka(args).await,
+        DevCommand::Postgres => postgres().await,
+    }
+}
+
 /// `dev kafka`: addresses on stdout, then brokers until Ctrl-C.
-pub(crate) async fn kafka(args: &DevKafkaArgs) -> anyhow::Result<Exit> {
+async fn kafka(args: &DevKafkaArgs) -> anyhow::Result<Exit> {
     let brokers = usize::from(args.brokers);
     say!("starting {brokers} broker{}", if brokers == 1 { "" } else { "s" });
-    run(
+    serve(
         move || kafka::Cluster::start(brokers),
         |cluster| {
             let addresses = cluster.addresses();
@@ -23,14 +31,14 @@ pub(crate) async fn kafka(args: &DevKafkaArgs) -> anyhow::Result<Exit> {
 }
 
 /// `dev postgres`: the address of a database on stdout, then the server until Ctrl-C.
-pub(crate) async fn postgres() -> anyhow::Result<Exit> {
+async fn postgres() -> anyhow::Result<Exit> {
     let start = || {
         let server = postgres::Server::start()?;
         server.create_role("annals", "")?;
         server.create_database("annals", "annals")?;
         Ok(server)
     };
-    run(start, |server| {
+    serve(start, |server| {
         let url = server.url("annals", "annals");
         (url.clone(), format!("annals up --read-models {url}"))
     })
@@ -38,7 +46,7 @@ pub(crate) async fn postgres() -> anyhow::Result<Exit> {
 }
 
 /// Starts a server, tells its address and the line to copy, and ends it on Ctrl-C.
-async fn run<S: Send + 'static>(
+async fn serve<S: Send + 'static>(
     start: impl FnOnce() -> anyhow::Result<S> + Send + 'static,
     tell: impl FnOnce(&S) -> (String, String),
 ) -> anyhow::Result<Exit> {

@@ -70,8 +70,5 @@ pub(crate) fn log_failure(error: &OpenLogError) -> Failure {
 
 /// Read models that cannot be opened.
 pub(crate) fn open_store_failure(error: &OpenStoreError) -> Failure {
-    match error {
-        OpenStoreError::Store(error) => store_failure(error),
-        OpenStoreError::Postgres(_) | OpenStoreError::OtherLog { .. } => Failure::usage(error.to_string()),
-    }
+    if let OpenStoreError::Store(error) = error { store_failure(error) } else { Failure::usage(error.to_string()) }
 }

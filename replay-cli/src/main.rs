@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod data_dir;
 mod demo;
+#[cfg(feature = "dev")]
 mod dev;
 mod exit;
 mod failure;
@@ -26,7 +27,7 @@ mod talk;
 mod token;
 mod up;
 
-use cli::{Cli, Command, ConfigCommand, DevCommand, ImportSource, LogCommand, SendCommand, TokenCommand};
+use cli::{Cli, Command, ConfigCommand, ImportSource, LogCommand, SendCommand, TokenCommand};
 use exit::{Exit, report};
 use output::Output;
 
@@ -72,8 +73,8 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Log { command: LogCommand::Backup(args) } => log_tools::backup::run(global, output, args).await,
         Command::Log { command: LogCommand::Stats } => log_tools::log_stats(global, output).await,
         Command::Config { command: ConfigCommand::Show } => config::show(global, output),
-        Command::Dev { command: DevCommand::Kafka(args) } => dev::kafka(args).await,
-        Command::Dev { command: DevCommand::Postgres } => dev::postgres().await,
+        #[cfg(feature = "dev")]
+        Command::Dev { command } => dev::run(command).await,
         Command::Status => operate::status::run(global, output).await,
         Command::Plan(args) => operate::plan::run(global, output, args).await,
         Command::Rebuild(args) => operate::rebuild::run(global, output, args).await,

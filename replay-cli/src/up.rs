@@ -2,7 +2,7 @@
 
 use annals_api::endpoint;
 use annals_api::node::{self, NodeOptions, Ready};
-use annals_projectors::deployment::{Deployment, FILE, LogSettings, ReadModelsSettings};
+use annals_projectors::deployment::{Deployment, FILE};
 use annals_projectors::process::{file, say};
 
 use crate::cli::{Global, UpArgs};
@@ -57,16 +57,12 @@ fn first_versions(pairs: &[String]) -> Result<Vec<(String, u32)>, Failure> {
 
 fn banner(deployment: &Deployment, node: &Ready) {
     let data = deployment.data.display().to_string();
-    let of = |name: &str| deployment.show().into_iter().find(|shown| shown.name == name).map(|shown| shown.value);
-    let log = match &deployment.log {
-        LogSettings::Sqlite { .. } => None,
-        LogSettings::Kafka(options) => Some(format!("kafka at {}, prefix {}", options.brokers, options.prefix)),
-    };
-    let read_models = match &deployment.read_models {
-        ReadModelsSettings::Sqlite => None,
-        // Without its password.
-        ReadModelsSettings::Postgres { .. } => of("read_models.url"),
-    };
+    let shown = deployment.show();
+    // Without passwords; nothing where nothing was said.
+    let of = |name: &str| shown.iter().find(|shown| shown.name == name && !shown.value.is_empty()).map(|s| &s.value);
+    let log = of("log.brokers").zip(of("log.prefix"));
+    let log = log.map(|(brokers, prefix)| format!("kafka at {brokers}, prefix {prefix}"));
+    let read_models = of("read_models.url").cloned();
     let metrics = node.metrics.map(|at| format!("http://{at}/metrics"));
     let at = if data == "./annals-data" { String::new() } else { format!(" --data {data}") };
     let mut pairs = vec![("listens on", node.url.clone()), ("data", data)];

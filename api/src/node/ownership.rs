@@ -1,8 +1,12 @@
 //! Alone, or one of several? A log in a file has one server, which owns all of it; the partitions of a log on Kafka are
 //! shared out among all nodes that are there.
 
+#[cfg(feature = "kafka")]
 use std::sync::{Arc, OnceLock};
 
+#[cfg(feature = "kafka")]
+use annals_engine::log::kafka::KafkaLog;
+#[cfg(feature = "kafka")]
 use annals_engine::log::kafka::membership::Membership;
 use annals_engine::owners::{Assignment, EngineHandle};
 use annals_projectors::deployment::OpenLog;
@@ -14,6 +18,7 @@ pub(super) enum Ownership {
     /// It is the only one.
     Alone,
     /// By its place in the group of nodes.
+    #[cfg(feature = "kafka")]
     Shared {
         membership: Membership,
         /// Whose partitions are to be released: known once the owners run.
@@ -24,7 +29,15 @@ pub(super) enum Ownership {
 impl Ownership {
     /// Joins the group, where the log has one.
     pub(super) fn of(log: &OpenLog) -> Result<Self, Failure> {
-        let OpenLog::Kafka(kafka) = log else { return Ok(Self::Alone) };
+        match log {
+            OpenLog::Sqlite(_) => Ok(Self::Alone),
+            #[cfg(feature = "kafka")]
+            OpenLog::Kafka(kafka) => Self::join(kafka),
+        }
+    }
+
+    #[cfg(feature = "kafka")]
+    fn join(kafka: &Arc<KafkaLog>) -> Result<Self, Failure> {
         let engine = Arc::new(OnceLock::<EngineHandle>::new());
         let released_by = Arc::clone(&engine);
         let membership = Membership::join(kafka, move |partitions| {
@@ -41,29 +54,34 @@ impl Ownership {
     }
 
     pub(super) const fn is_shared(&self) -> bool {
-        matches!(self, Self::Shared { .. })
+        !matches!(self, Self::Alone)
     }
 
     /// What its owners follow.
     pub(super) fn assignment(&self) -> Assignment {
         match self {
             Self::Alone => Assignment::everything(),
+            #[cfg(feature = "kafka")]
             Self::Shared { membership, .. } => Assignment::shared(membership.assigned()),
         }
     }
 
     /// Tells whose owners have to let go of what is revoked.
     pub(super) fn is_kept_by(&self, handle: EngineHandle) {
-        if let Self::Shared { engine, .. } = self {
+        match self {
+            Self::Alone => drop(handle),
+            #[cfg(feature = "kafka")]
             // A node starts its owners once.
-            let _ = engine.set(handle);
+            Self::Shared { engine, .. } => _ = engine.set(handle),
         }
     }
 
     /// Hands the partitions over to the other nodes; one that is alone keeps them to its end.
     pub(super) async fn give_up(self) {
-        if let Self::Shared { membership, .. } = self {
-            membership.leave().await;
+        match self {
+            Self::Alone => {}
+            #[cfg(feature = "kafka")]
+            Self::Shared { membership, .. } => membership.leave().await,
         }
     }
 }

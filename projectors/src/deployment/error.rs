@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
-use annals_engine::log::{kafka, sqlite};
+#[cfg(feature = "kafka")]
+use annals_engine::log::kafka;
+use annals_engine::log::sqlite;
 use annals_engine::sink::{SinkError, StoreError};
 use annals_model::ids::LogId;
 
 use super::origin::Origin;
+#[cfg(feature = "postgres")]
 use annals_stores::sinks;
 
 /// Why a configuration is refused. Nothing was opened: correct it where the message says.
@@ -65,6 +68,7 @@ pub enum OpenLogError {
     #[error(transparent)]
     Sqlite(#[from] sqlite::OpenError),
     /// The log on Kafka.
+    #[cfg(feature = "kafka")]
     #[error(transparent)]
     Kafka(#[from] kafka::OpenError),
 }
@@ -72,17 +76,20 @@ pub enum OpenLogError {
 impl OpenLogError {
     /// True where something is down, or not there yet: try again with backoff.
     pub const fn may_pass(&self) -> bool {
-        matches!(
-            self,
+        match self {
             // A server that is just making it puts the file there first, and its contexts into it then.
-            Self::Sqlite(sqlite::OpenError::Missing { .. } | sqlite::OpenError::UnknownContext(_))
-                | Self::Kafka(
-                    kafka::OpenError::Unreachable(_)
-                        | kafka::OpenError::Unsettled(_)
-                        | kafka::OpenError::NotThere(_)
-                        | kafka::OpenError::ContextNotThere(_)
-                )
-        )
+            Self::Sqlite(error) => {
+                matches!(error, sqlite::OpenError::Missing { .. } | sqlite::OpenError::UnknownContext(_))
+            }
+            #[cfg(feature = "kafka")]
+            Self::Kafka(error) => matches!(
+                error,
+                kafka::OpenError::Unreachable(_)
+                    | kafka::OpenError::Unsettled(_)
+                    | kafka::OpenError::NotThere(_)
+                    | kafka::OpenError::ContextNotThere(_)
+            ),
+        }
     }
 
     /// True where there is no such file: a server makes it. Not so on Kafka, where a misspelt prefix would make another
@@ -93,11 +100,13 @@ impl OpenLogError {
 
     /// True where the log itself is damaged.
     pub const fn is_damage(&self) -> bool {
-        matches!(
-            self,
-            Self::Sqlite(sqlite::OpenError::Damaged { .. })
-                | Self::Kafka(kafka::OpenError::TopicLost(_) | kafka::OpenError::MetaDamaged { .. })
-        )
+        match self {
+            Self::Sqlite(error) => matches!(error, sqlite::OpenError::Damaged { .. }),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(error) => {
+                matches!(error, kafka::OpenError::TopicLost(_) | kafka::OpenError::MetaDamaged { .. })
+            }
+        }
     }
 }
 
@@ -108,6 +117,7 @@ pub enum OpenStoreError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The database.
+    #[cfg(feature = "postgres")]
     #[error(transparent)]
     Postgres(#[from] sinks::OpenError),
     /// They are another log's, and good rows there: correct which log is meant, or name other read models.
@@ -130,6 +140,7 @@ impl OpenStoreError {
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::Store(error) => error.is_transient(),
+            #[cfg(feature = "postgres")]
             Self::Postgres(error) => matches!(error, sinks::OpenError::Unavailable { .. }),
             Self::OtherLog { .. } => false,
         }

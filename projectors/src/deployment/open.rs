@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_engine::log::EventLog;
+#[cfg(feature = "kafka")]
 use annals_engine::log::kafka::KafkaLog;
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_model::ids::LogId;
@@ -14,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::error::{OpenLogError, OpenStoreError};
 use super::{Deployment, LogSettings, ReadModelsSettings};
 use crate::limits;
-use annals_stores::sinks::{PostgresStore, SqliteStore, Store};
+#[cfg(feature = "postgres")]
+use annals_stores::sinks::PostgresStore;
+use annals_stores::sinks::{SqliteStore, Store};
 
 /// What the log is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,7 @@ pub enum OpenLog {
     /// A file.
     Sqlite(Arc<SqliteLog>),
     /// The brokers' topics.
+    #[cfg(feature = "kafka")]
     Kafka(Arc<KafkaLog>),
 }
 
@@ -39,6 +43,7 @@ impl OpenLog {
     pub fn shared(&self) -> Arc<dyn EventLog> {
         match self {
             Self::Sqlite(log) => log.clone(),
+            #[cfg(feature = "kafka")]
             Self::Kafka(log) => log.clone(),
         }
     }
@@ -47,6 +52,7 @@ impl OpenLog {
     pub fn id(&self) -> LogId {
         match self {
             Self::Sqlite(log) => log.id(),
+            #[cfg(feature = "kafka")]
             Self::Kafka(log) => log.id(),
         }
     }
@@ -55,6 +61,7 @@ impl OpenLog {
     pub async fn close(&self) {
         match self {
             Self::Sqlite(log) => log.close().await,
+            #[cfg(feature = "kafka")]
             Self::Kafka(_) => {}
         }
     }
@@ -75,6 +82,7 @@ impl Deployment {
                 };
                 Ok(OpenLog::Sqlite(opened))
             }
+            #[cfg(feature = "kafka")]
             LogSettings::Kafka(options) => {
                 let opened = match access {
                     Access::Serve => KafkaLog::connect(options.clone(), contexts::ALL).await?,
@@ -91,6 +99,7 @@ impl Deployment {
         let definitions = annals_read_models::definitions();
         let store: Store = match &self.read_models {
             ReadModelsSettings::Sqlite => SqliteStore::open(&self.data, definitions, log).await?.into(),
+            #[cfg(feature = "postgres")]
             ReadModelsSettings::Postgres { url } => PostgresStore::open(url, definitions, log).await?.into(),
         };
         match store.other_log().await? {

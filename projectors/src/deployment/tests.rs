@@ -123,6 +123,27 @@ fn whatever_is_wrong_is_named_with_its_place_and_what_there_is() {
 }
 
 #[test]
+fn a_build_on_files_alone_refuses_what_it_was_built_without_and_names_the_feature() {
+    let none = BACKENDS.map(|(key, feature, _)| (key, feature, false));
+    let refused = |file: &str| {
+        let mut settings = Settings::default();
+        settings.add_file(Path::new("annals.toml"), file).unwrap();
+        is_built(&settings, none).map_err(|error| error.to_string())
+    };
+    let lacks = |key, feature| {
+        format!(
+            "{key} from annals.toml: this build lacks the cargo feature `{feature}`; run one that has it, or leave this out"
+        )
+    };
+    assert_eq!(refused(KAFKA), Err(lacks("log.kind", "kafka")));
+    for scheme in ["postgres", "postgresql"] {
+        let file = format!("[read_models]\nurl = '{scheme}://me:hush@db/annals'");
+        assert_eq!(refused(&file), Err(lacks("read_models.url", "postgres")));
+    }
+    assert_eq!(refused("[log]\nkind = 'sqlite'"), Ok(()));
+}
+
+#[test]
 fn one_retired_generation_stays_unless_more_are_asked_for_and_the_next_command_knows() {
     let none = DeploymentFlags::default();
     let unasked = read("", &[], &none).unwrap();

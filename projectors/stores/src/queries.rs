@@ -9,6 +9,7 @@ mod answer;
 mod bound;
 mod error;
 mod execution;
+#[cfg(feature = "postgres")]
 mod postgres;
 mod shares;
 mod sqlite;

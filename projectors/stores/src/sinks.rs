@@ -3,6 +3,7 @@
 
 mod ddl;
 mod merge;
+#[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 mod processes;
 mod shape;
@@ -10,6 +11,7 @@ pub(crate) mod sqlite;
 mod store;
 
 pub use self::ddl::ddl;
+#[cfg(feature = "postgres")]
 pub use self::postgres::{OpenError, PostgresReaders, PostgresStore};
 pub use self::sqlite::SqliteStore;
 pub use self::store::{Readers, Store};

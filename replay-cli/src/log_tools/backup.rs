@@ -28,7 +28,7 @@ const BESIDE: [&str; 4] = [FILE, "development.json", "signing.key", annals_api::
 /// `log backup`.
 pub(crate) async fn run(global: &Global, output: Output, args: &BackupArgs) -> anyhow::Result<Exit> {
     let deployment = existing(global)?;
-    if let LogSettings::Kafka(_) = deployment.log {
+    if !matches!(deployment.log, LogSettings::Sqlite { .. }) {
         return Err(Failure::usage("the log is on Kafka: there is no file to copy")
             .remedy("its topics are replicated; mirror them, or back the brokers up")
             .into());

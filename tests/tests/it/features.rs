@@ -1,5 +1,5 @@
-//! Which binaries could make a mistake on purpose, or hold what only tests need? Only those that this package builds for
-//! itself.
+//! What is a build made of? No binary can make a mistake on purpose, or holds what only tests need, but those that this
+//! package builds for itself; and one that works on files alone is made without the libraries for anything else.
 
 use std::process::Command;
 
@@ -7,14 +7,18 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// For tests: mistakes on purpose; contracts, test logs and test stores.
 const FEATURES: [&str; 2] = ["annals-engine feature \"seeded-bugs\"", "annals-engine feature \"testing\""];
 
-/// Features of the engine in a build of these packages; of the default ones, if none is named.
-fn engine_features(packages: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(ROOT).args(["tree", "--locked", "--edges", "normal,features", "--invert", "annals-engine"]);
-    packages.iter().for_each(|package| _ = command.args(["--package", package]));
-    let output = command.output().unwrap();
+/// What cargo says.
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO")).current_dir(ROOT).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Features of the engine in a build of these packages; of the default ones, if none is named.
+fn engine_features(packages: &[&str]) -> String {
+    let packages = packages.iter().flat_map(|package| ["--package", package]);
+    let tree = ["tree", "--locked", "--edges", "normal,features", "--invert", "annals-engine"];
+    cargo(&tree.into_iter().chain(packages).collect::<Vec<_>>())
 }
 
 #[test]
@@ -35,4 +39,26 @@ fn nothing_is_built_with(feature: &str) {
     }
     // The check sees what it looks for where it is.
     assert!(engine_features(&["annals-tests"]).contains(feature));
+}
+
+/// Those of `names` that a build of `annals` with these arguments is made with.
+fn made_with<'a>(names: &[&'a str], arguments: &[&str]) -> Vec<&'a str> {
+    let tree = ["tree", "--locked", "--package", "annals-cli", "--edges", "normal,build", "--prefix", "none"];
+    let tree = cargo(&[&tree, arguments].concat());
+    assert!(tree.contains("sqlx-sqlite "), "{tree}");
+    names.iter().copied().filter(|name| tree.lines().any(|line| line.starts_with(&format!("{name} ")))).collect()
+}
+
+#[test]
+fn a_build_for_files_alone_has_no_library_for_kafka_or_postgres_and_a_production_build_starts_no_servers() {
+    let servers = ["annals-dev", "rdkafka", "rdkafka-sys", "sqlx-postgres"];
+    assert_eq!(made_with(&servers, &["--no-default-features"]), [""; 0]);
+    assert_eq!(made_with(&servers, &["--no-default-features", "--features", "kafka,postgres"]), servers[1..]);
+    // Whoever says nothing gets all of it, `annals dev` as well.
+    assert_eq!(made_with(&servers, &[]), servers);
+}
+
+#[test]
+fn a_build_for_files_alone_compiles() {
+    cargo(&["check", "--locked", "--quiet", "--package", "annals-cli", "--no-default-features"]);
 }

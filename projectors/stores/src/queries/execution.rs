@@ -11,9 +11,8 @@ use super::answer::{Answer, AnswerRow, Page};
 use super::bound::time_max;
 use super::error::QueryError;
 use super::shares::Shares;
-use super::{postgres, sqlite, statement};
+use super::{sqlite, statement};
 use crate::limits;
-use crate::sinks::postgres::answer::{told, took_too_long};
 use crate::sinks::{Readers, Store};
 
 /// The queries of every version of every read model that this build carries.
@@ -94,23 +93,23 @@ impl Queries {
         let time_max = time_max(query);
         let connections = match &live.readers {
             Readers::Sqlite(_) => limits::READERS_PER_GENERATION_MAX,
+            #[cfg(feature = "postgres")]
             Readers::Postgres(_) => limits::POSTGRES_READERS_MAX,
         };
         let turn = self.shares.turn(request.tenant, query, connections).await;
         let _turn = turn.ok_or(QueryError::Busy { query: query.name })?;
+        let model = &definition.model;
         let read = match &live.readers {
-            Readers::Sqlite(readers) => sqlite::read(readers, statement, query, &definition.model, time_max).await,
+            Readers::Sqlite(readers) => sqlite::read(readers, statement, query, model, time_max)
+                .await
+                .map_err(|error| failed(&error, sqlite::took_too_long(&error), error.to_string(), query, model.name())),
+            #[cfg(feature = "postgres")]
             Readers::Postgres(readers) => {
-                postgres::read(readers, statement, query, &definition.model, request.tenant).await
+                use super::postgres::{read, told, took_too_long};
+                let read = read(readers, statement, query, model, request.tenant).await;
+                read.map_err(|error| failed(&error, took_too_long(&error), told(&error), query, model.name()))
             }
-        }
-        .map_err(|error| {
-            let cause = match &live.readers {
-                Readers::Sqlite(_) => error.to_string(),
-                Readers::Postgres(_) => told(&error),
-            };
-            failed(&error, cause, query, definition.model.name())
-        })?;
+        }?;
         let page = self.page(&question, statement::answered(query, definition.model.tables()), read.rows)?;
         Ok(Answer {
             query: query.name,
@@ -169,9 +168,15 @@ impl Queries {
     }
 }
 
-fn failed(error: &sqlx::Error, cause: String, query: &'static Query, read_model: &'static str) -> QueryError {
+fn failed(
+    error: &sqlx::Error,
+    took_too_long: bool,
+    cause: String,
+    query: &'static Query,
+    read_model: &'static str,
+) -> QueryError {
     match error {
-        error if sqlite::took_too_long(error) || took_too_long(error) => QueryError::TooMuchWork { query: query.name },
+        _ if took_too_long => QueryError::TooMuchWork { query: query.name },
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => QueryError::Damaged { read_model, cause },
         _ => QueryError::Unavailable { read_model, cause },
     }

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::sinks::PostgresReaders;
 use crate::sinks::postgres::access::TENANT_SETTING;
 use crate::sinks::postgres::answer::within;
+pub(super) use crate::sinks::postgres::answer::{told, took_too_long};
 use crate::sinks::postgres::checkpoints;
 use crate::sinks::postgres::values::{arguments, stored_value};
 use annals_model::query::Query;

@@ -52,6 +52,7 @@ impl<'a> Database<'a> {
     pub(super) fn of(readers: &'a Readers) -> Self {
         match readers {
             Readers::Sqlite(_) => Self::Sqlite,
+            #[cfg(feature = "postgres")]
             Readers::Postgres(readers) => Self::Postgres(&readers.schema),
         }
     }

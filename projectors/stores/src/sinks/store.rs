@@ -12,7 +12,9 @@ use annals_model::projection::ReadModel;
 use sqlx::SqlitePool;
 use tokio::sync::watch;
 
-use super::{PostgresReaders, PostgresStore, SqliteStore};
+use super::SqliteStore;
+#[cfg(feature = "postgres")]
+use super::{PostgresReaders, PostgresStore};
 
 /// All generations of all read models of one deployment. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -20,6 +22,7 @@ pub enum Store {
     /// Files below a data directory.
     Sqlite(SqliteStore),
     /// Schemas of a database.
+    #[cfg(feature = "postgres")]
     Postgres(PostgresStore),
 }
 
@@ -29,6 +32,7 @@ pub enum Readers {
     /// To its file.
     Sqlite(SqlitePool),
     /// To its schema.
+    #[cfg(feature = "postgres")]
     Postgres(PostgresReaders),
 }
 
@@ -37,6 +41,7 @@ impl Store {
     pub async fn readers(&self, generation: &Generation) -> Result<Readers, StoreError> {
         match self {
             Self::Sqlite(store) => store.readers(generation).await.map(Readers::Sqlite),
+            #[cfg(feature = "postgres")]
             Self::Postgres(store) => store.readers(generation).await.map(Readers::Postgres),
         }
     }
@@ -45,6 +50,7 @@ impl Store {
     pub async fn checkpoints(&self, generation: &Generation) -> Result<Checkpoints, StoreError> {
         match self {
             Self::Sqlite(store) => store.checkpoints(generation).await,
+            #[cfg(feature = "postgres")]
             Self::Postgres(store) => store.checkpoints(generation).await,
         }
     }
@@ -54,6 +60,7 @@ impl Store {
     pub async fn other_log(&self) -> Result<Option<LogId>, StoreError> {
         let logs = match self {
             Self::Sqlite(store) => store.logs().await?,
+            #[cfg(feature = "postgres")]
             Self::Postgres(store) => store.logs().await?,
         };
         Ok(logs.first().copied().filter(|_| !logs.contains(&self.log_id())))
@@ -63,6 +70,7 @@ impl Store {
     pub fn place(&self) -> String {
         match self {
             Self::Sqlite(store) => store.place(),
+            #[cfg(feature = "postgres")]
             Self::Postgres(store) => store.place(),
         }
     }
@@ -70,6 +78,7 @@ impl Store {
     fn inner(&self) -> &dyn GenerationStore {
         match self {
             Self::Sqlite(store) => store,
+            #[cfg(feature = "postgres")]
             Self::Postgres(store) => store,
         }
     }
@@ -81,6 +90,7 @@ impl From<SqliteStore> for Store {
     }
 }
 
+#[cfg(feature = "postgres")]
 impl From<PostgresStore> for Store {
     fn from(store: PostgresStore) -> Self {
         Self::Postgres(store)
