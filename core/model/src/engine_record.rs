@@ -1,6 +1,6 @@
 //! Records that the engine writes for itself, framed like any other so that foreign tools can read the whole log.
 //!
-//! Their Avro definitions are `schemas/engine/*.avsc`; a test there holds these ids and this codec against them.
+//! Their Avro definitions are `core/codegen/engine/*.avsc`; a test of `schemas/` holds these ids and this codec against them.
 
 use crate::avro::{DecodeError, put_long, put_str};
 use crate::envelope::{SchemaId, put_frame, read_frame};

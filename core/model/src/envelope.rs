@@ -2,7 +2,7 @@
 //!
 //! One record on the wire: Confluent framing (byte 0, schema id big-endian), then one Avro record with the envelope's
 //! fields first and the payload last, so the envelope decodes without the payload's schema. The Avro definition is
-//! `schemas/envelope.avsc`; apache-avro is the oracle of this codec in that crate's tests.
+//! `core/codegen/envelope.avsc`; apache-avro is the oracle of this codec in the tests of `schemas/`.
 
 use crate::avro::{DecodeError, Reader, put_int, put_long, put_option, put_str};
 use crate::ids::{AggregateId, CommitIndex, CorrelationId, EventId, Scope, TenantId, UserId, WorkspaceId};

@@ -1,4 +1,4 @@
-//! Events as types: what `schemas/build.rs` generates, and what it means to the engine.
+//! Events as types: what `annals-codegen` generates, and what it means to the engine.
 
 use crate::avro::{DecodeError, Reader};
 use crate::envelope::{Envelope, Record, SchemaId};
@@ -23,6 +23,33 @@ pub trait Payload: Sized + Clone + PartialEq + std::fmt::Debug + Send + Sync + s
     }
     /// Reads the fields in order.
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError>;
+    /// The payload as JSON.
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(self)
+            .expect("payloads are records of texts, numbers and enums, which JSON can always hold")
+    }
+}
+
+/// Carries a major version to the next one: pure and total. Generated code calls it for every major version but the
+/// newest, so a missing link does not compile.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no upcaster",
+    note = "write `impl Upcast for {Self}` in the package that its schemas are in"
+)]
+pub trait Upcast {
+    /// The next major version.
+    type Next;
+    /// What the event would have said, had it been written in the next version.
+    fn upcast(self) -> Self::Next;
+}
+
+/// The events that `annals_codegen::generate` made in the package's build script, as items of the module where this
+/// stands: a module per context, `contexts` and the `CATALOGUE`.
+#[macro_export]
+macro_rules! events {
+    () => {
+        include!(concat!(env!("OUT_DIR"), "/events.rs"));
+    };
 }
 
 /// The newest version of an event, as handlers see it: decodes every released revision, through upcasters.
@@ -105,6 +132,28 @@ pub struct ReleasedSchema {
     pub writer_schema: &'static str,
     /// The payload's JSON, from any bytes written under this schema.
     pub payload_json: fn(&[u8]) -> Result<serde_json::Value, DecodeError>,
+    /// Reads a payload as the revision that wrote it and writes it again: equal bytes prove that nothing was lost.
+    pub rewrite: fn(&[u8]) -> Result<Vec<u8>, DecodeError>,
+}
+
+impl ReleasedSchema {
+    /// The schema that `P` was generated from.
+    pub const fn of<P: Payload>(revision: i32, writer_schema: &'static str) -> Self {
+        Self {
+            id: P::SCHEMA,
+            event_type: P::EVENT_TYPE,
+            version: P::EVENT_VERSION,
+            revision,
+            writer_schema,
+            payload_json: |payload| P::decode(payload).map(|payload| payload.to_json()),
+            rewrite: |payload| {
+                let payload = P::decode(payload)?;
+                let mut out = Vec::new();
+                payload.encode(&mut out);
+                Ok(out)
+            },
+        }
+    }
 }
 
 /// Every schema that a build knows, by id.

@@ -23,3 +23,10 @@ pub mod read_model;
 pub mod testing;
 pub mod text;
 pub mod time;
+
+/// For generated code, so that an application names no library of ours.
+#[doc(hidden)]
+pub mod __private {
+    pub use serde;
+    pub use serde_json;
+}

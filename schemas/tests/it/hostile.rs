@@ -1,5 +1,6 @@
 //! Bytes that nobody should have written: an error, never a panic, and never more than was asked.
 
+use annals_codegen::testing::{golden_value, payload, their_bytes, writer_schema};
 use annals_model::avro::DecodeError;
 use annals_model::engine_record::{CLAIM_SCHEMA, Claim};
 use annals_model::envelope::{Record, SchemaId, put_frame};
@@ -10,7 +11,7 @@ use annals_schemas::CATALOGUE;
 use annals_schemas::portfolio::application::Registered;
 use proptest::prelude::*;
 
-use crate::values::{golden_value, our_bytes, payload, their_bytes, writer_schema};
+use crate::values::our_bytes;
 
 fn golden(released: &ReleasedSchema) -> Vec<u8> {
     let schema = writer_schema(released);

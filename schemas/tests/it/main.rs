@@ -4,10 +4,7 @@
 
 mod engine;
 mod evolution;
-mod files;
-mod generator;
 mod hostile;
-mod lint;
 mod oracle;
 mod released;
 mod size;

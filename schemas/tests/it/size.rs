@@ -12,8 +12,6 @@ use annals_schemas::contexts::PORTFOLIO;
 use annals_schemas::portfolio::{application, dependency};
 use sha2::{Digest, Sha256};
 
-use crate::files::package;
-
 const EVENTS_PER_BLOCK: usize = 512;
 const BYTES_PER_EVENT_MAX: usize = 100;
 
@@ -122,7 +120,7 @@ fn import(lock: &str) -> Records {
 
 #[test]
 fn a_real_event_costs_at_most_100_bytes_in_a_compressed_block() {
-    let lock = std::fs::read_to_string(package().join("../Cargo.lock")).unwrap();
+    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).unwrap();
     let records = import(&lock).bytes;
     assert!(records.len() > EVENTS_PER_BLOCK, "{} events are too few to say", records.len());
     let raw: usize = records.iter().map(Vec::len).sum();

@@ -1,6 +1,7 @@
 //! Older major versions of `application` events.
 
-use crate::Upcast;
+use annals_model::event::Upcast;
+
 use crate::portfolio::application::v1::{self, Severity};
 use crate::portfolio::application::v2;
 

@@ -1,4 +1,4 @@
-//! A read model over a small shop's stock: the events are written by hand, as `schemas/build.rs` would generate them.
+//! A read model over a small shop's stock: the events are written by hand, as `annals-codegen` would generate them.
 
 use uuid::Uuid;
 
@@ -69,6 +69,7 @@ const fn schema(id: u32, event_type: &'static str, version: i32) -> ReleasedSche
         revision: 0,
         writer_schema: "{}",
         payload_json: |_| Ok(serde_json::Value::Null),
+        rewrite: |payload| Ok(payload.to_vec()),
     }
 }
 static SCHEMAS: [ReleasedSchema; 7] = [

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::discover::{Aggregate, EventFamily};
-use super::enums::{Enums, home};
-use super::payload::identifier;
-use super::schema::{Enumeration, Field, Schema, Type, camel_case};
+use crate::discover::{Aggregate, EventFamily};
+use crate::enums::{Enums, home, relative};
+use crate::payload::{self, identifier};
+use crate::schema::{Enumeration, Field, Schema, Type, camel_case};
 
 /// `impl From<v1::r0::X> for v1::X`, for every older revision.
 pub(crate) fn revisions(family: &EventFamily, enums: &Enums, root: &str) -> Result<String, String> {
@@ -16,19 +16,26 @@ pub(crate) fn revisions(family: &EventFamily, enums: &Enums, root: &str) -> Resu
         let newer = family.newest_of(older.major);
         if newer.id != older.id {
             let (from, to) = (home(root, family, older), home(root, family, newer));
-            code += &conversion(older, newer, &from, &to, enums)?;
+            code += &conversion((older, &from), (newer, &to), root, enums)?;
         }
     }
     Ok(code)
 }
 
-fn conversion(older: &Schema, newer: &Schema, from: &str, to: &str, enums: &Enums) -> Result<String, String> {
+/// In the module `root`, from and to a schema in its home.
+fn conversion(
+    (older, from): (&Schema, &str),
+    (newer, to): (&Schema, &str),
+    root: &str,
+    enums: &Enums,
+) -> Result<String, String> {
+    let path = |module: &str, enumeration: &Enumeration| enums.path(root, module, enumeration);
     let mut fields = String::new();
     for field in &newer.fields {
         let ident = identifier(&field.name);
         let value = match older.fields.iter().find(|other| other.name == field.name) {
-            Some(other) => carried(&format!("older.{ident}"), (&other.ty, from), (&field.ty, to), enums),
-            None => default(field, to, enums),
+            Some(other) => carried(&format!("older.{ident}"), (&other.ty, from), (&field.ty, to), &path),
+            None => default(field, to, &path),
         };
         let value = value.ok_or_else(|| {
             let (path, name) = (&newer.path, &field.name);
@@ -39,6 +46,7 @@ fn conversion(older: &Schema, newer: &Schema, from: &str, to: &str, enums: &Enum
         })?;
         fields += &format!("{ident}: {value},\n");
     }
+    let (from, to) = (relative(root, from), relative(root, to));
     let (name, unused) = (&newer.name, if fields.contains("older.") { "" } else { "_" });
     Ok(format!(
         r#"
@@ -54,10 +62,13 @@ impl From<{from}::{name}> for {to}::{name} {{
     ))
 }
 
-fn carried(value: &str, from: (&Type, &str), to: (&Type, &str), enums: &Enums) -> Option<String> {
+/// How code names an enum of a struct in a module.
+type EnumPath<'a> = &'a dyn Fn(&str, &Enumeration) -> String;
+
+fn carried(value: &str, from: (&Type, &str), to: (&Type, &str), path: EnumPath<'_>) -> Option<String> {
     match (from.0, to.0) {
         (Type::Enum(older), Type::Enum(newer)) => {
-            let (older_path, newer_path) = (enums.path(from.1, older), enums.path(to.1, newer));
+            let (older_path, newer_path) = (path(from.1, older), path(to.1, newer));
             if older_path == newer_path {
                 return Some(value.to_owned());
             }
@@ -68,20 +79,20 @@ fn carried(value: &str, from: (&Type, &str), to: (&Type, &str), enums: &Enums) -
             Some(format!("match {value} {{\n{}}}", older.symbols.iter().map(arm).collect::<String>()))
         }
         (Type::Nullable(older), Type::Nullable(newer)) => {
-            let inner = carried("value", (older.as_ref(), from.1), (newer.as_ref(), to.1), enums)?;
+            let inner = carried("value", (older.as_ref(), from.1), (newer.as_ref(), to.1), path)?;
             Some(if inner == "value" { value.to_owned() } else { format!("{value}.map(|value| {inner})") })
         }
         (older, newer) => (older == newer).then(|| value.to_owned()),
     }
 }
 
-fn default(field: &Field, module: &str, enums: &Enums) -> Option<String> {
+fn default(field: &Field, module: &str, path: EnumPath<'_>) -> Option<String> {
     let variant = |enumeration: &Enumeration, symbol: &str| {
         enumeration
             .symbols
             .iter()
             .any(|known| known == symbol)
-            .then(|| format!("{}::{}", enums.path(module, enumeration), camel_case(symbol)))
+            .then(|| format!("{}::{}", path(module, enumeration), camel_case(symbol)))
     };
     match (&field.ty, field.default.as_ref()?) {
         (Type::Nullable(_), Value::Null) => Some("None".to_owned()),
@@ -100,24 +111,24 @@ fn default(field: &Field, module: &str, enums: &Enums) -> Option<String> {
 /// `impl Event` for the newest version of one event: reads whatever was ever released.
 pub(crate) fn event(aggregate: &Aggregate, family: &EventFamily, root: &str) -> String {
     let newest = family.newest();
-    let (name, target) = (&newest.name, format!("{}::{}", home(root, family, newest), newest.name));
+    let name = &newest.name;
     let mut arms = String::new();
     for schema in &family.schemas {
-        let (id, source) = (schema.id, format!("{}::{name}", home(root, family, schema)));
+        let (id, source) = (schema.id, format!("{}::{name}", relative(root, &home(root, family, schema))));
         let mut steps = format!("let event = <{source} as ::annals_model::event::Payload>::decode(payload)?;\n");
         if family.newest_of(schema.major).id != id {
-            steps += &format!("let event = {root}::v{}::{name}::from(event);\n", schema.major);
+            steps += &format!("let event = self::v{}::{name}::from(event);\n", schema.major);
         }
         for major in schema.major + 1..=newest.major {
-            steps += &format!("let event: {root}::v{major}::{name} = crate::Upcast::upcast(event);\n");
+            steps += &format!("let event: self::v{major}::{name} = ::annals_model::event::Upcast::upcast(event);\n");
         }
         arms += &format!("{id} => {{\n{steps}Ok(event)\n}}\n");
     }
     let oldest = family.schemas[0].major;
     format!(
         r#"
-impl ::annals_model::event::Event for {target} {{
-    const CONTEXT: ::annals_model::ids::ContextId = crate::contexts::{context};
+impl ::annals_model::event::Event for {name} {{
+    const CONTEXT: ::annals_model::ids::ContextId = super::super::contexts::{context};
     const AGGREGATE_TYPE: &'static str = {aggregate:?};
     const OLDEST_VERSION: i32 = {oldest};
     #[inline]
@@ -142,7 +153,7 @@ pub(crate) fn modules(aggregate: &Aggregate, enums: &Enums, root: &str) -> Strin
     for family in &aggregate.events {
         for schema in &family.schemas {
             let path = home(root, family, schema);
-            let code = super::payload::code(schema, enums, &path);
+            let code = payload::code(schema, enums, &path);
             let (newest, older) = modules.entry(schema.major).or_default();
             let revision = family.newest_of(schema.major).id != schema.id;
             *(if revision { older.entry(schema.revision).or_default() } else { newest }) += &code;

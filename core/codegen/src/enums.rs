@@ -1,10 +1,10 @@
 //! Enums: which Rust type stands for which Avro enum. The newest definition lies in the aggregate's module and is
 //! shared by its events; a released revision with other symbols keeps an enum of its own beside it.
 
-use super::discover::{Aggregate, EventFamily};
-use super::schema::{Enumeration, Schema, camel_case};
+use crate::discover::{Aggregate, EventFamily};
+use crate::schema::{Enumeration, Schema, camel_case};
 
-/// Module paths below the crate and the enums that lie there.
+/// Module paths below the module that holds all events, and the enums that lie there.
 pub(crate) struct Enums {
     root: String,
     defined: Vec<(String, Enumeration)>,
@@ -14,6 +14,14 @@ pub(crate) struct Enums {
 pub(crate) fn home(root: &str, family: &EventFamily, schema: &Schema) -> String {
     let version = format!("{root}::v{}", schema.major);
     if family.newest_of(schema.major).id == schema.id { version } else { format!("{version}::r{}", schema.revision) }
+}
+
+/// The path of the module `to`, as code in the module `from` says it.
+pub(crate) fn relative(from: &str, to: &str) -> String {
+    let (from, to): (Vec<_>, Vec<_>) = (from.split("::").collect(), to.split("::").collect());
+    let shared = from.iter().zip(&to).take_while(|(from, to)| from == to).count();
+    let up = if shared == from.len() { vec!["self"] } else { vec!["super"; from.len() - shared] };
+    [&up, &to[shared..]].concat().join("::")
 }
 
 impl Enums {
@@ -49,18 +57,19 @@ impl Enums {
         Ok(())
     }
 
-    fn find(&self, module: &str, wanted: &Enumeration) -> Option<String> {
+    fn find(&self, module: &str, wanted: &Enumeration) -> Option<&str> {
         let same = |(at, other): &&(String, Enumeration)| {
             (at == &self.root || module.starts_with(at.as_str()))
                 && (&other.name, &other.symbols, &other.default) == (&wanted.name, &wanted.symbols, &wanted.default)
         };
-        self.defined.iter().find(same).map(|(at, _)| format!("{at}::{}", wanted.name))
+        self.defined.iter().find(same).map(|(at, _)| at.as_str())
     }
 
-    /// The full path of the Rust type, as seen from a struct in `module`.
-    pub(crate) fn path(&self, module: &str, enumeration: &Enumeration) -> String {
+    /// The path of the Rust type that a struct in `module` has, as code in the module `from` says it.
+    pub(crate) fn path(&self, from: &str, module: &str, enumeration: &Enumeration) -> String {
         // `define` saw every enum of every schema.
-        self.find(module, enumeration).unwrap_or_else(|| enumeration.name.clone())
+        let at = self.find(module, enumeration).unwrap_or(module);
+        format!("{}::{}", relative(from, at), enumeration.name)
     }
 
     /// Code of the enums that lie in a module.
@@ -87,7 +96,8 @@ fn definition(enumeration: &Enumeration) -> String {
     format!(
         r#"
 #[doc = {doc:?}]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, ::serde::Serialize, ::serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, ::annals_model::__private::serde::Serialize, ::annals_model::__private::serde::Deserialize)]
+#[serde(crate = "::annals_model::__private::serde")]
 pub enum {name} {{
 {variants}}}
 impl {name} {{

@@ -105,7 +105,7 @@ pub(crate) fn parse(path: &str, file: &str, bytes: &[u8], envelope: &Map<String,
     })
 }
 
-fn schema_id(bytes: &[u8]) -> u32 {
+pub(crate) fn schema_id(bytes: &[u8]) -> u32 {
     let digest = Sha256::digest(bytes);
     u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) >> 1
 }

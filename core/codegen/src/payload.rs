@@ -1,7 +1,7 @@
 //! Code of one revision's struct and its straight-line codec.
 
-use super::enums::Enums;
-use super::schema::{Schema, Type};
+use crate::enums::Enums;
+use crate::schema::{Schema, Type};
 
 /// The struct and its `Payload`. `module` is the path of the module that the code goes into.
 pub(crate) fn code(schema: &Schema, enums: &Enums, module: &str) -> String {
@@ -19,7 +19,8 @@ pub(crate) fn code(schema: &Schema, enums: &Enums, module: &str) -> String {
     format!(
         r#"
 #[doc = {doc:?}]
-#[derive(Clone, Debug, PartialEq, {eq}::serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, {eq}::annals_model::__private::serde::Serialize)]
+#[serde(crate = "::annals_model::__private::serde")]
 pub struct {name} {{
 {fields}}}
 impl ::annals_model::event::Payload for {name} {{
@@ -56,7 +57,7 @@ impl Types<'_> {
             Type::String => "String".to_owned(),
             Type::Timestamp => "::annals_model::time::Timestamp".to_owned(),
             Type::Uuid(newtype) => format!("::annals_model::ids::{newtype}"),
-            Type::Enum(enumeration) => self.enums.path(self.module, enumeration),
+            Type::Enum(enumeration) => self.enums.path(self.module, self.module, enumeration),
             Type::Nullable(inner) => format!("Option<{}>", self.rust(inner)),
         }
     }
@@ -82,7 +83,7 @@ impl Types<'_> {
             Type::Int => "::annals_model::avro::Reader::int".to_owned(),
             Type::Long => "::annals_model::avro::Reader::long".to_owned(),
             Type::Double => "::annals_model::avro::Reader::double".to_owned(),
-            Type::Enum(enumeration) => format!("{}::read", self.enums.path(self.module, enumeration)),
+            Type::Enum(enumeration) => format!("{}::read", self.enums.path(self.module, self.module, enumeration)),
             Type::String | Type::Timestamp | Type::Uuid(_) | Type::Nullable(_) => {
                 format!("|reader| Ok({})", self.read(ty))
             }

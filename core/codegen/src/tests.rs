@@ -1,33 +1,22 @@
 //! What the generator refuses: a mistake stops the build, and not a reader years later.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
-use crate::files::package;
+use crate::{code, discover};
 
-#[allow(dead_code, reason = "the build script's modules; tests need a part of them")]
-#[path = "../../build"]
-mod build {
-    pub(super) mod code;
-    pub(super) mod discover;
-    mod enums;
-    mod payload;
-    mod schema;
-    mod version;
+/// The generated code, or why there is none, of a folder with these files.
+fn generate<C: AsRef<[u8]>>(files: &[(&str, C)]) -> Result<String, String> {
+    generate_with(&[("things", 1)], files)
 }
 
-/// The generated code, or why there is none, of a package with these files.
-fn generate<C: AsRef<[u8]>>(files: &[(&str, C)]) -> Result<String, String> {
+fn generate_with<C: AsRef<[u8]>>(contexts: &[(&str, u8)], files: &[(&str, C)]) -> Result<String, String> {
     let root = tempfile::tempdir().unwrap();
-    std::fs::create_dir(root.path().join("engine")).unwrap();
-    std::fs::copy(package().join("envelope.avsc"), root.path().join("envelope.avsc")).unwrap();
     for (path, content) in files {
-        let path = root.path().join("things/thing").join(Path::new(path));
+        let path = root.path().join("things/thing").join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
     }
-    build::code::generate(&build::discover::discover(root.path())?)
+    code::generate(&discover::discover(root.path())?, contexts)
 }
 
 fn made(fields: Value) -> String {
@@ -122,7 +111,7 @@ fn a_revision_with_more_symbols_reads_the_older_ones_by_name() {
     let older = made(json!([field("size", size(json!(["small", "big"])))]));
     let newer = made(json!([field("size", size(json!(["small", "big", "huge"])))]));
     let code = generate(&[("thing.made.v1.avsc", older), ("thing.made.v1.1.avsc", newer)]).unwrap();
-    assert!(code.contains("crate::things::thing::v1::r0::Size::Big => crate::things::thing::Size::Big"));
+    assert!(code.contains("self::v1::r0::Size::Big => self::Size::Big"));
 }
 
 #[test]
@@ -143,6 +132,30 @@ fn every_major_version_but_the_newest_is_carried_on_by_its_upcaster() {
         [("thing.made.v1.avsc", file("1")), ("thing.made.v2.avsc", file("2")), ("thing.made.v3.avsc", file("3"))];
     let code = generate(&majors).unwrap();
     // From 1 by two steps, from 2 by one.
-    assert_eq!(code.matches("v2::Made = crate::Upcast::upcast(event)").count(), 1);
-    assert_eq!(code.matches("v3::Made = crate::Upcast::upcast(event)").count(), 2);
+    assert_eq!(code.matches("v2::Made = ::annals_model::event::Upcast::upcast(event)").count(), 1);
+    assert_eq!(code.matches("v3::Made = ::annals_model::event::Upcast::upcast(event)").count(), 2);
+}
+
+#[test]
+fn a_context_without_a_number_or_with_that_of_another_is_refused() {
+    let files = [("thing.made.v1.avsc", made(json!([])))];
+    let refusal = |contexts| generate_with(contexts, &files).expect_err("the generator refuses this");
+    assert!(refusal(&[]).contains("context things has no number"));
+    assert!(refusal(&[("others", 1), ("things", 2)]).contains("context others has number 1 and no events"));
+    assert!(refusal(&[("things", 2), ("things", 2)]).contains("2 is too low or taken"));
+    assert!(generate_with(&[("things", 2)], &files).unwrap().contains("number: 2, name: \"things\""));
+    let engine = [("../../engine/thing/thing.made.v1.avsc", made(json!([])))];
+    assert!(generate_with(&[("engine", 1)], &engine).expect_err("taken").contains("cannot have the name engine"));
+}
+
+#[test]
+fn paths_are_relative_to_the_module_that_they_stand_in() {
+    for (from, to, path) in [
+        ("a::b", "a::b", "self"),
+        ("a::b", "a::b::v1::r0", "self::v1::r0"),
+        ("a::b::v1::r0", "a::b", "super::super"),
+        ("a::b::v1", "a::b::v2", "super::v2"),
+    ] {
+        assert_eq!(crate::enums::relative(from, to), path);
+    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::schema::{Schema, parse};
+use crate::schema::{Schema, parse};
 
 /// Everything that was released, in a fixed order.
 pub(crate) struct SchemaSet {
@@ -51,34 +51,53 @@ impl SchemaSet {
     }
 }
 
-/// Reads all files below the package.
+/// What every application's log holds besides its events, and what every event carries: released with the engine.
+pub(crate) const ENVELOPE: (&str, &[u8]) = ("envelope.avsc", include_bytes!("../envelope.avsc"));
+pub(crate) const ENGINE: [(&str, &[u8]); 2] = [
+    ("engine/accepted.v1.avsc", include_bytes!("../engine/accepted.v1.avsc")),
+    ("engine/claim.v1.avsc", include_bytes!("../engine/claim.v1.avsc")),
+];
+/// Modules beside those of contexts.
+const TAKEN: [&str; 2] = ["contexts", "engine"];
+
+/// Reads all files below a folder.
 pub(crate) fn discover(root: &Path) -> Result<SchemaSet, String> {
-    let envelope = read(&root.join("envelope.avsc"))?;
-    let envelope: Map<String, Value> =
-        serde_json::from_slice(&envelope).map_err(|error| format!("envelope.avsc: {error}"))?;
-    let engine = families(root, &root.join("engine"), &envelope)?;
+    let (path, envelope) = ENVELOPE;
+    let envelope: Map<String, Value> = serde_json::from_slice(envelope).map_err(|error| format!("{path}: {error}"))?;
+    let engine = families(ENGINE.map(|(path, bytes)| (path.to_owned(), bytes.to_vec())), &envelope)?;
     let mut aggregates = Vec::new();
     for context in entries(root)?.into_iter().filter(|path| path.is_dir()) {
         for folder in entries(&context)?.into_iter().filter(|path| path.is_dir()) {
-            let events = families(root, &folder, &envelope)?;
+            let events = families(files(root, &folder)?, &envelope)?;
             if !events.is_empty() {
                 aggregates.push(Aggregate { context: file_name(&context), name: file_name(&folder), events });
             }
         }
     }
     let set = SchemaSet { aggregates, engine };
+    if let Some(context) = set.contexts().into_iter().find(|context| TAKEN.contains(context)) {
+        return Err(format!("a context cannot have the name {context}: the module is another one"));
+    }
     check_unique(&set)?;
     Ok(set)
 }
 
-fn families(root: &Path, folder: &Path, envelope: &Map<String, Value>) -> Result<Vec<EventFamily>, String> {
+/// The `.avsc` files of one folder, each by its path below `root`.
+fn files(root: &Path, folder: &Path) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let paths = entries(folder)?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "avsc"));
+    let shown = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string();
+    paths.map(|path| Ok((shown(&path), read(&path)?))).collect()
+}
+
+fn families(
+    files: impl IntoIterator<Item = (String, Vec<u8>)>,
+    envelope: &Map<String, Value>,
+) -> Result<Vec<EventFamily>, String> {
     let mut by_type: BTreeMap<String, Vec<Schema>> = BTreeMap::new();
-    for path in entries(folder)? {
-        let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-        if let Some(name) = file_name(&path).strip_suffix(".avsc") {
-            let schema = parse(&shown, name, &read(&path)?, envelope)?;
-            by_type.entry(schema.event_type.clone()).or_default().push(schema);
-        }
+    for (path, bytes) in files {
+        let name = path.rsplit('/').next().unwrap_or_default().trim_end_matches(".avsc");
+        let schema = parse(&path, name, &bytes, envelope)?;
+        by_type.entry(schema.event_type.clone()).or_default().push(schema);
     }
     let families = by_type.into_values().map(|mut schemas| {
         schemas.sort_by_key(|schema| (schema.major, schema.revision));
@@ -126,14 +145,14 @@ fn check_unique(set: &SchemaSet) -> Result<(), String> {
     Ok(())
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let read = std::fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
     let mut paths: Vec<PathBuf> = read.map_err(|error| format!("{}: {error}", folder.display()))?;
     paths.sort();
     Ok(paths)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
