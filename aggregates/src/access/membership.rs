@@ -1,6 +1,6 @@
 //! A person's place in a workspace, until it is removed. Who comes back gets a new membership.
 
-use annals_model::aggregate::{Aggregate, Context, Events, References, ScopeKind, UniqueKeys};
+use annals_model::aggregate::{Aggregate, AnyContext, Context, Events, References, ScopeKind, UniqueKeys};
 use annals_model::ids::{AggregateId, UserId, WorkspaceId};
 use annals_schemas::access::membership::{Added, Event, Removed, Role, RoleChanged};
 use serde::{Deserialize, Serialize};
@@ -78,7 +78,7 @@ impl Membership {
     }
 
     /// True if the workspace would be without an owner if this one went.
-    fn is_last_owner(&self, ctx: &Context<'_>) -> bool {
+    fn is_last_owner(&self, ctx: &AnyContext<'_>) -> bool {
         self.role == Role::Owner && ctx.referrers_of(workspace_reference(self.workspace_id), Workspace::OWNER) <= 1
     }
 }
@@ -88,7 +88,7 @@ fn workspace_reference(workspace: WorkspaceId) -> AggregateId {
     AggregateId(workspace.0)
 }
 
-fn require_active_workspace(ctx: &Context<'_>) -> Result<(), Rejection> {
+fn require_active_workspace(ctx: &AnyContext<'_>) -> Result<(), Rejection> {
     match ctx.get::<Workspace>(workspace_reference(ctx.workspace)) {
         None => Err(Rejection::NoSuchWorkspace(ctx.workspace)),
         Some(workspace) if workspace.is_archived() => Err(Rejection::WorkspaceArchived(ctx.workspace)),
@@ -103,7 +103,7 @@ impl Aggregate for Membership {
     type Event = Event;
     type Rejection = Rejection;
 
-    fn decide(&self, command: Command, ctx: &Context<'_>) -> Events<Self> {
+    fn decide(&self, command: Command, ctx: &Context<'_, Self>) -> Events<Self> {
         require_active_workspace(ctx)?;
         Ok(vec![match command {
             Command::Add { user_id, role, team } => {

@@ -78,7 +78,7 @@ impl Aggregate for Workspace {
     type Event = Event;
     type Rejection = Rejection;
 
-    fn decide(&self, command: Command, ctx: &Context<'_>) -> Events<Self> {
+    fn decide(&self, command: Command, ctx: &Context<'_, Self>) -> Events<Self> {
         Ok(vec![match command {
             Command::Create { .. } if ctx.aggregate_id.0.is_nil() => return Err(Rejection::NilId),
             Command::Create { name, slug } => Created { name: name.into(), slug: slug.into() }.into(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals_model::aggregate::{Aggregate, Context, Events, ReferenceLabel, ScopeKind, UniqueKeys};
+use annals_model::aggregate::{Aggregate, AnyContext, Context, Events, ReferenceLabel, ScopeKind, UniqueKeys};
 use annals_model::ids::AggregateId;
 use annals_model::text::normal_form;
 use annals_schemas::portfolio::application::{Criticality, Event, Registered, Retired, RiskAssessed, VersionReleased};
@@ -111,7 +111,7 @@ impl Application {
     }
 }
 
-fn require_active_project(id: AggregateId, ctx: &Context<'_>) -> Result<(), Rejection> {
+fn require_active_project(id: AggregateId, ctx: &AnyContext<'_>) -> Result<(), Rejection> {
     match ctx.get::<Project>(id) {
         None => Err(Rejection::NoSuchProject(id)),
         Some(project) if project.is_archived() => Err(Rejection::ProjectArchived(id)),
@@ -119,7 +119,7 @@ fn require_active_project(id: AggregateId, ctx: &Context<'_>) -> Result<(), Reje
     }
 }
 
-fn decide_retire(force: bool, ctx: &Context<'_>) -> Events<Application> {
+fn decide_retire(force: bool, ctx: &Context<'_, Application>) -> Events<Application> {
     let has_reason = ctx.reason.is_some_and(|reason| !reason.trim().is_empty());
     match ctx.referrers(Application::NEEDED) {
         _ if force && !has_reason => Err(Rejection::ForceWithoutReason),
@@ -136,7 +136,7 @@ impl Aggregate for Application {
     type Event = Event;
     type Rejection = Rejection;
 
-    fn decide(&self, command: Command, ctx: &Context<'_>) -> Events<Self> {
+    fn decide(&self, command: Command, ctx: &Context<'_, Self>) -> Events<Self> {
         Ok(vec![match command {
             Command::Register { name, project_id, criticality, source } => {
                 project_id.map_or(Ok(()), |id| require_active_project(id, ctx))?;

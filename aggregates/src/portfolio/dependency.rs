@@ -1,6 +1,6 @@
 //! One application needs another, until the dependency is withdrawn. Cycles are allowed; a query reports them.
 
-use annals_model::aggregate::{Aggregate, Context, Events, References, ScopeKind, UniqueKeys};
+use annals_model::aggregate::{Aggregate, AnyContext, Context, Events, References, ScopeKind, UniqueKeys};
 use annals_model::ids::AggregateId;
 use annals_schemas::portfolio::dependency::{Declared, Event, Kind, Withdrawn};
 use serde::{Deserialize, Serialize};
@@ -52,7 +52,7 @@ pub enum Rejection {
     ApplicationRetired(AggregateId),
 }
 
-fn require_application_in_use(id: AggregateId, ctx: &Context<'_>) -> Result<(), Rejection> {
+fn require_application_in_use(id: AggregateId, ctx: &AnyContext<'_>) -> Result<(), Rejection> {
     match ctx.get::<Application>(id) {
         None => Err(Rejection::NoSuchApplication(id)),
         Some(application) if application.is_retired() => Err(Rejection::ApplicationRetired(id)),
@@ -74,7 +74,7 @@ impl Aggregate for Dependency {
     type Event = Event;
     type Rejection = Rejection;
 
-    fn decide(&self, command: Command, ctx: &Context<'_>) -> Events<Self> {
+    fn decide(&self, command: Command, ctx: &Context<'_, Self>) -> Events<Self> {
         Ok(vec![match command {
             Command::Declare { from_application_id: from, to_application_id: to, kind, requirement } => {
                 if from == to {

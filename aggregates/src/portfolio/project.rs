@@ -57,7 +57,7 @@ impl Aggregate for Project {
     type Event = Event;
     type Rejection = Rejection;
 
-    fn decide(&self, command: Command, _: &Context<'_>) -> Events<Self> {
+    fn decide(&self, command: Command, _: &Context<'_, Self>) -> Events<Self> {
         Ok(vec![match command {
             Command::Create { name } => Created { name: name.into() }.into(),
             Command::Rename { .. } if self.archived => return Err(Rejection::Archived),

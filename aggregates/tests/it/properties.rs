@@ -128,7 +128,7 @@ impl<const IN_FOLD: bool> Aggregate for Impure<IN_FOLD> {
     type Event = project::Event;
     type Rejection = annals_aggregates::portfolio::project::Rejection;
 
-    fn decide(&self, ImpureCommand::Create {}: ImpureCommand, _: &Context<'_>) -> Events<Self> {
+    fn decide(&self, ImpureCommand::Create {}: ImpureCommand, _: &Context<'_, Self>) -> Events<Self> {
         let name = if IN_FOLD { String::new() } else { OUTSIDE.fetch_add(1, Ordering::Relaxed).to_string() };
         Ok(vec![project::Created { name }.into()])
     }

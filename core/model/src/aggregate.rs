@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Deref;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,7 +39,8 @@ pub type References = Vec<Reference>;
 /// who count, because a name that is spelled twice is counted never:
 ///
 /// ```compile_fail,E0308
-/// fn may_retire(ctx: &annals_model::aggregate::Context<'_>) -> bool {
+/// # use annals_model::aggregate::{Aggregate, Context};
+/// fn may_retire<A: Aggregate>(ctx: &Context<'_, A>) -> bool {
 ///     ctx.referrers("dependancy") == 0
 /// }
 /// ```
@@ -121,7 +123,7 @@ pub trait Aggregate: Default + Clone + Send + Sync + std::fmt::Debug + Serialize
     type Rejection: std::error::Error + Serialize;
 
     /// Pure: the same state, command and context answer the same for ever.
-    fn decide(&self, command: Self::Command, ctx: &Context<'_>) -> Events<Self>;
+    fn decide(&self, command: Self::Command, ctx: &Context<'_, Self>) -> Events<Self>;
     /// Total: any recorded event applies.
     fn evolve(&mut self, event: &Self::Event);
     /// Values that nobody else of the scope may hold while this state lasts.
@@ -134,9 +136,50 @@ pub trait Aggregate: Default + Clone + Send + Sync + std::fmt::Debug + Serialize
     }
 }
 
-/// What a decision may look at besides its own state. No I/O, no clock, no randomness.
+/// What a decision of an aggregate of type `A` may look at besides its own state: an [`AnyContext`] that knows who decides.
 #[derive(Debug)]
-pub struct Context<'a> {
+pub struct Context<'a, A> {
+    any: &'a AnyContext<'a>,
+    decides: PhantomData<fn() -> A>,
+}
+
+impl<'a, A: Aggregate> Context<'a, A> {
+    /// For a decision of this type.
+    pub const fn of(any: &'a AnyContext<'a>) -> Self {
+        Self { any, decides: PhantomData }
+    }
+
+    /// Number of live aggregates that point at this one under `label`: one of its own type's, since nobody points at it
+    /// under another type's.
+    ///
+    /// ```
+    /// # use annals_model::aggregate::{Aggregate, Context, ReferenceLabel};
+    /// fn counted<A: Aggregate>(ctx: &Context<'_, A>, label: ReferenceLabel<A>) -> usize {
+    ///     ctx.referrers(label)
+    /// }
+    /// ```
+    /// ```compile_fail,E0308
+    /// # use annals_model::aggregate::{Aggregate, Context, ReferenceLabel};
+    /// fn counted<A: Aggregate, Other: Aggregate>(ctx: &Context<'_, A>, label: ReferenceLabel<Other>) -> usize {
+    ///     ctx.referrers(label)
+    /// }
+    /// ```
+    pub fn referrers(&self, label: ReferenceLabel<A>) -> usize {
+        self.referrers_of(self.aggregate_id, label)
+    }
+}
+
+impl<'a, A> Deref for Context<'a, A> {
+    type Target = AnyContext<'a>;
+
+    fn deref(&self) -> &AnyContext<'a> {
+        self.any
+    }
+}
+
+/// What any decision may look at besides its own state. No I/O, no clock, no randomness.
+#[derive(Debug)]
+pub struct AnyContext<'a> {
     /// Decision time: max(wall clock, newest `emitted_at` of the partition).
     pub now: Timestamp,
     /// Who acts.
@@ -159,7 +202,7 @@ pub struct Context<'a> {
     pub view: &'a dyn StateView,
 }
 
-impl<'a> Context<'a> {
+impl<'a> AnyContext<'a> {
     /// The state of another aggregate of the same context and scope; nothing if it does not exist.
     ///
     /// A state that is not in memory answers nothing too; the engine then discards the whole outcome, loads it and
@@ -168,12 +211,7 @@ impl<'a> Context<'a> {
         self.view.state(A::TYPE, id)?.downcast_ref()
     }
 
-    /// Number of live aggregates that point at this one under `label`.
-    pub fn referrers<Target: Aggregate>(&self, label: ReferenceLabel<Target>) -> usize {
-        self.referrers_of(self.aggregate_id, label)
-    }
-
-    /// Number of live aggregates that point at `id` under `label`.
+    /// Number of live aggregates that point at `id`, which is one of the label's type, under `label`.
     pub fn referrers_of<Target: Aggregate>(&self, id: AggregateId, label: ReferenceLabel<Target>) -> usize {
         self.view.referrers(id, label.erased())
     }
@@ -184,7 +222,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The engine's side of [`Context`]: states and reference counts of one scope.
+/// The engine's side of [`AnyContext`]: states and reference counts of one scope.
 pub trait StateView: std::fmt::Debug {
     /// The state of a living aggregate, as its Rust type.
     fn state(&self, aggregate_type: &'static str, id: AggregateId) -> Option<&dyn Any>;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::aggregate::{Aggregate, Context, References, ScopeKind, UniqueKeys};
+use crate::aggregate::{Aggregate, AnyContext, Context, References, ScopeKind, UniqueKeys};
 use crate::avro::DecodeError;
 use crate::command_json::{CommandField, FieldError, from_named};
 use crate::envelope::SchemaId;
@@ -202,7 +202,7 @@ pub trait ErasedAggregate: Send + Sync + fmt::Debug {
     /// The state before the first event.
     fn initial(&self) -> AnyState;
     /// Decides; the inner error is the business answer.
-    fn decide(&self, state: &AnyState, command: AnyCommand, ctx: &Context<'_>) -> Result<Decided, Refusal>;
+    fn decide(&self, state: &AnyState, command: AnyCommand, ctx: &AnyContext<'_>) -> Result<Decided, Refusal>;
     /// Applies a recorded payload.
     fn evolve(&self, state: &mut AnyState, schema: SchemaId, payload: &[u8]) -> Result<(), DecodeError>;
     /// Unique keys of a state.
@@ -278,12 +278,12 @@ impl<A: Aggregate> ErasedAggregate for Erased<A> {
     fn initial(&self) -> AnyState {
         AnyState::new(A::default())
     }
-    fn decide(&self, state: &AnyState, command: AnyCommand, ctx: &Context<'_>) -> Result<Decided, Refusal> {
+    fn decide(&self, state: &AnyState, command: AnyCommand, ctx: &AnyContext<'_>) -> Result<Decided, Refusal> {
         let Ok(command) = command.command.downcast::<A::Command>() else {
             unreachable!("a command of another type under aggregate type {}", A::TYPE)
         };
         let state = Self::own(state);
-        let events = state.decide(*command, ctx).map_err(|rejection| refusal(&rejection))?;
+        let events = state.decide(*command, &Context::of(ctx)).map_err(|rejection| refusal(&rejection))?;
         let mut next = state.clone();
         let mut payloads = Vec::new();
         let mut decided = Vec::with_capacity(events.len());

@@ -15,7 +15,7 @@ use std::fmt::Debug;
 
 use uuid::Uuid;
 
-use crate::aggregate::{Aggregate, AnyLabel, Context, Reference, References, ScopeKind, StateView};
+use crate::aggregate::{Aggregate, AnyContext, AnyLabel, Context, Reference, References, ScopeKind, StateView};
 use crate::context::AnyState;
 use crate::ids::{Actor, AggregateId, OperationId, Scope, TenantId, WorkspaceId};
 use crate::position::Sequence;
@@ -106,14 +106,14 @@ impl Default for Asked {
 
 impl Asked {
     /// The context of a decision about an aggregate of this scope kind, as the engine would make it.
-    pub fn context<'a>(&'a self, kind: ScopeKind, version: Sequence, view: &'a dyn StateView) -> Context<'a> {
+    pub fn context<'a>(&'a self, kind: ScopeKind, version: Sequence, view: &'a dyn StateView) -> AnyContext<'a> {
         let of_tenant = Scope::of_tenant(self.tenant);
         let (scope, workspace) = match kind {
             ScopeKind::Workspace => (Scope { workspace: self.workspace, ..of_tenant }, self.workspace),
             ScopeKind::Tenant => (of_tenant, WorkspaceId::NIL),
             ScopeKind::TenantAboutWorkspace => (of_tenant, self.workspace),
         };
-        Context {
+        AnyContext {
             now: self.now,
             actor: &self.actor,
             scope,
@@ -174,7 +174,7 @@ impl<A: Aggregate> Given<A> {
             self.world.put_typed(self.asked.aggregate_id, self.state.clone());
         }
         let ctx = self.asked.context(A::SCOPE, self.version, &self.world);
-        Outcome { decided: self.state.decide(command, &ctx) }
+        Outcome { decided: self.state.decide(command, &Context::of(&ctx)) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use annals_model::aggregate::{AnyLabel, Context, StateView};
+use annals_model::aggregate::{AnyContext, AnyLabel, StateView};
 use annals_model::context::{AnyState, BoundedContext, Decided, ErasedAggregate};
 use annals_model::ids::{AggregateId, OperationId, Scope};
 use annals_model::position::Sequence;
@@ -156,7 +156,7 @@ fn decide_once(
     let outcome = kind.decide(
         state,
         request.command.clone(),
-        &Context {
+        &AnyContext {
             now,
             actor: &request.actor,
             scope: request.scope,

@@ -90,7 +90,7 @@ impl Aggregate for Account {
     type Event = Event;
     type Rejection = Rejection;
 
-    fn decide(&self, command: Command, ctx: &Context<'_>) -> Events<Self> {
+    fn decide(&self, command: Command, ctx: &Context<'_, Self>) -> Events<Self> {
         if self.closed {
             return Err(Rejection::IsClosed);
         }

@@ -37,7 +37,7 @@ impl Aggregate for Badge {
     type Event = Stamped;
     type Rejection = Rejection;
 
-    fn decide(&self, _: Command, _: &Context<'_>) -> Events<Self> {
+    fn decide(&self, _: Command, _: &Context<'_, Self>) -> Events<Self> {
         Ok(vec![Stamped])
     }
 
