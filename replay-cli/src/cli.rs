@@ -95,6 +95,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
+    /// Show where the running server listens, and a token for it
+    Endpoint(EndpointArgs),
     /// Send commands, and see which there are
     #[command(name = "command")]
     Send {
@@ -248,6 +250,17 @@ pub(crate) struct MintArgs {
     /// How long it is good for, hours
     #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=8760))]
     pub(crate) valid_hours: u32,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  eval \"$(annals endpoint --env)\" && curl -s $ANNALS_URL/v1/commands -H \"Authorization: Bearer $ANNALS_TOKEN\"
+
+`annals` itself obeys these variables, wherever it is called: unset them to go back to the server of --data.")]
+pub(crate) struct EndpointArgs {
+    /// As the lines of a shell that set ANNALS_URL and ANNALS_TOKEN
+    #[arg(long)]
+    pub(crate) env: bool,
 }
 
 #[derive(Debug, Subcommand)]

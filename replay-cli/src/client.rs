@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use annals_api::endpoint::Endpoint;
-use anyhow::Context as _;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
 
 use crate::cli::Global;
+use crate::endpoint::running;
 use crate::exit::{Exit, Failure};
 use crate::{input, limits};
 
@@ -95,15 +94,12 @@ pub(crate) fn with_workspace(error: CallError) -> Failure {
 impl Client {
     /// The server that `--url` names, else the one of the data directory.
     pub(crate) fn find(global: &Global) -> anyhow::Result<Self> {
-        let known = Endpoint::of_running(&global.place.data)
-            .with_context(|| format!("{} cannot be read", annals_api::endpoint::path(&global.place.data).display()))
-            .map_err(|error| Failure::usage(format!("{error:#}")));
         let (base, token) = match (&global.url, &global.token) {
             (Some(url), Some(token)) => (url.clone(), token.clone()),
             (url, token) => {
-                let known = known?.ok_or_else(|| {
-                    Failure::usage(format!("no server runs on {}", global.place.data.display()))
-                        .remedy("start one with `annals up`, or name another directory with --data, or a server with --url and --token")
+                let known = running(global).map_err(|failure| {
+                    let remedy = format!("{}, or a server with --url and --token", failure.remedy);
+                    if failure.remedy.is_empty() { failure } else { failure.remedy(remedy) }
                 })?;
                 (url.clone().unwrap_or(known.url), token.clone().unwrap_or(known.token))
             }

@@ -14,6 +14,7 @@ mod data_dir;
 mod demo;
 #[cfg(feature = "dev")]
 mod dev;
+mod endpoint;
 mod exit;
 mod failure;
 mod import;
@@ -69,6 +70,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Up(args) => up::run(global, args).await,
         Command::Demo(args) => demo::run(output, args).await,
         Command::Token { command: TokenCommand::Mint(args) } => token::mint(global, output, args),
+        Command::Endpoint(args) => endpoint::show(global, output, args),
         Command::Log { command: LogCommand::Verify } => log_tools::verify_log(global, output).await,
         Command::Log { command: LogCommand::Backup(args) } => log_tools::backup::run(global, output, args).await,
         Command::Log { command: LogCommand::Stats } => log_tools::log_stats(global, output).await,

@@ -1,6 +1,6 @@
 //! Exit codes and output of commands that go wrong before they begin, and of a server that starts and stops.
 
-use crate::server::{Server, read_models, run};
+use crate::server::{Server, annals, read_models, run};
 
 #[test]
 fn a_wrong_command_line_exits_2_and_writes_nothing() {
@@ -16,6 +16,8 @@ fn a_wrong_command_line_exits_2_and_writes_nothing() {
         &["log", "verify"],
         &["status"],
         &["token", "mint"],
+        &["endpoint"],
+        &["endpoint", "--env"],
         &["query", "portfolio.applications"],
         &["command", "send", "a.b.c", "--payload", "{"],
         &["command", "send", "a.b.c", "--payload", "{\"a\": 1, \"a\": 2}"],
@@ -44,7 +46,7 @@ fn what_is_wrong_with_the_command_line_is_said_by_the_name_of_its_option() {
         let ran = run(directory.path(), arguments).exits(2);
         assert!(ran.stderr().contains(option), "{arguments:?}: {}", ran.stderr());
     }
-    let empty = |name: &str| crate::server::annals(directory.path(), &["query"]).env(name, "").output().unwrap();
+    let empty = |name: &str| annals(directory.path(), &["query"]).env(name, "").output().unwrap();
     for (name, option) in [("ANNALS_URL", "--url"), ("ANNALS_TOKEN", "--token"), ("ANNALS_CONFIG", "--config")] {
         let ran = empty(name);
         let words = String::from_utf8(ran.stderr).unwrap();
@@ -65,6 +67,38 @@ fn what_is_printed_is_accepted() {
     let minted = server.run(&["token", "mint", "--actor", actor]).exits(0).stdout();
     // With the line's end that it was printed with.
     server.run(&["query", "access.workspaces", "--token", &minted, "--url", &format!("{}/ ", server.url())]).exits(0);
+}
+
+/// A shell that reads what `endpoint --env` prints, as README has it, then runs the line.
+fn shell(data: &std::path::Path, line: &str) -> String {
+    let script = format!(r#"eval "$("$ANNALS" --data "$DATA" endpoint --env)" && {line}"#);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &script]).env("ANNALS", env!("CARGO_BIN_EXE_annals")).env("DATA", data);
+    let output = shell.env_remove("ANNALS_URL").env_remove("ANNALS_TOKEN").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_shell_finds_the_running_server_and_reaches_it_with_what_it_is_given() {
+    let server = Server::start();
+    let file = std::fs::read(server.data().join("endpoint.json")).unwrap();
+    let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    for arguments in [&["endpoint", "-o", "json"][..], &["endpoint", "--env", "-o", "json"]] {
+        assert_eq!(server.run(arguments).exits(0).json(), file, "{arguments:?}");
+    }
+    assert!(server.run(&["endpoint"]).exits(0).stdout().contains(&server.url()));
+    // No other server in the environment takes its place.
+    let told = annals(&server.data(), &["endpoint", "-o", "json"]).env("ANNALS_URL", "http://127.0.0.1:1").output();
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&told.unwrap().stdout).unwrap(), file);
+    let words = |name: &str| file[name].as_str().unwrap().to_owned();
+    assert_eq!(
+        shell(&server.data(), r#"echo "$ANNALS_URL $ANNALS_TOKEN""#),
+        format!("{} {}\n", words("url"), words("token"))
+    );
+    // Exported: a process that knows nothing of the directory finds the server.
+    let rows = shell(&server.data(), r#""$ANNALS" --data /nowhere query access.workspaces -o json"#);
+    assert!(rows.contains("\"rows\""), "{rows}");
 }
 
 #[test]
@@ -123,7 +157,10 @@ fn a_server_that_is_asked_to_stop_exits_0_and_takes_its_endpoint_away() {
     let (code, directory) = Server::start().stop();
     assert_eq!(code, Some(0));
     assert!(!directory.path().join("endpoint.json").exists());
-    run(directory.path(), &["query"]).exits(2);
+    for arguments in [&["query"][..], &["endpoint", "--env"]] {
+        let ran = run(directory.path(), arguments).exits(2);
+        assert!(ran.stderr().contains("start one with `annals up`"), "{arguments:?}: {}", ran.stderr());
+    }
     // What needs no server goes on without one.
     run(directory.path(), &["log", "verify"]).exits(0);
     assert_eq!(
