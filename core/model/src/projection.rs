@@ -15,7 +15,7 @@ pub mod table;
 pub mod value;
 mod word;
 
-pub use fold::{ApplyError, Fold, RowSlot, own};
+pub use fold::{ApplyError, Fold, RowSlot, each, own};
 pub use key::{KeyRange, KeySets, Keys, RowId, RowKey};
 pub use left_out::LeftOut;
 pub use read_model::{ApplyFailure, ReadModel, SubscribedEvent};

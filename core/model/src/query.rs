@@ -101,6 +101,17 @@ pub enum Bound {
 }
 
 impl Query {
+    /// What a query of the tenant's own rows has besides: no parameters, no rules. It is completed by the rest:
+    /// `Query { name, doc, columns, order, rows, ..Query::OF_TENANT }`.
+    pub const OF_TENANT: Self = Self::of(QueryScope::Tenant);
+    /// The same of a workspace's rows.
+    pub const OF_WORKSPACE: Self = Self::of(QueryScope::Workspace);
+
+    const fn of(scope: QueryScope) -> Self {
+        let columns = Columns::Listed(&[]);
+        Self { name: "", doc: "", scope, parameters: &[], any_of: &[], columns, order: &[], rows: "", gave_up: None }
+    }
+
     /// True where the work of an answer is not bounded by its page.
     pub const fn is_walk(&self) -> bool {
         self.gave_up.is_some()

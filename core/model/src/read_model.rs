@@ -18,8 +18,12 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// A version that stays for now.
+    /// A version that stays for now. Panics on a query without name, rows or order: a mistake in the program's text.
     pub fn new(model: impl Into<Arc<ReadModel>>, queries: &'static [Query]) -> Self {
+        for query in queries {
+            let complete = !query.name.is_empty() && !query.rows.is_empty() && !query.order.is_empty();
+            assert!(complete, "query {:?} has no name, no rows or no order", query.name);
+        }
         Self { model: model.into(), queries, leaves_with: None }
     }
 
@@ -37,3 +41,6 @@ pub fn newest(definitions: &[Definition]) -> impl Iterator<Item = &Definition> {
         same_name.map(|other| other.model.version()).max() == Some(definition.model.version())
     })
 }
+
+#[cfg(test)]
+mod tests;

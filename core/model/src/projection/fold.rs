@@ -9,7 +9,7 @@ use crate::avro::DecodeError;
 use crate::envelope::{Record, SchemaId};
 use crate::event::{Event, Recorded};
 use crate::ids::ContextId;
-use crate::projection::key::{KeySets, Keys, RowKey};
+use crate::projection::key::{KeySets, Keys, RowId, RowKey};
 use crate::projection::left_out::LeftOut;
 use crate::projection::row::Row;
 use crate::projection::table::{AnyTable, Origin, RowLife, Slot, Table, Tables};
@@ -146,6 +146,11 @@ impl<'a, R: Row> RowSlot<'a, R> {
 /// Routes an event to the row with its aggregate's id.
 pub fn own<E>(event: &Recorded<'_, E>, keys: &mut Keys) {
     keys.add(event.aggregate_id);
+}
+
+/// Routes an event to a row of its own, with the event's id: for tables that hold what happened, line by line.
+pub fn each<E>(event: &Recorded<'_, E>, keys: &mut Keys) {
+    keys.add(RowId(event.event_id.0));
 }
 
 type Route<E> = fn(&Recorded<'_, E>, &mut Keys);

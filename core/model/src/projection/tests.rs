@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::envelope::{Record, SchemaId};
-use crate::event::Payload;
+use crate::event::{Payload, Recorded};
+use crate::ids::EventId;
 use crate::position::{RecordOffset, Sequence};
 
 mod stock;
@@ -51,6 +52,20 @@ fn a_deleted_row_leaves_a_tombstone_with_its_last_values() {
     apply(&mut tables, 1, Removed {}).unwrap();
     let after = rows(&tables, 0);
     assert_eq!((after[0].1, &after[0].2), (RowLife::Deleted, &before[0].2));
+}
+
+#[test]
+fn two_events_of_one_aggregate_have_a_row_each_where_their_table_says_so() {
+    let record = |number: u128| {
+        let mut envelope = envelope("item.moved", id(1), 1);
+        envelope.event_id = EventId(uuid::Uuid::from_u128(number));
+        Record { offset: RecordOffset(1), schema: SchemaId(3), envelope, payload: &[] }
+    };
+    let mut keys = Keys::default();
+    for number in [7, 8, 7] {
+        each(&Recorded { record: &record(number), payload: () }, &mut keys);
+    }
+    assert_eq!(keys.ids(), [7, 8].map(|number| RowId(uuid::Uuid::from_u128(number))));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use annals_model::projection::ColumnType::{Text, Uuid};
 use annals_schemas::access::membership::Role;
 
 use super::{WorkspaceMemberships, WorkspaceStatus, Workspaces};
-use annals_model::query::{Columns, Parameter, ParameterType, Query, QueryScope, column};
+use annals_model::query::{Columns, Parameter, ParameterType, Query, column};
 
 /// Queries of version 1.
 pub(super) const ALL: &[Query] = &[WORKSPACES, MEMBERSHIPS];
@@ -15,29 +15,25 @@ const ID: Column = column("id", Uuid);
 const WORKSPACES: Query = Query {
     name: "access.workspaces",
     doc: "The workspaces of the tenant, by slug.",
-    scope: QueryScope::Tenant,
     parameters: &[
         Parameter::filter("status", ParameterType::OneOf(WorkspaceStatus::WORDS), "Only workspaces in this state."),
         Parameter::filter("slug", ParameterType::Text, "Only the workspace with this slug."),
     ],
-    any_of: &[],
     columns: Columns::of::<Workspaces>(),
     order: &[column("slug", Text), ID],
     rows: "SELECT * FROM workspaces",
-    gave_up: None,
+    ..Query::OF_TENANT
 };
 
 const MEMBERSHIPS: Query = Query {
     name: "access.memberships",
     doc: "Who is in a workspace, and what they may do.",
-    scope: QueryScope::Workspace,
     parameters: &[
         Parameter::filter("role", ParameterType::OneOf(Role::WORDS), "Only members with this role."),
         Parameter::filter("user_id", ParameterType::Uuid, "Only the membership of this person."),
     ],
-    any_of: &[],
     columns: Columns::of::<WorkspaceMemberships>(),
     order: &[column("user_id", Uuid), ID],
     rows: "SELECT * FROM workspace_memberships",
-    gave_up: None,
+    ..Query::OF_WORKSPACE
 };

@@ -7,7 +7,7 @@ use annals_model::projection::ColumnType::{Int, Text, Timestamp, Uuid};
 use annals_schemas::portfolio::application::Criticality;
 
 use super::{ApplicationStatus, ApplicationVersions, Applications, ProjectStatus, Projects};
-use annals_model::query::{Columns, Parameter, ParameterType, Query, QueryScope, column, nullable};
+use annals_model::query::{Columns, Parameter, ParameterType, Query, column, nullable};
 
 /// Queries of every version: each answers with the columns that its tables have.
 pub(super) const ALL: &[Query] = &[
@@ -27,23 +27,20 @@ const APPLICATION_STATUS: ParameterType = ParameterType::OneOf(ApplicationStatus
 const PROJECTS: Query = Query {
     name: "portfolio.projects",
     doc: "The projects of a workspace, by name.",
-    scope: QueryScope::Workspace,
     parameters: &[Parameter::filter(
         "status",
         ParameterType::OneOf(ProjectStatus::WORDS),
         "Only projects in this state.",
     )],
-    any_of: &[],
     columns: Columns::of::<Projects>(),
     order: &[NAME, ID],
     rows: "SELECT * FROM projects",
-    gave_up: None,
+    ..Query::OF_WORKSPACE
 };
 
 const APPLICATIONS: Query = Query {
     name: "portfolio.applications",
     doc: "The applications of a workspace, by name.",
-    scope: QueryScope::Workspace,
     parameters: &[
         Parameter::filter("status", APPLICATION_STATUS, "Only applications in this state."),
         Parameter::filter("project_id", ParameterType::Uuid, "Only applications of this project."),
@@ -55,37 +52,32 @@ const APPLICATIONS: Query = Query {
         Parameter::filter("name", ParameterType::Text, "Only applications with exactly this name."),
         Parameter::prefix("name_prefix", "name", "Only applications whose name begins like this."),
     ],
-    any_of: &[],
     columns: Columns::of::<Applications>(),
     order: &[NAME, ID],
     rows: "SELECT * FROM applications",
-    gave_up: None,
+    ..Query::OF_WORKSPACE
 };
 
 const APPLICATION_VERSIONS: Query = Query {
     name: "portfolio.application_versions",
     doc: "The releases of an application, in the order in which they were recorded.",
-    scope: QueryScope::Workspace,
     parameters: &[
         Parameter::filter("application_id", ParameterType::Uuid, "The application.").required(),
         Parameter::filter("number", ParameterType::Text, "Only the release with exactly this number."),
     ],
-    any_of: &[],
     columns: Columns::of::<ApplicationVersions>().without_id(),
     order: &[column("released_at", Timestamp), ID],
     rows: "SELECT * FROM application_versions",
-    gave_up: None,
+    ..Query::OF_WORKSPACE
 };
 
 const APPLICATION_COUNTS: Query = Query {
     name: "portfolio.application_counts",
     doc: "How many applications each project has, by status; project null = applications without a project.",
-    scope: QueryScope::Workspace,
     parameters: &[
         Parameter::filter("project_id", ParameterType::Uuid, "Only the counts of this project."),
         Parameter::filter("status", APPLICATION_STATUS, "Only the counts of applications in this state."),
     ],
-    any_of: &[],
     columns: Columns::Listed(&[
         nullable("project_id", Uuid),
         nullable("project", Text),
@@ -96,5 +88,5 @@ const APPLICATION_COUNTS: Query = Query {
     rows: "SELECT counts.id, counts.project_id, projects.name AS project, coalesce(projects.name, '') AS project_order,
                   counts.status, counts.applications
            FROM application_counts AS counts LEFT JOIN projects ON projects.id = counts.project_id",
-    gave_up: None,
+    ..Query::OF_WORKSPACE
 };

@@ -5,7 +5,7 @@ use annals_model::projection::ColumnType::{Int, Text, Uuid};
 use annals_schemas::portfolio::dependency::Kind;
 
 use super::{ID, NAME};
-use annals_model::query::{Columns, Parameter, ParameterType, Query, QueryScope, column, nullable};
+use annals_model::query::{Columns, Parameter, ParameterType, Query, column, nullable};
 
 const KIND: Parameter = Parameter::filter("kind", ParameterType::OneOf(Kind::WORDS), "Only dependencies of this kind.");
 const FROM: Column = column("from_application_id", Uuid);
@@ -21,13 +21,11 @@ const EDGES: &str = "SELECT edges.id, edges.from_application_id, needing.name AS
 pub(super) const DEPENDENCIES: Query = Query {
     name: "portfolio.dependencies",
     doc: "Which application needs which, with the names of both.",
-    scope: QueryScope::Workspace,
     parameters: &[
         Parameter::filter("from_application_id", ParameterType::Uuid, "Only what this application needs."),
         Parameter::filter("to_application_id", ParameterType::Uuid, "Only what needs this application."),
         KIND,
     ],
-    any_of: &[],
     columns: Columns::Listed(&[
         ID,
         FROM,
@@ -41,13 +39,12 @@ pub(super) const DEPENDENCIES: Query = Query {
     // Not by the names: an index has the ids in order, while names of joined rows would be sorted for every page.
     order: &[FROM, TO, ID],
     rows: EDGES,
-    gave_up: None,
+    ..Query::OF_WORKSPACE
 };
 
 pub(super) const DEPENDENTS: Query = Query {
     name: "portfolio.dependents",
     doc: "Which applications need this one directly, by name: whom to ask before it changes.",
-    scope: QueryScope::Workspace,
     parameters: &[
         Parameter::filter("application_id", ParameterType::Uuid, "The application that is needed.")
             .on("to_application_id"),
@@ -70,7 +67,7 @@ pub(super) const DEPENDENTS: Query = Query {
            FROM dependencies AS edges
            JOIN applications AS needing ON needing.id = edges.from_application_id
            JOIN applications AS needed ON needed.id = edges.to_application_id",
-    gave_up: None,
+    ..Query::OF_WORKSPACE
 };
 
 /// Walks forward in layers: which applications are `depth` edges away. Then, from the least depth at which the walk is
@@ -81,9 +78,7 @@ pub(super) const CYCLE: Query = Query {
     name: "portfolio.cycle",
     doc: "A shortest cycle of at most 12 dependencies through an application, step by step from that application back \
           to itself; no rows = there is none. The last step leads to the first application again.",
-    scope: QueryScope::Workspace,
     parameters: &[Parameter::argument("application_id", ParameterType::Uuid, "The application.")],
-    any_of: &[],
     columns: Columns::Listed(&[
         column("step", Int),
         column("application_id", Uuid),
@@ -126,4 +121,5 @@ pub(super) const CYCLE: Query = Query {
            SELECT 0, NULL, NULL, NULL, NULL, NULL, TRUE
            WHERE (SELECT length FROM closing) IS NULL AND (SELECT count(*) FROM walk) >= 200000",
     gave_up: Some("gave_up"),
+    ..Query::OF_WORKSPACE
 };
