@@ -10,6 +10,8 @@ pub mod access;
 pub mod limits;
 pub mod portfolio;
 pub mod scale;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod text;
 
 /// Every bounded context of the domain.

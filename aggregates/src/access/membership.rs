@@ -151,5 +151,7 @@ impl Aggregate for Membership {
     }
 }
 
+#[cfg(feature = "testing")]
+pub mod random;
 #[cfg(test)]
 mod tests;

@@ -117,5 +117,7 @@ impl Aggregate for Workspace {
     }
 }
 
+#[cfg(feature = "testing")]
+pub mod random;
 #[cfg(test)]
 mod tests;

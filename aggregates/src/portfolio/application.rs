@@ -184,5 +184,7 @@ impl Aggregate for Application {
     }
 }
 
+#[cfg(feature = "testing")]
+pub mod random;
 #[cfg(test)]
 mod tests;

@@ -110,5 +110,7 @@ impl Aggregate for Dependency {
     }
 }
 
+#[cfg(feature = "testing")]
+pub mod random;
 #[cfg(test)]
 mod tests;

@@ -88,5 +88,7 @@ impl Aggregate for Project {
     }
 }
 
+#[cfg(feature = "testing")]
+pub mod random;
 #[cfg(test)]
 mod tests;

@@ -5,5 +5,3 @@
 mod golden;
 mod payloads;
 mod properties;
-mod simulation;
-mod steps;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use annals_aggregates::access::membership::Membership;
+use annals_aggregates::testing::{Ask, Simulation, Step, samples, steps};
 use annals_aggregates::{access, contexts, portfolio};
 use annals_model::aggregate::{Aggregate, Context, Events, ScopeKind};
 use annals_model::context::{BoundedContext, ErasedAggregate};
@@ -18,8 +19,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::payloads::{payloads, released};
-use crate::simulation::{Simulation, Step};
-use crate::steps::{samples, steps};
 
 fn replays(context: &BoundedContext, steps: &[Step]) -> Result<(), String> {
     let mut simulation = Simulation::new(context);
@@ -76,7 +75,11 @@ fn the_random_commands_reach_every_event_and_the_rules_between_aggregates() {
             assert!(refusals.contains(*rule), "no random command of {} was refused for {rule}", context.id());
         }
         for kind in context.aggregates().flat_map(|aggregate| aggregate.event_kinds()) {
-            assert!(events.contains(kind.event_type), "no random command led to {}; see steps.rs", kind.event_type);
+            assert!(
+                events.contains(kind.event_type),
+                "no random command led to {}; see its random.rs",
+                kind.event_type
+            );
         }
     }
 }
@@ -145,8 +148,8 @@ impl<const IN_FOLD: bool> Aggregate for Impure<IN_FOLD> {
 
 fn caught<const IN_FOLD: bool>() -> String {
     let context = BoundedContext::new(annals_schemas::contexts::PORTFOLIO).with::<Impure<IN_FOLD>>();
-    let (workspace, payload) = (WorkspaceId::NIL, json!({}));
-    let step = Step { aggregate: "project", id: id(1), workspace, reason: None, command: "create", payload };
+    let ask = Ask { name: "portfolio.project.create", payload: json!({}) };
+    let step = Step { ask, id: id(1), workspace: WorkspaceId::NIL, reason: None };
     replays(&context, &[step]).unwrap_err()
 }
 

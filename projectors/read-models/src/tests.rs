@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use annals_model::ids::{UserId, WorkspaceId};
+use annals_aggregates::testing::golden::Golden;
+use annals_model::aggregate::ScopeKind;
 use annals_model::read_model::newest;
 use annals_stores::testing::{History, Rows, id, scope};
 
@@ -12,7 +14,7 @@ mod domain;
 async fn every_version_has_the_tables_that_its_definition_says() {
     for definition in definitions() {
         // Opening compares tables, columns, types and keys with the definition; before it, the index statements ran.
-        let rows = Rows::of(&definition, &everything()).await;
+        let rows = Rows::of(&definition, &history(&recorded_of(&definition))).await;
         assert_eq!(rows.live.generation.version, definition.model.version());
     }
 }
@@ -28,33 +30,31 @@ fn versions_of_a_read_model_ascend_and_the_newest_is_known() {
     assert!(newest.len() < named.len(), "a read model has more than one version");
 }
 
-/// The rows of a fixed history, pinned. Where they change, the version must: a generation built by the old code would
-/// otherwise pass for one of the new. `ANNALS_GOLDEN=record cargo test -p annals-read-models golden` writes the files of a
-/// version that has none; a file that exists is never written again. The first line says how many events it covers, so
-/// that [`everything`] may be appended to.
+/// The rows of the aggregates' golden histories, pinned. Where they change, the version must: a generation built by the old
+/// code would otherwise pass for one of the new. `ANNALS_GOLDEN=record cargo test -p annals-read-models golden` writes the
+/// files of a version that has none; a file that exists is never written again. Its first line says how many histories of
+/// each aggregate it covers, since more are recorded with every new event.
 #[test]
 fn golden_rows_of_every_version_are_what_they_were_when_it_was_made() {
+    let mut expected = Vec::new();
     for definition in definitions() {
-        let name = label(&definition);
-        let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "golden", &format!("{name}.txt")].iter().collect();
-        let pinned = recorded(&path, || golden(&definition, &everything()));
-        let rows = golden(&definition, &everything().first(covered(&pinned)));
-        assert!(pinned == rows, "{name} makes other rows; give them a new version\nwas:\n{pinned}\nis:\n{rows}");
+        let path = path(&definition);
+        let pinned = recorded(&path, || golden(&definition, &recorded_of(&definition)));
+        let rows = golden(&definition, &covered(&pinned));
+        let name = path.display();
+        assert!(pinned == rows, "{name}: other rows; give them a new version\nwas:\n{pinned}\nis:\n{rows}");
+        expected.push(path);
     }
+    assert_eq!(left_behind(&golden_rows(), &expected), [""; 0], "a version that is retired takes its file with it");
 }
 
 #[test]
 fn golden_rows_of_the_newest_versions_cover_every_event_that_they_apply() {
-    let history = everything();
     for definition in newest(&definitions()) {
-        for event in definition.model.event_types() {
-            assert!(
-                history
-                    .schemas()
-                    .any(|schema| annals_schemas::CATALOGUE.get(schema).unwrap().event_type == event.event_type),
-                "append {} to everything()",
-                event.event_type
-            );
+        let history = history(&covered(&recorded(&path(definition), || golden(definition, &recorded_of(definition)))));
+        let of = |schema| annals_schemas::CATALOGUE.get(schema).unwrap().event_type;
+        for event in definition.model.event_types().map(|event| event.event_type) {
+            assert!(history.schemas().any(|schema| of(schema) == event), "{event}: record its golden history first");
         }
     }
 }
@@ -62,14 +62,18 @@ fn golden_rows_of_the_newest_versions_cover_every_event_that_they_apply() {
 #[test]
 fn golden_rows_tell_a_changed_history_apart() {
     for definition in definitions() {
-        let mut changed = everything();
-        let events = changed.event_count();
-        changed.push(scope(1, 2), id(10), annals_schemas::portfolio::project::Archived {});
-        changed.push(scope(1, 0), id(2), annals_schemas::access::workspace::Archived {});
-        let (was, is) = (golden(&definition, &changed.first(events)), golden(&definition, &changed));
-        assert_eq!(was, golden(&definition, &everything()));
-        assert_ne!(was.lines().skip(1).collect::<Vec<_>>(), is.lines().skip(1).collect::<Vec<_>>());
+        let all = history(&recorded_of(&definition));
+        let less = all.first(all.event_count() - 1);
+        assert_ne!(rows(&definition, &all), rows(&definition, &less));
     }
+}
+
+#[test]
+fn a_golden_file_that_no_version_makes_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let [kept, lost] = ["access.v1.txt", "access.v0.txt"].map(|name| folder.path().join(name));
+    [&kept, &lost].into_iter().for_each(|path| std::fs::write(path, "").unwrap());
+    assert_eq!(left_behind(folder.path(), &[kept]), ["access.v0.txt"]);
 }
 
 /// The DDL of every version, pinned like its rows: a generation that was made by it is there, and its tables stay as they
@@ -89,11 +93,8 @@ fn golden_ddl_of_every_version_is_what_it_was_when_it_was_made() {
         expected.push(path);
     }
     let folders = std::fs::read_dir(migrations()).unwrap().map(|folder| folder.unwrap().path());
-    let files = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()));
-    let mut files: Vec<PathBuf> = files.collect();
-    files.sort();
-    expected.sort();
-    assert_eq!(files, expected, "a version that is retired takes its file with it");
+    let lost: Vec<String> = folders.flat_map(|folder| left_behind(&folder, &expected)).collect();
+    assert_eq!(lost, [""; 0], "a version that is retired takes its file with it");
 }
 
 /// One column less, one index less, another name: each shows.
@@ -131,88 +132,70 @@ fn recorded(path: &Path, make: impl FnOnce() -> String) -> String {
     pinned.unwrap_or_else(|_| panic!("{} is missing; record it", path.display()))
 }
 
-fn label(definition: &Definition) -> String {
-    format!("{}.v{}", definition.model.name(), definition.model.version())
+/// Names of a folder's files that are none of these.
+fn left_behind(folder: &Path, expected: &[PathBuf]) -> Vec<String> {
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let lost = files.filter(|file| !expected.contains(file));
+    lost.map(|file| file.file_name().unwrap().to_str().unwrap().to_owned()).collect()
 }
 
-fn golden(definition: &Definition, history: &History) -> String {
-    let model = &definition.model;
-    let table = |name| format!("{name}\n{}\n", history.rows(model, name).join("\n"));
-    let tables: String = model.tables().iter().map(|shape| table(shape.name)).collect();
-    format!("rows behind the first {} events\n{tables}", history.event_count())
+fn golden_rows() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
 }
 
-/// Number of events that a golden file covers.
-fn covered(pinned: &str) -> usize {
-    pinned.lines().next().and_then(|line| line.split(' ').nth(4)).unwrap().parse().unwrap()
+fn path(definition: &Definition) -> PathBuf {
+    golden_rows().join(format!("{}.v{}.txt", definition.model.name(), definition.model.version()))
 }
 
-/// Every event of both contexts, older revisions too. New ones go to the end: what is pinned stands on those before.
-fn everything() -> History {
-    let mut history = History::default();
-    push_access(&mut history);
-    push_portfolio(&mut history);
+fn golden(definition: &Definition, covers: &Covered) -> String {
+    let covers_text: Vec<_> = covers.iter().map(|(aggregate, cases)| format!("{aggregate} {cases}")).collect();
+    format!("{COVERS}{}\n{}", covers_text.join(", "), rows(definition, &history(covers)))
+}
+
+fn rows(definition: &Definition, history: &History) -> String {
+    let table = |name| format!("{name}\n{}\n", history.rows(&definition.model, name).join("\n"));
+    definition.model.tables().iter().map(|shape| table(shape.name)).collect()
+}
+
+/// How many golden histories of each aggregate, from the first on; by full name, `portfolio.application`.
+type Covered = BTreeMap<String, usize>;
+
+const COVERS: &str = "rows behind the first golden histories: ";
+
+/// What a golden file covers.
+fn covered(pinned: &str) -> Covered {
+    let line = pinned.lines().next().and_then(|line| line.strip_prefix(COVERS)).unwrap();
+    line.split(", ")
+        .map(|one| one.split_once(' ').unwrap())
+        .map(|(of, n)| (of.to_owned(), n.parse().unwrap()))
+        .collect()
+}
+
+/// All that is recorded of a read model's contexts.
+fn recorded_of(definition: &Definition) -> Covered {
+    let contexts = annals_aggregates::contexts();
+    let contexts = contexts.iter().filter(|context| definition.model.contexts().contains(&context.id()));
+    let names = contexts.flat_map(|context| {
+        context.aggregates().map(move |kind| format!("{}.{}", context.id(), kind.aggregate_type()))
+    });
+    names.filter_map(|name| Some((name.clone(), Golden::read(&name)?.cases.len()))).collect()
+}
+
+/// The events of these golden histories: each is an aggregate's of its own in one workspace, which has its number there.
+fn history(covers: &Covered) -> History {
+    let (contexts, mut history) = (annals_aggregates::contexts(), History::default());
+    for (name, cases) in covers {
+        let (context, aggregate) = name.split_once('.').unwrap();
+        let context = contexts.iter().find(|known| known.id().name == context).unwrap();
+        let scope = match context.aggregate(aggregate).unwrap().scope() {
+            ScopeKind::Tenant => scope(1, 0),
+            ScopeKind::Workspace | ScopeKind::TenantAboutWorkspace => scope(1, 2),
+        };
+        for (number, case) in (1..).zip(Golden::read(name).unwrap().cases.into_iter().take(*cases)) {
+            case.history
+                .iter()
+                .for_each(|event| history.push_bytes(scope, id(number), event.schema(), event.payload()));
+        }
+    }
     history
-}
-
-fn push_access(history: &mut History) {
-    use annals_schemas::access::membership::{Added, Removed, Role, RoleChanged};
-    use annals_schemas::access::workspace::{Archived, Created, Isolation, IsolationSet, Renamed, RetentionSet};
-    let tenant = scope(1, 0);
-    for (number, slug) in [(2, "core"), (3, "edge")] {
-        history.push(tenant, id(number), Created { name: slug.to_uppercase(), slug: slug.into() });
-    }
-    history.push(tenant, id(2), Renamed { name: "Core Banking".into() });
-    history.push(tenant, id(2), RetentionSet { retention_days: 30 });
-    history.push(tenant, id(2), IsolationSet { isolation: Isolation::Physical });
-    history.push(tenant, id(3), Archived {});
-    for (number, team) in [(40, Some("payments")), (41, None)] {
-        let (workspace_id, user_id) = (WorkspaceId(id(2).0), UserId(id(number + 100).0));
-        let added = Added { workspace_id, user_id, role: Role::Viewer, team: team.map(Into::into) };
-        history.push(scope(1, 2), id(number), added);
-    }
-    history.push(scope(1, 2), id(40), RoleChanged { role: Role::Owner });
-    history.push(scope(1, 2), id(41), Removed {});
-}
-
-fn push_portfolio(history: &mut History) {
-    use annals_schemas::portfolio::application::v1::{self, Severity};
-    use annals_schemas::portfolio::application::{Criticality, Registered, Retired, RiskAssessed, VersionReleased};
-    use annals_schemas::portfolio::dependency::{Declared, Kind, Withdrawn};
-    use annals_schemas::portfolio::project::{Archived, Created, Renamed, Restored};
-    let here = scope(1, 2);
-    history.push(here, id(10), Created { name: "core".into() });
-    history.push(here, id(10), Renamed { name: "kernel".into() });
-    history.push(here, id(11), Created { name: "edge".into() });
-    history.push(here, id(11), Archived {});
-    history.push(here, id(11), Restored {});
-    for (number, name, project, source) in [
-        (20, "billing", Some(10), Some("registry+https://example.org/index")),
-        (21, "ledger", Some(10), None),
-        (22, "audit", None, None),
-    ] {
-        let (project_id, source) = (project.map(id), source.map(Into::into));
-        let registered = Registered { name: name.into(), project_id, criticality: Criticality::Critical, source };
-        history.push(here, id(number), registered);
-    }
-    let old = v1::r0::Registered { name: "old".into(), project_id: None, criticality: Criticality::Low };
-    history.push(here, id(23), old);
-    for number in ["1.0.0", "1.1.0"] {
-        history.push(here, id(20), VersionReleased { number: number.into() });
-    }
-    history.push(here, id(21), VersionReleased { number: "1.0.0".into() });
-    history.push(here, id(20), RiskAssessed { likelihood: 2, impact: 5, note: None });
-    history.push(here, id(23), v1::RiskAssessed { severity: Severity::Critical, note: Some("end of life".into()) });
-    history.push(here, id(23), Retired { forced: false });
-    for (number, from, to, kind, requirement) in
-        [(30, 20, 21, Kind::Runtime, Some("^1")), (31, 21, 22, Kind::Build, None), (32, 22, 20, Kind::Data, None)]
-    {
-        let (from_application_id, to_application_id) = (id(from), id(to));
-        let requirement = requirement.map(Into::into);
-        history.push(here, id(number), Declared { from_application_id, to_application_id, kind, requirement });
-    }
-    history.push(here, id(31), Withdrawn {});
-    let elsewhere =
-        Registered { name: "billing".into(), project_id: None, criticality: Criticality::Low, source: None };
-    history.push(scope(9, 2), id(20), elsewhere);
 }

@@ -36,7 +36,6 @@ pub const FIRST_AT: Timestamp = Timestamp(1_768_824_000_000_000);
 #[derive(Clone, Debug, Default)]
 pub struct History {
     events: Vec<StoredEvent>,
-    sequences: BTreeMap<(Scope, AggregateId), Sequence>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,7 +43,6 @@ struct StoredEvent {
     schema: SchemaId,
     scope: Scope,
     aggregate: AggregateId,
-    sequence: Sequence,
     payload: Vec<u8>,
 }
 
@@ -58,15 +56,12 @@ impl History {
 
     /// Adds an event about an aggregate, written under a released schema.
     pub fn push_bytes(&mut self, scope: Scope, aggregate: AggregateId, schema: SchemaId, payload: Vec<u8>) {
-        let sequence = self.sequences.entry((scope, aggregate)).or_default();
-        *sequence = sequence.next();
-        let sequence = *sequence;
-        self.events.push(StoredEvent { schema, scope, aggregate, sequence, payload });
+        self.events.push(StoredEvent { schema, scope, aggregate, payload });
     }
 
     /// The first events alone.
     pub fn first(&self, events: usize) -> Self {
-        Self { events: self.events[..events].to_vec(), sequences: BTreeMap::new() }
+        Self { events: self.events[..events].to_vec() }
     }
 
     /// Number of events.
@@ -81,11 +76,15 @@ impl History {
 
     /// Calls `each` with every record, as a log of the read model's contexts has it.
     pub fn records(&self, model: &ReadModel, mut each: impl FnMut(&Record<'_>)) {
+        let mut sequences: BTreeMap<(Scope, &str, AggregateId), Sequence> = BTreeMap::new();
         for (number, event) in (0u64..).zip(&self.events) {
             let at = Timestamp(FIRST_AT.0 + number as i64 * 1_000_000);
             let request = ClientRequestId::new(&number.to_string()).unwrap();
             let operation = OperationId::derive(model.contexts()[0], event.scope, &request);
             let released = model.catalogue().get(event.schema).unwrap();
+            let aggregate_type = released.event_type.split('.').next().unwrap();
+            let sequence = sequences.entry((event.scope, aggregate_type, event.aggregate)).or_default();
+            *sequence = sequence.next();
             let envelope = Envelope {
                 event_id: operation.event(CommitIndex(0)),
                 event_type: released.event_type,
@@ -94,9 +93,9 @@ impl History {
                 emitted_at: at,
                 tenant_id: event.scope.tenant,
                 workspace_id: event.scope.workspace,
-                aggregate_type: released.event_type.split('.').next().unwrap(),
+                aggregate_type,
                 aggregate_id: event.aggregate,
-                sequence: event.sequence,
+                sequence: *sequence,
                 actor_id: ActorRef::Service("test"),
                 correlation_id: None,
                 causation_id: None,

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use annals_aggregates::access::workspace;
+use annals_aggregates::portfolio::{application, dependency, project};
+use annals_aggregates::testing::{Ask, Asks, Pools};
 use annals_model::ids::{AggregateId, Scope, TenantId, WorkspaceId};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::history::AggregateName;
@@ -107,7 +110,15 @@ impl Workload {
         Self { registers: true, ..Self::new(seed, client, label, places) }
     }
 
-    fn command(&mut self, name: &'static str, place: &Place, aggregate: AggregateId, payload: Value) -> Step {
+    /// One of the random commands of an aggregate, with this text and these ids in it.
+    fn command(
+        &mut self,
+        place: &Place,
+        aggregate: AggregateId,
+        (random, text, ids): (fn(&Pools) -> Asks, String, Vec<AggregateId>),
+    ) -> Step {
+        let asks = random(&Pools { names: vec![text], ids });
+        let Ask { name, payload } = Ask::one_of(&asks, self.random.random());
         self.sent += 1;
         Step::Send(Command {
             request: format!("{}-{}", self.label, self.sent).into(),
@@ -161,56 +172,37 @@ impl Workload {
                 (place, id)
             }
         };
-        self.command("portfolio.application.register", &place, id, json!({ "name": name }))
+        self.command(&place, id, (application::random::register, name, vec![]))
     }
 
     fn project(&mut self) -> Step {
         let place = self.place();
         let number = self.random.random_range(0..SHARED_MAX);
         let id = shared_aggregate(number);
-        let (name, payload) = match self.random.random_range(0..8) {
-            0..3 => ("portfolio.project.create", json!({ "name": self.name() })),
-            3..6 => ("portfolio.project.rename", json!({ "name": self.name() })),
-            6 => ("portfolio.project.archive", json!({})),
-            _ => ("portfolio.project.restore", json!({})),
-        };
-        self.command(name, &place, id, payload)
+        let name = self.name();
+        self.command(&place, id, (project::random::any, name, vec![]))
     }
 
     fn declare(&mut self) -> Step {
-        let (place, from) = self.application();
+        let place = self.place();
         // Of the same workspace, so that it can be accepted.
-        let others: Vec<_> = self.own.iter().filter(|(at, _)| at.workspace == place.workspace).collect();
-        let to = match others.choose(&mut self.random) {
-            Some((_, to)) => *to,
-            None => shared_aggregate(self.random.random_range(0..SHARED_MAX)),
-        };
+        let own = self.own.iter().filter(|(at, _)| at.workspace == place.workspace).map(|(_, id)| *id);
+        let ends = own.chain((0..SHARED_MAX).map(shared_aggregate)).collect();
         let id = AggregateId(Uuid::from_u128(self.random.random()));
-        let payload = json!({ "from_application_id": from, "to_application_id": to, "kind": "runtime" });
-        self.command("portfolio.dependency.declare", &place, id, payload)
+        self.command(&place, id, (dependency::random::declare, "^1".to_owned(), ends))
     }
 
     fn change(&mut self) -> Step {
         let (place, id) = self.application();
-        let (name, payload) = match self.random.random_range(0..12) {
-            0..7 => {
-                let number = format!("1.{}", self.random.random_range(0..500));
-                ("portfolio.application.release_version", json!({ "number": number }))
-            }
-            7..11 => {
-                let (likelihood, impact) = (self.random.random_range(1..=5), self.random.random_range(1..=5));
-                ("portfolio.application.assess_risk", json!({ "likelihood": likelihood, "impact": impact }))
-            }
-            _ => ("portfolio.application.retire", json!({})),
-        };
-        self.command(name, &place, id, payload)
+        let number = format!("1.{}", self.random.random_range(0..500));
+        self.command(&place, id, (application::random::change, number, vec![]))
     }
 
     fn rename_workspace(&mut self) -> Step {
         let place = self.place();
         let id = AggregateId(place.workspace.0);
         let name = format!("workspace {}", self.random.random_range(0..1_000));
-        self.command("access.workspace.rename", &place, id, json!({ "name": name }))
+        self.command(&place, id, (workspace::random::rename, name, vec![]))
     }
 
     fn read(&mut self) -> Step {

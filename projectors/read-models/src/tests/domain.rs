@@ -1,144 +1,39 @@
 //! Whatever the domain lets happen, read models apply it, and their rows say what the aggregates' states say.
 
-use std::collections::BTreeMap;
-
-use annals_model::context::{BoundedContext, ErasedAggregate};
-use annals_model::envelope::SchemaId;
-use annals_model::ids::{AggregateId, Scope, WorkspaceId};
-use annals_model::position::Sequence;
-use annals_model::testing::{Asked, World};
+use annals_aggregates::testing::{Logged, Simulation, Step, steps};
+use annals_model::context::BoundedContext;
+use annals_model::ids::Scope;
+use annals_model::testing::Asked;
 use proptest::prelude::*;
-use proptest::sample::select;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::*;
 
-/// Aggregate type, id, command, payload, workspace.
-type Step = (&'static str, u128, &'static str, Value, u128);
-
-fn ids() -> impl Strategy<Value = u128> {
-    1..=3u128
-}
-
-fn portfolio() -> impl Strategy<Value = Step> {
-    let name = || select(vec!["a", "b", "c"]);
-    let uuid = |number: u128| json!(id(number));
-    prop_oneof![
-        (ids(), name(), select(vec!["create", "rename"])).prop_map(|(on, name, command)| (
-            "project",
-            on,
-            command,
-            json!({"name": name}),
-            2
-        )),
-        (ids(), select(vec!["archive", "restore"])).prop_map(|(on, command)| ("project", on, command, json!({}), 2)),
-        (4..=6u128, name(), prop::option::of(ids())).prop_map(move |(on, name, project)| {
-            let payload = json!({"name": name, "project_id": project.map(uuid), "criticality": "low"});
-            ("application", on, "register", payload, 2)
-        }),
-        (4..=6u128, name()).prop_map(|(on, number)| (
-            "application",
-            on,
-            "release_version",
-            json!({"number": number}),
-            2
-        )),
-        (4..=6u128, 1..=5).prop_map(|(on, grade)| {
-            ("application", on, "assess_risk", json!({"likelihood": grade, "impact": 6 - grade}), 2)
-        }),
-        (4..=6u128).prop_map(|on| ("application", on, "retire", json!({"force": true}), 2)),
-        (7..=9u128, 4..=6u128, 4..=6u128).prop_map(move |(on, from, to)| {
-            let ends = json!({"from_application_id": uuid(from), "to_application_id": uuid(to), "kind": "build"});
-            ("dependency", on, "declare", ends, 2)
-        }),
-        (7..=9u128).prop_map(|on| ("dependency", on, "withdraw", json!({}), 2)),
-    ]
-}
-
-fn access() -> impl Strategy<Value = Step> {
-    let role = || select(vec!["owner", "admin", "viewer"]);
-    prop_oneof![
-        3 => (ids(), select(vec!["a", "b", "c"]))
-            .prop_map(|(on, slug)| ("workspace", on, "create", json!({"name": slug, "slug": slug}), 0)),
-        1 => ids().prop_map(|on| ("workspace", on, "rename", json!({"name": "other"}), 0)),
-        1 => (ids(), 1..9).prop_map(|(on, days)| ("workspace", on, "set_retention", json!({"retention_days": days}), 0)),
-        1 => ids().prop_map(|on| ("workspace", on, "set_isolation", json!({"isolation": "physical"}), 0)),
-        1 => ids().prop_map(|on| ("workspace", on, "archive", json!({}), 0)),
-        3 => (4..=6u128, ids(), role(), ids())
-            .prop_map(|(on, user, role, at)| ("membership", on, "add", json!({"user_id": id(user), "role": role}), at)),
-        2 => (4..=6u128, role(), ids())
-            .prop_map(|(on, role, at)| ("membership", on, "change_role", json!({"role": role}), at)),
-        2 => (4..=6u128, ids()).prop_map(|(on, at)| ("membership", on, "remove", json!({}), at)),
-    ]
-}
-
-/// What the steps come to: the events, and the states behind them.
-#[derive(Default)]
-struct Outcome {
+/// What the steps come to, as a read model's history: the events, and the states behind them.
+struct Outcome<'a> {
+    simulation: Simulation<'a>,
     history: History,
-    world: World,
-    versions: BTreeMap<AggregateId, (u64, WorkspaceId)>,
 }
 
-impl Outcome {
-    fn of(context: &BoundedContext, steps: &[Step]) -> Self {
-        let mut outcome = Self::default();
-        steps.iter().for_each(|step| outcome.take(context, step));
-        outcome
-    }
-
-    /// Decides a step as the engine would; a refused one changes nothing.
-    fn take(&mut self, context: &BoundedContext, (aggregate, on, command, payload, workspace): &Step) {
-        let kind = context.aggregate(aggregate).unwrap();
-        let (on, tenant) = (id(*on), scope(1, 0).tenant);
-        let state = self.world.get(kind.aggregate_type(), on).cloned();
-        if state.is_some() == kind.created_by().contains(command) {
-            return;
+impl<'a> Outcome<'a> {
+    fn of(context: &'a BoundedContext, steps: &[Step]) -> Self {
+        let (mut simulation, mut history) = (Simulation::new(context), History::default());
+        steps.iter().for_each(|step| simulation.ask(step).unwrap());
+        for Logged { id, workspace, event } in &simulation.log {
+            let scope = Scope { tenant: Asked::default().tenant, workspace: *workspace };
+            history.push_bytes(scope, *id, event.schema, event.payload.clone());
         }
-        let asked = Asked {
-            tenant,
-            workspace: scope(1, *workspace).workspace,
-            aggregate_id: on,
-            reason: Some("because".into()),
-            ..Asked::default()
-        };
-        let version = self.versions.get(&on).map_or(0, |(version, _)| *version);
-        let ctx = asked.context(kind.scope(), Sequence(version), &self.world);
-        let (about, command) = (ctx.workspace, kind.parse(command, payload.clone()).unwrap());
-        let state = state.unwrap_or_else(|| kind.initial());
-        let Ok(decided) = kind.decide(&state, command, &ctx) else { return };
-        if decided.events.is_empty() || self.is_taken(context, kind, on, &kind.unique_keys(&decided.state)) {
-            return;
-        }
-        for event in &decided.events {
-            let schema: SchemaId = event.schema;
-            let payload = decided.payloads[event.payload.clone()].to_vec();
-            self.history.push_bytes(Scope { tenant, workspace: about }, on, schema, payload);
-        }
-        self.versions.insert(on, (version + decided.events.len() as u64, about));
-        let references = kind.references(&decided.state);
-        self.world.put(kind.aggregate_type(), on, decided.state, references);
-    }
-
-    fn is_taken(
-        &self,
-        context: &BoundedContext,
-        own: &dyn ErasedAggregate,
-        on: AggregateId,
-        wanted: &annals_model::aggregate::UniqueKeys,
-    ) -> bool {
-        let others = self.world.iter().filter(|(kind, id, _)| (*kind, *id) != (own.aggregate_type(), on));
-        let held = others.flat_map(|(kind, _, state)| context.aggregate(kind).unwrap().unique_keys(state));
-        held.into_iter().any(|held| wanted.contains(&held))
+        Self { simulation, history }
     }
 
     /// What the states say a table's live rows are: `id columns…`, for columns that the states know.
     fn expected(&self, aggregate: &str, row: fn(&Value) -> Option<String>) -> Vec<String> {
-        let of_kind = self.world.iter().filter(|(kind, _, _)| *kind == aggregate);
+        let of_kind = self.simulation.world.iter().filter(|(kind, _, _)| *kind == aggregate);
         of_kind
-            .filter_map(|(_, on, state)| {
-                let (version, about) = self.versions[&on];
-                let key = format!("1/{}/{}", about.0.as_u128(), on.0.as_u128());
+            .filter_map(|(kind, on, state)| {
+                let mut own = self.simulation.log.iter().filter(|logged| logged.id == on && logged.is_of(kind));
+                let (version, about) = (own.clone().count(), own.next_back().unwrap().workspace.0.as_u128());
+                let key = format!("{}/{about}/{}", Asked::default().tenant.0.as_u128(), on.0.as_u128());
                 row(&state.to_json()).map(|columns| format!("{key} live: {columns} version={version}"))
             })
             .collect()
@@ -206,8 +101,9 @@ fn named(name: &str) -> Definition {
 
 proptest! {
     #[test]
-    fn portfolio_rows_say_what_the_states_of_the_aggregates_say(steps in prop::collection::vec(portfolio(), 1..60)) {
-        let outcome = Outcome::of(&annals_aggregates::portfolio::context(), &steps);
+    fn portfolio_rows_say_what_the_states_of_the_aggregates_say(steps in steps("portfolio")) {
+        let context = annals_aggregates::portfolio::context();
+        let outcome = Outcome::of(&context, &steps);
         let newest = named("portfolio");
         for (table, expected) in [
             ("projects", outcome.expected("project", project)),
@@ -228,8 +124,9 @@ proptest! {
     }
 
     #[test]
-    fn access_rows_say_what_the_states_of_the_aggregates_say(steps in prop::collection::vec(access(), 1..60)) {
-        let outcome = Outcome::of(&annals_aggregates::access::context(), &steps);
+    fn access_rows_say_what_the_states_of_the_aggregates_say(steps in steps("access")) {
+        let context = annals_aggregates::access::context();
+        let outcome = Outcome::of(&context, &steps);
         let v1 = named("access");
         let expected = outcome.expected("workspace", workspace);
         prop_assert_eq!(outcome.rows(&v1, "workspaces", &expected), expected);

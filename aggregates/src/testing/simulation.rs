@@ -3,63 +3,85 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use annals_model::aggregate::ScopeKind;
 use annals_model::context::{AnyState, BoundedContext, Decided, ErasedAggregate, Refusal};
 use annals_model::envelope::SchemaId;
 use annals_model::ids::{AggregateId, WorkspaceId};
 use annals_model::position::Sequence;
 use annals_model::testing::{Asked, World};
-use serde_json::Value;
 
-/// One command.
-#[derive(Clone, Debug)]
-pub(crate) struct Step {
-    pub(crate) aggregate: &'static str,
-    pub(crate) id: AggregateId,
-    pub(crate) workspace: WorkspaceId,
-    pub(crate) reason: Option<String>,
-    pub(crate) command: &'static str,
-    pub(crate) payload: Value,
-}
+use super::Step;
 
 /// One event as it lies in the log.
 #[derive(Clone, Debug)]
-pub(crate) struct Written {
-    pub(crate) event_type: &'static str,
-    pub(crate) schema: SchemaId,
-    pub(crate) payload: Vec<u8>,
+pub struct Written {
+    /// Its type.
+    pub event_type: &'static str,
+    /// What its payload is written under.
+    pub schema: SchemaId,
+    /// Its bytes.
+    pub payload: Vec<u8>,
 }
 
-pub(crate) struct Simulation<'a> {
+/// One event among those of the whole scope.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    /// Whose it is.
+    pub id: AggregateId,
+    /// What it is about; nil for the tenant as a whole.
+    pub workspace: WorkspaceId,
+    /// The event.
+    pub event: Written,
+}
+
+impl Logged {
+    /// True for an event of this aggregate type.
+    pub fn is_of(&self, aggregate_type: &str) -> bool {
+        self.event.event_type.split('.').next() == Some(aggregate_type)
+    }
+}
+
+/// The scope, and all that has happened in it.
+#[derive(Debug)]
+pub struct Simulation<'a> {
     context: &'a BoundedContext,
-    pub(crate) world: World,
+    /// The states.
+    pub world: World,
     /// What remains of each aggregate.
-    pub(crate) histories: BTreeMap<(&'static str, AggregateId), Vec<Written>>,
+    pub histories: BTreeMap<(&'static str, AggregateId), Vec<Written>>,
+    /// All of it, in the order in which it happened.
+    pub log: Vec<Logged>,
     /// Codes of all refusals so far.
-    pub(crate) refusals: BTreeSet<String>,
+    pub refusals: BTreeSet<String>,
 }
 
 impl<'a> Simulation<'a> {
-    pub(crate) fn new(context: &'a BoundedContext) -> Self {
-        Self { context, world: World::default(), histories: BTreeMap::new(), refusals: BTreeSet::new() }
+    /// Nothing has happened yet.
+    pub fn new(context: &'a BoundedContext) -> Self {
+        let (histories, log, refusals) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
+        Self { context, world: World::default(), histories, log, refusals }
     }
 
     /// Asks, and fails if the decision, the fold or the bytes are not what they must be.
-    pub(crate) fn ask(&mut self, step: &Step) -> Result<(), String> {
-        let kind = self.context.aggregate(step.aggregate).ok_or("no such aggregate type")?;
+    pub fn ask(&mut self, step: &Step) -> Result<(), String> {
+        let (aggregate, name) = step.ask.of();
+        let kind = self.context.aggregate(aggregate).ok_or("no such aggregate type")?;
         let key = (kind.aggregate_type(), step.id);
         let mut history = self.histories.get(&key).cloned().unwrap_or_default();
         let exists = self.world.get(key.0, key.1).is_some();
-        if exists == kind.created_by().contains(&step.command) {
+        if exists == kind.created_by().contains(&name) {
             return Ok(());
         }
 
-        let command = kind.parse(step.command, step.payload.clone()).map_err(|error| error.to_string())?;
+        let command = kind.parse(name, step.ask.payload.clone()).map_err(|error| error.to_string())?;
         let live = self.world.get(key.0, key.1).cloned().unwrap_or_else(|| kind.initial());
         let replayed = replay(kind, &history)?;
         same(kind, &live, &replayed)?;
 
-        let (reason, workspace, aggregate_id) = (step.reason.clone(), step.workspace, step.id);
-        let asked = Asked { reason, workspace, aggregate_id, ..Asked::default() };
+        let mut asked = Asked { reason: step.reason.clone(), aggregate_id: step.id, ..Asked::default() };
+        if kind.scope() == ScopeKind::TenantAboutWorkspace {
+            asked.workspace = step.workspace;
+        }
         let ctx = asked.context(kind.scope(), Sequence(history.len() as u64), &self.world);
         let decided = kind.decide(&live, command.clone(), &ctx);
         for state in [&live, &replayed] {
@@ -78,7 +100,9 @@ impl<'a> Simulation<'a> {
             Ok(decided) => {
                 for event in &decided.events {
                     let payload = decided.payloads[event.payload.clone()].to_vec();
-                    history.push(Written { event_type: event.event_type, schema: event.schema, payload });
+                    let event = Written { event_type: event.event_type, schema: event.schema, payload };
+                    self.log.push(Logged { id: step.id, workspace: ctx.workspace, event: event.clone() });
+                    history.push(event);
                 }
                 self.world.put(key.0, key.1, decided.state.clone(), kind.references(&decided.state));
                 same(kind, &decided.state, &replay(kind, &history)?)?;
