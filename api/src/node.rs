@@ -12,7 +12,7 @@ use annals_engine::owners::{Engine, EngineHandle, EngineOptions, PartitionState}
 use annals_engine::presence::Presence;
 use annals_engine::published::SchemaError;
 use annals_engine::runner::ReadModels;
-use annals_engine::sink::{GenerationStore as _, ProcessKind, StoreError};
+use annals_engine::sink::{ProcessKind, StoreError};
 use annals_engine::telemetry::Sampler;
 use annals_projectors::deployment::{Access, Deployment, OpenLog, OpenStoreError, until_there};
 use annals_projectors::process::exit::{Exit, Failure};
@@ -102,8 +102,8 @@ impl Opened {
         begin_with(&store, &options.first_versions).await?;
         let read_models = until_there(stop, StoreError::is_transient, || async {
             match options.projects {
-                true => ReadModels::start(log.shared(), Arc::new(store.clone())).await,
-                false => ReadModels::observe(log.shared(), Arc::new(store.clone())).await,
+                true => ReadModels::start(log.shared(), store.handle()).await,
+                false => ReadModels::observe(log.shared(), store.handle()).await,
             }
         });
         let read_models = read_models.await.map_err(|error| Failure::usage(error.to_string()))?;
@@ -174,13 +174,13 @@ impl Node {
         let Some(engine) = started.await.map_err(|error| Failure::usage(error.to_string()))? else { return Ok(None) };
         ownership.is_kept_by(engine.handle());
         let read_models = Arc::new(read_models);
-        let (handle, kept) = (engine.handle(), Arc::new(store.clone()));
+        let (handle, kept) = (engine.handle(), store.handle());
         let sampling =
             tokio::spawn(Sampler::new(log.shared(), kept, Arc::clone(&read_models), Some(handle.clone())).run());
         let runs = if options.projects { read_models.names() } else { Vec::new() };
         let address = advertised.clone().unwrap_or_else(|| bound.to_string());
         let who = process::of_this_process(ProcessKind::Node, id, Some(address), runs);
-        let presence = Presence::start(Arc::new(store.clone()), who, Some(engine.handle()), Arc::clone(&read_models));
+        let presence = Presence::start(store.handle(), who, Some(engine.handle()), Arc::clone(&read_models));
         let signing_key = settings.signing_key.as_deref();
         let key = dir.signing_key(signing_key)?.only_for(options.deployment.tenant_only);
         let queries = Queries::new(annals_read_models::definitions(), dir.cursor_key(settings.cursor_key.as_deref())?);

@@ -7,7 +7,7 @@ use annals_engine::lag::Lag;
 use annals_engine::log::{EventLog, ReadError};
 use annals_engine::outage::Outage;
 use annals_engine::runner::{self, GenerationStatus, Health, LiveReadModel, WaitError};
-use annals_engine::sink::{Checkpoints, Generation, GenerationStore as _, KnownProcess};
+use annals_engine::sink::{Checkpoints, Generation, KnownProcess};
 use annals_model::ids::{ContextId, Partition};
 use annals_model::position::{ContextPartition, Offset, PositionVector};
 use annals_model::query::QueryRequest;
@@ -175,7 +175,7 @@ impl ReadModels {
     /// The processes of the deployment, as far as the store tells in time.
     pub(crate) async fn processes(&self) -> Vec<KnownProcess> {
         let limit = Duration::from_millis(annals_engine::limits::HEALTH_QUESTION_MS_MAX);
-        let asked = tokio::time::timeout(limit, self.store.processes()).await;
+        let asked = tokio::time::timeout(limit, self.store.registry().processes()).await;
         asked.ok().and_then(Result::ok).unwrap_or_default()
     }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use annals_dev::postgres::Server;
+use annals_engine::generations::Generations;
 use annals_engine::log::EventLog;
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::rebuild::control::Control;
 use annals_engine::rebuild::fold::FoldOptions;
 use annals_engine::rebuild::rebuild;
 use annals_engine::runner::{self, RunnerHandle};
-use annals_engine::sink::{Generation, GenerationStore};
+use annals_engine::sink::Generation;
 use annals_model::position::PositionVector;
 use annals_model::projection::ReadModel;
 use annals_model::read_model::{Definition, newest};
@@ -42,7 +43,7 @@ fn measure_sqlite(plan: &Plan, size: u64) -> anyhow::Result<Row> {
     let mut behind = runtime.block_on(async {
         let log = open_log(directory.path()).await?;
         let store = SqliteStore::open(directory.path(), vec![definition.clone()], log.id()).await?;
-        Behind::new(log, Arc::new(store), definition.model, size, plan.seed).await
+        Behind::new(log, store.handle(), definition.model, size, plan.seed).await
     })?;
     let turns = repeat(plan.rounds.min(limits::CATCH_UP_ROUNDS_MAX), |_| {
         runtime.block_on(async {
@@ -63,7 +64,7 @@ fn measure_postgres(plan: &Plan, size: u64) -> anyhow::Result<Row> {
     let (mut behind, mut runner) = runtime.block_on(async {
         let log = open_log(directory.path()).await?;
         let store = PostgresStore::open(&url, vec![definition.clone()], log.id()).await?;
-        let behind = Behind::new(log, Arc::new(store), definition.model, size, plan.seed).await?;
+        let behind = Behind::new(log, store.handle(), definition.model, size, plan.seed).await?;
         let mut runner = behind.start().await?;
         let ends = runner::ends(&*behind.log, &behind.model).await?;
         behind.caught_up(&mut runner, &ends, Instant::now()).await?;
@@ -96,7 +97,7 @@ async fn open_log(directory: &Path) -> anyhow::Result<Arc<dyn EventLog>> {
 /// A generation over a table of a size, and a log that goes on.
 struct Behind {
     log: Arc<dyn EventLog>,
-    store: Arc<dyn GenerationStore>,
+    store: Generations,
     model: Arc<ReadModel>,
     generation: Generation,
     filler: Filler,
@@ -108,7 +109,7 @@ struct Behind {
 impl Behind {
     async fn new(
         log: Arc<dyn EventLog>,
-        store: Arc<dyn GenerationStore>,
+        store: Generations,
         model: Arc<ReadModel>,
         rows: u64,
         seed: u64,
@@ -117,7 +118,7 @@ impl Behind {
         let mut filler = Filler::claim(&log, seed).await?;
         filler.append(rows_per_partition, one_per_row).await?;
         let (options, control) = (FoldOptions::default(), Control::default());
-        let rebuilt = rebuild(Arc::clone(&log), &*store, Arc::clone(&model), "bench", options, &control).await?;
+        let rebuilt = rebuild(Arc::clone(&log), &store, Arc::clone(&model), "bench", options, &control).await?;
         ensure!(rebuilt.rows >= rows, "{} rows of {rows}", rebuilt.rows);
         Ok(Self { log, store, model, generation: rebuilt.generation, filler, rows_per_partition, appended: 0 })
     }

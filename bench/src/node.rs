@@ -174,8 +174,8 @@ async fn start(shape: Shape, directory: PathBuf, seed: u64) -> anyhow::Result<St
         Some(url) => PostgresStore::open(url, definitions.clone(), log.id()).await?.into(),
     };
     let read_models = match shape.projections {
-        Projections::Here => ReadModels::start(Arc::clone(&log), Arc::new(store.clone())).await?,
-        Projections::Elsewhere => ReadModels::observe(Arc::clone(&log), Arc::new(store.clone())).await?,
+        Projections::Here => ReadModels::start(Arc::clone(&log), store.handle()).await?,
+        Projections::Elsewhere => ReadModels::observe(Arc::clone(&log), store.handle()).await?,
     };
     let read_models = Arc::new(read_models);
     let key = SigningKey::open_or_create(&directory.join("signing.key"))?;

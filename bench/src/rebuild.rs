@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use annals_dev::postgres::Server;
+use annals_engine::generations::Generations;
 use annals_engine::log::EventLog;
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_engine::rebuild::control::Control;
 use annals_engine::rebuild::fold::{Fold, FoldOptions, Target};
 use annals_engine::rebuild::rebuild;
-use annals_engine::sink::{Generation, GenerationStore};
+use annals_engine::sink::Generation;
 use annals_engine::verify::{VerifyOutcome, verify};
 use annals_schemas::contexts::PORTFOLIO;
 use annals_stores::sinks::{PostgresStore, SqliteStore};
@@ -116,21 +117,14 @@ pub(crate) async fn fold(log: &Arc<dyn EventLog>, options: FoldOptions) -> anyho
 }
 
 /// A generation beside those that are there.
-pub(crate) async fn rebuild_once(
-    log: &Arc<dyn EventLog>,
-    store: &dyn GenerationStore,
-) -> anyhow::Result<(Turn, Generation)> {
+pub(crate) async fn rebuild_once(log: &Arc<dyn EventLog>, store: &Generations) -> anyhow::Result<(Turn, Generation)> {
     let began = Instant::now();
     let (options, control) = (FoldOptions::default(), Control::default());
     let rebuilt = rebuild(Arc::clone(log), store, model(), "bench", options, &control).await?;
     Ok((Turn::of(rebuilt.events, began.elapsed()), rebuilt.generation))
 }
 
-async fn verify_once(
-    log: &Arc<dyn EventLog>,
-    store: &dyn GenerationStore,
-    generation: &Generation,
-) -> anyhow::Result<Turn> {
+async fn verify_once(log: &Arc<dyn EventLog>, store: &Generations, generation: &Generation) -> anyhow::Result<Turn> {
     let began = Instant::now();
     let (options, control) = (FoldOptions::default(), Control::default());
     match verify(Arc::clone(log), store, model(), generation, options, &control).await? {

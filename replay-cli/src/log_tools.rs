@@ -6,7 +6,7 @@ use annals_api::data_dir::DataDir;
 use annals_engine::log::EventLog;
 use annals_engine::log::stats::stats;
 use annals_engine::log::verify::{PartitionReport, VerifyReport, verify};
-use annals_engine::sink::{GenerationStore as _, false_checkpoint};
+use annals_engine::sink::false_checkpoint;
 use annals_projectors::deployment::{Deployment, LogSettings, ReadModelsSettings};
 use annals_projectors::process::say;
 use annals_schemas::CATALOGUE;

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use annals_engine::generations::retention::Keep;
 use annals_engine::log::EventLog;
 use annals_engine::rebuild::control::Control;
-use annals_engine::sink::{Generation, GenerationId, GenerationStore};
+use annals_engine::sink::{Generation, GenerationId};
 use annals_model::projection::ReadModel;
 use annals_projectors::process::{say, stop};
 use annals_stores::sinks::Store;

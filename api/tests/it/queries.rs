@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use annals_engine::sink::{Checkpoints, GenerationStore as _};
+use annals_engine::sink::Checkpoints;
 use annals_model::ids::Partition;
 use annals_model::position::{Checkpoint, ContextPartition, Offset};
 use annals_schemas::contexts::PORTFOLIO;

@@ -135,7 +135,7 @@ impl Server {
             Some(url) => Store::from(PostgresStore::open(url, definitions.clone(), log.id()).await.unwrap()),
         };
         let held = HeldLog::new(Arc::clone(&log));
-        let read_models = Arc::new(ReadModels::start(held.clone(), Arc::new(store.clone())).await.unwrap());
+        let read_models = Arc::new(ReadModels::start(held.clone(), store.handle()).await.unwrap());
         let queries = Queries::new(definitions, CursorKey::new(SECRET));
         let options = ApiOptions {
             engine: engine.handle(),

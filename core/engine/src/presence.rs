@@ -8,11 +8,12 @@ use annals_model::position::ContextPartition;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::generations::Generations;
 use crate::limits;
 use crate::outage::Outage;
 use crate::owners::{EngineHandle, PartitionState};
 use crate::runner::ReadModels;
-use crate::sink::{GenerationStore, ProcessReport, ProcessTrouble, StoreError};
+use crate::sink::{ProcessReport, ProcessTrouble, StoreError};
 
 /// A process that tells of itself. Dropping it ends that, and the process is lost after a while.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub struct Presence {
 impl Presence {
     /// Tells of this process, every [`limits::PROCESS_TELLS_MS`]: as `who` says, with what it owns and finds now.
     pub fn start(
-        store: Arc<dyn GenerationStore>,
+        store: Generations,
         who: ProcessReport,
         engine: Option<EngineHandle>,
         read_models: Arc<ReadModels>,
@@ -35,7 +36,7 @@ impl Presence {
             loop {
                 who.owns = engine.as_ref().map(owned).unwrap_or_default();
                 who.troubles = troubles(&read_models);
-                match bounded(store.tell_of_process(&who)).await {
+                match bounded(store.registry().tell_of_process(&who)).await {
                     Ok(()) if untold.ends() => tracing::info!("this process can tell again that it lives"),
                     Err(error) if untold.begins() => {
                         tracing::warn!(%error, "this process cannot tell that it lives, trying again");
@@ -48,7 +49,7 @@ impl Presence {
                 }
             }
             // Where the store does not answer it is forgotten later.
-            drop(bounded(store.forget_process(&who.id)).await);
+            drop(bounded(store.registry().forget_process(&who.id)).await);
         });
         Self { stop, task }
     }

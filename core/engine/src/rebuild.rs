@@ -16,9 +16,10 @@ use annals_model::projection::{ReadModel, TableKind, TableShape};
 use self::control::{Control, Stage};
 use self::fold::{Fold, FoldError, FoldOptions, Folded, Target};
 pub use self::plan::{Plan, PlanError, Why, plan};
+use crate::generations::Generations;
 use crate::log::{EventLog, ReadError};
 use crate::runner::{self, RunnerFailure};
-use crate::sink::{Checkpoints, CreateError, Generation, GenerationStore, Sink, SinkError, StoreError};
+use crate::sink::{Checkpoints, CreateError, Generation, Sink, SinkError, StoreError};
 
 /// A generation that is ready, and what it took.
 #[derive(Clone, Debug)]
@@ -69,7 +70,7 @@ impl From<ReadError> for RebuildError {
 /// that is marked failed and says why. If the process dies instead, the next rebuild begins the same generation anew.
 pub async fn rebuild(
     log: Arc<dyn EventLog>,
-    store: &dyn GenerationStore,
+    store: &Generations,
     read_model: Arc<ReadModel>,
     reason: &str,
     options: FoldOptions,
@@ -93,7 +94,7 @@ pub async fn rebuild(
 
 async fn build(
     log: Arc<dyn EventLog>,
-    store: &dyn GenerationStore,
+    store: &Generations,
     read_model: Arc<ReadModel>,
     generation: &Generation,
     options: FoldOptions,

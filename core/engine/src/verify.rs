@@ -14,11 +14,12 @@ use annals_model::projection::{OwnedValue, ReadModel, RowKey, RowLife};
 
 use self::compare::Comparison;
 use self::spool::Spool;
+use crate::generations::Generations;
 use crate::limits;
 use crate::log::EventLog;
 use crate::rebuild::control::{Control, Stage};
 use crate::rebuild::fold::{Fold, FoldError, FoldOptions, Folded, Target};
-use crate::sink::{Checkpoints, Generation, GenerationStore, SinkError, StoreError};
+use crate::sink::{Checkpoints, Generation, SinkError, StoreError};
 
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,7 +153,7 @@ pub enum VerifyError {
 /// generation may be live: its runner goes on meanwhile.
 pub async fn verify(
     log: Arc<dyn EventLog>,
-    store: &dyn GenerationStore,
+    store: &Generations,
     read_model: Arc<ReadModel>,
     generation: &Generation,
     options: FoldOptions,
@@ -193,7 +194,7 @@ fn mismatch(outcome: &Result<VerifyOutcome, VerifyError>) -> Option<String> {
 
 async fn compared(
     log: Arc<dyn EventLog>,
-    store: &dyn GenerationStore,
+    store: &Generations,
     read_model: Arc<ReadModel>,
     generation: &Generation,
     options: FoldOptions,

@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use annals_engine::generations::Generations;
 use annals_engine::log::ReadError;
 use annals_engine::presence::Presence;
 use annals_engine::published::{self, SchemaError};
@@ -20,7 +21,6 @@ use annals_projectors::deployment::{
 use annals_projectors::process::arguments::arguments;
 use annals_projectors::process::exit::{Exit, Failure, report};
 use annals_projectors::process::{self, end, file, metrics, say, stop};
-use annals_stores::sinks::Store;
 use anyhow::Context as _;
 use clap::Parser;
 use serde_json::json;
@@ -113,7 +113,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 /// A projector at work.
 struct Started {
     log: OpenLog,
-    store: Arc<Store>,
+    store: Generations,
     read_models: Arc<ReadModels>,
 }
 
@@ -131,7 +131,7 @@ async fn start(deployment: &Deployment, names: &[String], stop: &CancellationTok
     let Some(store) = deployment.await_store(log.id(), stop).await.map_err(|error| store_failure(&error))? else {
         return Ok(None);
     };
-    let store = Arc::new(store);
+    let store = store.handle();
     let is_wanted = |name: &str| names.iter().any(|wanted| wanted == name);
     let started =
         until_there(stop, StoreError::is_transient, || ReadModels::start_where(log.shared(), store.clone(), is_wanted));

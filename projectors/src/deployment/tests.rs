@@ -1,7 +1,6 @@
 use std::path::Path;
 
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
-use annals_engine::sink::GenerationStore as _;
 use annals_model::ids::LogId;
 use uuid::Uuid;
 

@@ -6,6 +6,7 @@ mod merge;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 mod processes;
+mod registry;
 mod shape;
 pub(crate) mod sqlite;
 mod store;

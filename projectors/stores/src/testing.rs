@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use annals_engine::sink::{GenerationStore as _, Sink};
+use annals_engine::sink::Sink;
 use annals_model::envelope::{ActorRef, Envelope, Extensions, Record, SchemaId};
 use annals_model::event::Payload;
 use annals_model::ids::{

@@ -62,7 +62,7 @@ async fn a_projector_that_is_paused_is_seen_by_its_lag_from_another_process() {
         assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
     }
     assert!(metrics(&node).starts_with("HTTP/1.1 200 "));
-    let store = Arc::new(world.store.clone());
+    let store = world.store.handle();
     let observed = Arc::new(ReadModels::observe(world.log.clone(), store.clone()).await.unwrap());
     let mut sampler = Sampler::new(world.log.clone(), store, observed.clone(), None);
     sampler.sample().await;

@@ -14,7 +14,7 @@ use annals_engine::owners::{Engine, EngineOptions};
 use annals_engine::rebuild::control::Control;
 use annals_engine::rebuild::fold::FoldOptions;
 use annals_engine::runner::ends;
-use annals_engine::sink::{Generation, GenerationStore as _};
+use annals_engine::sink::Generation;
 use annals_engine::verify::{VerifyOutcome, verify};
 use annals_model::envelope::Fingerprint;
 use annals_model::ids::{Actor, ClientRequestId, Scope, TenantId, UserId, WorkspaceId};

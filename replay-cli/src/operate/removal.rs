@@ -2,7 +2,7 @@
 
 use annals_engine::generations::life::Life;
 use annals_engine::generations::retention::{Dropped, drop_old};
-use annals_engine::sink::{Generation, GenerationState, GenerationStore};
+use annals_engine::sink::{Generation, GenerationState};
 use annals_projectors::process::say;
 use serde_json::{Value, json};
 

@@ -13,7 +13,7 @@ use annals_engine::log::checked::CheckedReader;
 use annals_engine::owners::system_now;
 use annals_engine::rebuild::extent::{Extent, extents};
 use annals_engine::rebuild::{PlanError, plan};
-use annals_engine::sink::{Generation, GenerationState, GenerationStore, KnownProcess};
+use annals_engine::sink::{Generation, GenerationState, KnownProcess};
 use annals_model::position::{Checkpoint, ContextPartition};
 use annals_model::time::Timestamp;
 use annals_projectors::process::say;
@@ -74,7 +74,7 @@ async fn look(
     seen: &mut Seen,
     (lines, advice): (&mut Vec<Value>, &mut Vec<Value>),
 ) -> anyhow::Result<Option<String>> {
-    match patience.ask(site.store.processes()).await {
+    match patience.ask(site.store.registry().processes()).await {
         Ok(processes) => seen.processes = processes,
         Err(error) if error.is_transient() => return Ok(Some(error.to_string())),
         Err(error) => return Err(store_failure(&error).into()),

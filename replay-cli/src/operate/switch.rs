@@ -1,9 +1,7 @@
 //! `promote` and `rollback`: which generation is served.
 
 use annals_engine::generations::retention::Dropped;
-use annals_engine::sink::{
-    Generation, GenerationId, GenerationState, GenerationStore, PromoteError, Promoted, false_checkpoint,
-};
+use annals_engine::sink::{Generation, GenerationId, GenerationState, PromoteError, Promoted, false_checkpoint};
 use serde_json::json;
 
 use super::removal::{behind_a_promotion, named, numbers};

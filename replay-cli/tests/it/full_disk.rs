@@ -58,7 +58,7 @@ impl Server {
             engine: engine.handle(),
             key,
             queries: Queries::new(definitions, CursorKey::new([7; 32])),
-            read_models: Arc::new(ReadModels::start(shared, Arc::new(store.clone())).await.unwrap()),
+            read_models: Arc::new(ReadModels::start(shared, store.handle()).await.unwrap()),
             store,
             trusted_network: false,
         });

@@ -11,7 +11,6 @@ use annals_api::consistency::ConsistencyTokens;
 use annals_dev::postgres::SessionProbe;
 use annals_engine::log::{EventLog, Owner};
 use annals_engine::seeded::SeededBug;
-use annals_engine::sink::GenerationStore as _;
 use annals_model::ids::{Actor, AggregateId, Partition, Scope, TenantId, WorkspaceId};
 use annals_model::position::ContextPartition;
 use annals_model::query::CursorKey;

@@ -8,7 +8,6 @@ use annals_engine::log::{AppendBatch, AppendOutcome, EventLog, Owner};
 use annals_engine::rebuild::control::Control;
 use annals_engine::rebuild::fold::FoldOptions;
 use annals_engine::rebuild::rebuild;
-use annals_engine::sink::GenerationStore as _;
 use annals_model::envelope::{ActorRef, Envelope, Extensions, Fingerprint, RequestRef, put_frame};
 use annals_model::event::EventSet as _;
 use annals_model::ids::{

@@ -48,7 +48,7 @@ impl Node {
         engine.handle().settled().await;
         let definitions = annals_read_models::definitions();
         let store = Store::from(SqliteStore::open(directory.path(), definitions.clone(), log.id()).await.unwrap());
-        let read_models = Arc::new(ReadModels::start(Arc::clone(&shared), Arc::new(store.clone())).await.unwrap());
+        let read_models = Arc::new(ReadModels::start(Arc::clone(&shared), store.handle()).await.unwrap());
         let queries = Queries::new(definitions, CursorKey::new([7; 32]));
         let key = SigningKey::open_or_create(&directory.path().join("signing.key")).unwrap();
         let actor = Actor::User(UserId(Uuid::from_u128(5)));

@@ -10,7 +10,6 @@ use annals_engine::log::contract::records::TestRecords;
 use annals_engine::log::kafka::{KafkaLog, KafkaOptions};
 use annals_engine::log::{AppendBatch, AppendOutcome, EventLog, LogWriter, Owner, ProofOutcome, RawBatch};
 use annals_engine::runner;
-use annals_engine::sink::GenerationStore as _;
 use annals_engine::sink::contract::history::Shop;
 use annals_engine::sink::contract::stock;
 use annals_engine::sink::memory::MemoryStore;

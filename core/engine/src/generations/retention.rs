@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::life::{Life, Refusal};
-use super::{Generation, GenerationId};
+use super::{Generation, GenerationId, Generations};
 use crate::limits;
-use crate::sink::{GenerationStore, StoreError};
+use crate::sink::StoreError;
 
 /// How many retired generations of a read model stay: at least the one that a rollback goes back to. Each is kept current,
 /// and takes the room and the work of the live one.
@@ -61,11 +61,11 @@ pub struct Dropped {
 
 /// Removes the retired generations that nobody needs any more: called behind a promotion, outside of its transaction. No
 /// process serves them: they were retired before the one that is retired now.
-pub async fn drop_old(store: &dyn GenerationStore, read_model: &str, keep: Keep) -> Result<Dropped, StoreError> {
+pub async fn drop_old(generations: &Generations, read_model: &str, keep: Keep) -> Result<Dropped, StoreError> {
     let mut dropped = Dropped::default();
-    let (life, good) = look(store, read_model).await?;
+    let (life, good) = look(generations, read_model).await?;
     for generation in life.old(keep, |generation| good.contains(&generation.id)) {
-        match store.remove(&generation).await {
+        match generations.remove(&generation).await {
             Ok(()) => dropped.gone.push(generation),
             // Another process was faster.
             Err(StoreError::Refused(Refusal::NoSuchGeneration { .. })) => {}
@@ -77,25 +77,25 @@ pub async fn drop_old(store: &dyn GenerationStore, read_model: &str, keep: Keep)
 
 /// What [`drop_old`] would remove behind a promotion of a generation that is not retired now.
 pub async fn old_after_a_promotion(
-    store: &dyn GenerationStore,
+    generations: &Generations,
     read_model: &str,
     keep: Keep,
 ) -> Result<Vec<Generation>, StoreError> {
-    let (life, good) = look(store, read_model).await?;
+    let (life, good) = look(generations, read_model).await?;
     Ok(life.old_after_a_promotion(keep, |generation| good.contains(&generation.id)))
 }
 
 /// The generations, and those that a rollback could go back to: their rows can be read, and no verification found others
 /// than the log says. What is not known now is not counted on.
-async fn look(store: &dyn GenerationStore, read_model: &str) -> Result<(Life, Vec<GenerationId>), StoreError> {
-    let generations = store.list(read_model).await?;
+async fn look(generations: &Generations, read_model: &str) -> Result<(Life, Vec<GenerationId>), StoreError> {
+    let known = generations.list(read_model).await?;
     let mut good = Vec::new();
-    for generation in generations.iter().filter(|generation| generation.state.is_run()) {
-        if generation.mismatch.is_none() && store.probe(generation).await.is_ok() {
+    for generation in known.iter().filter(|generation| generation.state.is_run()) {
+        if generation.mismatch.is_none() && generations.probe(generation).await.is_ok() {
             good.push(generation.id);
         }
     }
-    Ok((Life::new(read_model, 0, generations), good))
+    Ok((Life::new(read_model, 0, known), good))
 }
 
 #[cfg(test)]

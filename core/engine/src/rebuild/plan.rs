@@ -5,9 +5,10 @@ use std::time::Duration;
 use annals_model::projection::{ReadModel, SubscribedEvent, TableShape};
 
 use super::extent::{Extent, extents};
+use crate::generations::Generations;
 use crate::limits;
 use crate::log::{EventLog, ReadError};
-use crate::sink::{Generation, GenerationState, GenerationStore, StoreError, false_checkpoint};
+use crate::sink::{Generation, GenerationState, StoreError, false_checkpoint};
 
 /// Whether a rebuild is called for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +77,7 @@ pub enum PlanError {
 /// default [`limits::PLAN_EVENTS_PER_SECOND`].
 pub async fn plan(
     log: &dyn EventLog,
-    store: &dyn GenerationStore,
+    store: &Generations,
     read_model: &ReadModel,
     events_per_second: Option<u64>,
 ) -> Result<Plan, PlanError> {
@@ -126,7 +127,7 @@ pub async fn plan(
 /// Whether a generation can be opened; the inner error says why not, for good.
 async fn usable(
     log: &dyn EventLog,
-    store: &dyn GenerationStore,
+    store: &Generations,
     generation: &Generation,
     partitions: &[Extent],
 ) -> Result<Result<(), String>, PlanError> {

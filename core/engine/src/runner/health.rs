@@ -12,10 +12,11 @@ use tokio::time::Instant;
 
 use super::progress::{RunnerFailure, RunnerState};
 use super::view::View;
+use crate::generations::Generations;
 use crate::lag::LastOrdinals;
 use crate::limits;
 use crate::log::{EventLog, ReadError};
-use crate::sink::{Checkpoints, Generation, GenerationStore, StoreError, false_checkpoint};
+use crate::sink::{Checkpoints, Generation, StoreError, false_checkpoint};
 
 /// How the live generation of a read model is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ struct Still {
 /// Looks at all read models of a process.
 pub(super) struct Watcher {
     log: Arc<dyn EventLog>,
-    store: Arc<dyn GenerationStore>,
+    store: Generations,
     names: Vec<String>,
     view: Arc<RwLock<View>>,
     still: BTreeMap<String, Still>,
@@ -75,7 +76,7 @@ impl Watcher {
     /// What [`Self::look`] finds is told to `publish`.
     pub(super) fn new(
         log: Arc<dyn EventLog>,
-        store: Arc<dyn GenerationStore>,
+        store: Generations,
         names: Vec<String>,
         view: Arc<RwLock<View>>,
         publish: watch::Sender<Vec<Health>>,
@@ -184,7 +185,7 @@ impl Watcher {
         if since.elapsed() < Duration::from_millis(limits::HEALTH_STILL_MS) {
             return None;
         }
-        let keeper = bounded(self.store.processes()).await.and_then(Result::ok).and_then(|processes| {
+        let keeper = bounded(self.store.registry().processes()).await.and_then(Result::ok).and_then(|processes| {
             let mut keepers = processes.into_iter().filter(|process| process.keeps(name));
             keepers
                 .next()

@@ -9,8 +9,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::progress::{RunnerProgress, RunnerState};
+use crate::generations::Generations;
 use crate::limits;
-use crate::sink::{Checkpoints, Generation, GenerationStore, SinkError, StoreError};
+use crate::sink::{Checkpoints, Generation, SinkError, StoreError};
 
 /// Whether somebody waits for what is stored next.
 #[derive(Debug, Default)]
@@ -56,7 +57,7 @@ impl Drop for Observer {
     }
 }
 
-pub(super) fn observe(store: Arc<dyn GenerationStore>, generation: Generation) -> Observer {
+pub(super) fn observe(store: Generations, generation: Generation) -> Observer {
     let log_id = store.log_id();
     let (publish, progress) = watch::channel(RunnerProgress::new(log_id));
     let interest = Arc::<Interest>::default();
@@ -64,7 +65,7 @@ pub(super) fn observe(store: Arc<dyn GenerationStore>, generation: Generation) -
     let task = tokio::spawn(async move {
         let mut failed = 0;
         loop {
-            let stored = store.stored_checkpoints(&generation).await;
+            let stored = store.checkpoints(&generation).await;
             if stored.is_ok() && failed > 0 {
                 tracing::info!(%generation, "checkpoints can be read again");
             }

@@ -16,10 +16,11 @@ use super::progress::{RunnerFailure, RunnerProgress};
 use super::tries::Outages;
 use super::view::{GenerationStatus, LiveReadModel, Shown, View};
 use super::{RunnerHandle, start_again};
+use crate::generations::Generations;
 use crate::limits;
 use crate::log::EventLog;
 use crate::outage::Outage;
-use crate::sink::{Generation, GenerationId, GenerationState, GenerationStore, StoreError};
+use crate::sink::{Generation, GenerationId, GenerationState, StoreError};
 
 /// All read models of a process: their runners, and which generation serves. Dropping it ends the runners.
 #[derive(Debug)]
@@ -42,14 +43,14 @@ impl ReadModels {
     /// Makes sure that every read model of the store has a live generation (of its newest version, if it has none at
     /// all), and starts a runner for every ready, live and retired one. Then follows the registry: what another process
     /// builds, promotes or removes is known here within [`limits::REGISTRY_POLL_MS`].
-    pub async fn start(log: Arc<dyn EventLog>, store: Arc<dyn GenerationStore>) -> Result<Self, StoreError> {
+    pub async fn start(log: Arc<dyn EventLog>, store: Generations) -> Result<Self, StoreError> {
         Self::start_where(log, store, |_| true).await
     }
 
     /// The same for the read models whose name is wanted.
     pub async fn start_where(
         log: Arc<dyn EventLog>,
-        store: Arc<dyn GenerationStore>,
+        store: Generations,
         is_wanted: impl Fn(&str) -> bool,
     ) -> Result<Self, StoreError> {
         let mut models = newest(store.read_models());
@@ -62,13 +63,13 @@ impl ReadModels {
 
     /// Runs nothing: follows the registry, and what other processes have stored. Where nobody runs a read model, it has
     /// no live generation here either, or one that does not move.
-    pub async fn observe(log: Arc<dyn EventLog>, store: Arc<dyn GenerationStore>) -> Result<Self, StoreError> {
+    pub async fn observe(log: Arc<dyn EventLog>, store: Generations) -> Result<Self, StoreError> {
         let names = newest(store.read_models()).into_keys().collect();
         Self::follow(store, names, log, Role::Observes).await
     }
 
     async fn follow(
-        store: Arc<dyn GenerationStore>,
+        store: Generations,
         names: Vec<String>,
         log: Arc<dyn EventLog>,
         role: Role,
@@ -202,7 +203,7 @@ impl Kept {
 
 struct Supervisor {
     role: Role,
-    store: Arc<dyn GenerationStore>,
+    store: Generations,
     names: Vec<String>,
     view: Arc<RwLock<View>>,
     runners: BTreeMap<(String, GenerationId), Kept>,
@@ -286,7 +287,7 @@ impl Supervisor {
     async fn shown_position(&self, shown: &LiveReadModel) -> PositionVector {
         match self.role {
             Role::Runs(_) => shown.positions(),
-            Role::Observes => match self.store.stored_checkpoints(&shown.generation).await {
+            Role::Observes => match self.store.checkpoints(&shown.generation).await {
                 Ok(stored) => stored.positions(),
                 // It may be removed already.
                 Err(_) => shown.positions(),

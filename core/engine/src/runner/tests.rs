@@ -15,7 +15,7 @@ use crate::log::{AppendBatch, AppendOutcome, LogWriter, Owner, ReadError};
 use crate::sink::contract::history::{Random, Shop};
 use crate::sink::contract::{Whole, rows_of, stock, stored};
 use crate::sink::memory::{MemoryStore, SinkFaults};
-use crate::sink::{GenerationState, GenerationStore, PromoteError};
+use crate::sink::{GenerationState, PromoteError};
 
 const PARTITIONS: u16 = 3;
 /// In paused time: only a test that would never end gets there.
@@ -355,7 +355,7 @@ async fn read_models_follow_what_is_built_promoted_and_removed() {
     let mut world = World::new(5);
     // The deployment began with version 1; this build carries 2 as well.
     let first = world.live().await;
-    let read_models = ReadModels::start(world.log.clone(), Arc::new(world.store.clone())).await.unwrap();
+    let read_models = ReadModels::start(world.log.clone(), world.store.handle()).await.unwrap();
     let live = read_models.live(stock::STOCK).unwrap();
     assert_eq!(live.generation, first);
     world.append(0, 40, Shop::event).await;
@@ -397,7 +397,7 @@ async fn one_read_model_that_stops_does_not_stop_the_others() {
     let mut world = World::new(6);
     world.live().await;
     let second = ready(&world.store).await;
-    let read_models = ReadModels::start(world.log.clone(), Arc::new(world.store.clone())).await.unwrap();
+    let read_models = ReadModels::start(world.log.clone(), world.store.handle()).await.unwrap();
     // Version 2 does not read prices.
     world.append(0, 1, Shop::impossible_event).await;
     world.append(0, 20, Shop::event).await;
@@ -417,7 +417,7 @@ async fn one_read_model_that_stops_does_not_stop_the_others() {
 async fn a_runner_that_gave_up_is_started_again_when_the_sink_is_back() {
     let mut world = World::new(7);
     let first = world.live().await;
-    let read_models = ReadModels::start(world.log.clone(), Arc::new(world.store.clone())).await.unwrap();
+    let read_models = ReadModels::start(world.log.clone(), world.store.handle()).await.unwrap();
     world.store.set_faults(SinkFaults::seeded(0, 100, 0));
     world.append(0, 20, Shop::event).await;
     let mut live = read_models.live(stock::STOCK).unwrap();
@@ -439,7 +439,7 @@ async fn a_sink_that_stays_down_is_told_once_however_often_its_runner_is_started
     let lines = Lines::of_this_thread();
     let mut world = World::new(9);
     let first = world.live().await;
-    let read_models = ReadModels::start(world.log.clone(), Arc::new(world.store.clone())).await.unwrap();
+    let read_models = ReadModels::start(world.log.clone(), world.store.handle()).await.unwrap();
     let told = || (lines.count("WARN", "waits for its sink"), lines.count("INFO", "waits no longer"));
     for outage in 1..=2 {
         world.store.set_faults(SinkFaults::seeded(0, 100, 0));
@@ -482,7 +482,7 @@ async fn a_wait_ends_at_its_limit_and_says_where_the_rows_stand() {
     let mut world = World::new(8);
     world.append(0, 3, Shop::event).await;
     world.live().await;
-    let read_models = ReadModels::start(world.log.clone(), Arc::new(world.store.clone())).await.unwrap();
+    let read_models = ReadModels::start(world.log.clone(), world.store.handle()).await.unwrap();
     let live = read_models.live(stock::STOCK).unwrap();
     let there = ends(&*world.log, &live.read_model).await.unwrap();
     live.wait_for(&there, PATIENCE).await.unwrap();

@@ -1,5 +1,7 @@
-//! What does every store of generations promise? One suite, run on every implementation; a new one is accepted when it
-//! passes.
+//! What does every registry, and every storage of generations promise? One suite, run on every implementation; a new one is
+//! accepted when it passes. A registry keeps what stands in `registry`; a storage what stands in `commits`, `bulk` and
+//! `snapshots`; both together, under the one life of generations, what stands in `generations`. A new storage is checked
+//! with the test store's registry.
 //!
 //! A check panics where the promise is broken, as tests do. Nothing here is used in production.
 
@@ -7,11 +9,11 @@ mod bulk;
 mod commits;
 mod generations;
 pub mod history;
+mod registry;
 mod snapshots;
 pub mod stock;
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use annals_model::ids::LogId;
@@ -19,7 +21,8 @@ use annals_model::projection::{OwnedValue, ReadModel, RowLife, TableKind, Tables
 use uuid::Uuid;
 
 use self::history::Batch;
-use super::{Checkpoints, CommitError, Generation, GenerationStore, Sink, StoredRow};
+use super::{Checkpoints, CommitError, Generation, Sink, StoredRow};
+use crate::generations::Generations;
 use crate::log::BoxFuture;
 
 /// The log whose positions the store under test stands for.
@@ -29,7 +32,7 @@ pub const LOG_ID: LogId = LogId(Uuid::from_u128(0x0106_0000_0000_4000_8000_0000_
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One promise: its name, and the check that panics if a new, empty store does not keep it.
-pub type Check = (&'static str, fn(Arc<dyn GenerationStore>) -> BoxFuture<'static, ()>);
+pub type Check = (&'static str, fn(Generations) -> BoxFuture<'static, ()>);
 
 macro_rules! checks {
     ($($module:ident::$name:ident),+ $(,)?) => {
@@ -39,11 +42,17 @@ macro_rules! checks {
 }
 
 checks! {
+    registry::what_is_written_stands_when_the_turn_is_committed_and_never_if_it_is_dropped,
+    registry::a_turn_sees_what_the_one_before_it_wrote,
+    registry::what_is_not_as_it_was_decided_on_is_not_written,
+    registry::processes_are_known_while_they_tell_of_themselves,
+    registry::changes_are_told,
     commits::rows_are_what_the_fold_of_the_history_says,
     commits::a_commit_from_another_checkpoint_is_stale_and_changes_nothing,
     commits::rows_rollups_and_checkpoint_move_together_wherever_a_commit_is_dropped,
     commits::a_deleted_row_is_loaded_as_a_tombstone_and_may_come_again,
     commits::partitions_commit_independently,
+    commits::nothing_is_committed_to_a_generation_that_is_held_still,
     bulk::a_bulk_load_makes_what_commits_make,
     bulk::commits_go_on_behind_a_bulk_load,
     snapshots::a_snapshot_does_not_see_later_commits,
@@ -53,7 +62,6 @@ checks! {
     generations::a_dead_builders_generation_is_begun_anew,
     generations::a_dead_builders_generation_is_told_from_one_that_is_being_built,
     generations::what_a_verification_found_is_remembered_until_one_succeeds,
-    generations::processes_are_known_while_they_tell_of_themselves,
     generations::a_failed_build_says_why_and_is_never_promoted,
     generations::a_generation_that_is_behind_is_not_promoted,
     generations::a_promotion_waits_for_the_targets_runner,
@@ -62,11 +70,10 @@ checks! {
     generations::what_was_live_since_it_was_seen_is_not_removed,
     generations::a_builder_whose_build_was_begun_anew_ends_nothing,
     generations::behind_a_promotion_only_so_many_retired_generations_stay,
-    generations::changes_are_told,
 }
 
 /// Runs every check on a store of its own, made by `make` for [`LOG_ID`] with [`stock::read_models`].
-pub async fn sink_contract<F: Future<Output = Arc<dyn GenerationStore>>>(make: impl Fn() -> F) {
+pub async fn sink_contract<F: Future<Output = Generations>>(make: impl Fn() -> F) {
     for (name, check) in CHECKS {
         tracing::info!(name, "checking");
         let checked = tokio::time::timeout(PATIENCE, check(make().await)).await;
@@ -75,12 +82,12 @@ pub async fn sink_contract<F: Future<Output = Arc<dyn GenerationStore>>>(make: i
 }
 
 /// The live generation of a new store.
-async fn first(store: &dyn GenerationStore, model: &ReadModel) -> Generation {
+async fn first(store: &Generations, model: &ReadModel) -> Generation {
     let live = store.ensure_live(model).await.unwrap_or_else(|error| panic!("{error}"));
     live.unwrap_or_else(|| panic!("no live generation"))
 }
 
-async fn open(store: &dyn GenerationStore, generation: &Generation) -> Box<dyn Sink> {
+async fn open(store: &Generations, generation: &Generation) -> Box<dyn Sink> {
     store.open(generation).await.unwrap_or_else(|error| panic!("{error}"))
 }
 

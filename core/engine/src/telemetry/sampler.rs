@@ -14,18 +14,18 @@ use metrics::{Label, gauge};
 use super::{
     LAG_EVENTS, LAG_MEASURED, LAG_SECONDS, PARTITION_SERVING, PARTITION_STOPPED, READ_MODEL_TROUBLE, RUNNER_STOPPED,
 };
+use crate::generations::Generations;
 use crate::lag::{Lag, LastOrdinals, first_behind};
 use crate::limits;
 use crate::log::EventLog;
 use crate::owners::{EngineHandle, PartitionState, system_now};
 use crate::runner::{GenerationStatus, ReadModels};
-use crate::sink::GenerationStore;
 
 /// Samples a process's read models, and its partitions if it owns any.
 #[derive(Debug)]
 pub struct Sampler {
     log: Arc<dyn EventLog>,
-    store: Arc<dyn GenerationStore>,
+    store: Generations,
     read_models: Arc<ReadModels>,
     engine: Option<EngineHandle>,
     last: LastOrdinals,
@@ -76,7 +76,7 @@ impl Sampler {
     /// Of a process that runs or observes read models; `engine` where it owns partitions as well.
     pub fn new(
         log: Arc<dyn EventLog>,
-        store: Arc<dyn GenerationStore>,
+        store: Generations,
         read_models: Arc<ReadModels>,
         engine: Option<EngineHandle>,
     ) -> Self {
@@ -165,7 +165,7 @@ impl Sampler {
         gauge!(RUNNER_STOPPED, &labels).set(if stopped || status.problem.is_some() { 1.0 } else { 0.0 });
         let Some(read_model) = self.store.read_model(&generation.read_model, generation.version) else { return true };
         // A runner that stands by for another process knows less than what is stored.
-        let stored = bounded(self.store.stored_checkpoints(generation)).await.and_then(Result::ok);
+        let stored = bounded(self.store.checkpoints(generation)).await.and_then(Result::ok);
         let known = status.progress.as_ref().map(|progress| &progress.checkpoints);
         let mut complete = true;
         let partitions: Vec<_> =

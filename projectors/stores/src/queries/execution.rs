@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals_engine::sink::{Generation, GenerationStore as _, StoreError};
+use annals_engine::sink::{Generation, StoreError};
 use annals_model::projection::{Column, OwnedValue};
 use annals_model::query::{CursorKey, Query, QueryDescription, QueryRequest, Question, describe_all};
 use annals_model::read_model::{Definition, newest};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use annals_engine::log::verify;
 use annals_engine::rebuild::control::Control;
 use annals_engine::rebuild::fold::FoldOptions;
-use annals_engine::sink::{Checkpoints, Generation, GenerationStore as _};
+use annals_engine::sink::{Checkpoints, Generation};
 use annals_engine::verify::{VerifyOutcome, verify as verify_rows};
 use annals_model::ids::Partition;
 use annals_model::position::ContextPartition;

@@ -25,7 +25,7 @@ async fn until(read_models: &ReadModels, is_such: impl Fn(Option<&str>) -> bool)
 }
 
 async fn observed(world: &World) -> ReadModels {
-    ReadModels::observe(world.log.clone(), Arc::new(world.store.clone())).await.unwrap()
+    ReadModels::observe(world.log.clone(), world.store.handle()).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -52,7 +52,7 @@ async fn a_read_model_that_is_behind_and_does_not_move_is_in_trouble_and_who_sho
         troubles: Vec::new(),
     };
     // It lives, and does not do what it is there for.
-    world.store.tell_of_process(&report).await.unwrap();
+    world.store.registry().tell_of_process(&report).await.unwrap();
     until(&observer, |cause| cause.is_some_and(|cause| cause.contains("projector p1 should keep it current"))).await;
     world.settle_and_compare(&first).await;
     until(&observer, |cause| cause.is_none()).await;
@@ -70,7 +70,7 @@ async fn a_read_model_that_is_behind_and_does_not_move_is_in_trouble_and_who_sho
 async fn a_store_that_is_down_and_a_runner_that_stopped_are_trouble_until_they_are_over() {
     let mut world = World::new(32);
     world.live().await;
-    let read_models = ReadModels::start(world.log.clone(), Arc::new(world.store.clone())).await.unwrap();
+    let read_models = ReadModels::start(world.log.clone(), world.store.handle()).await.unwrap();
     assert_eq!(cause(&read_models), None);
     world.store.set_faults(SinkFaults::seeded(0, 100, 0));
     let found = until(&read_models, |cause| cause.is_some()).await.unwrap();
@@ -103,7 +103,7 @@ async fn a_checkpoint_that_is_changed_while_its_runner_waits_for_events_is_troub
     let live = world.live().await;
     world.append(0, 5, Shop::event).await;
     world.settle_and_compare(&live).await;
-    let read_models = ReadModels::start(world.log.clone(), Arc::new(world.store.clone())).await.unwrap();
+    let read_models = ReadModels::start(world.log.clone(), world.store.handle()).await.unwrap();
     until(&read_models, |cause| cause.is_none()).await;
     let mut sink = world.store.open(&live).await.unwrap();
     let at = world.owners[0].0.at();

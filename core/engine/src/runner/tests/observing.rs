@@ -5,11 +5,11 @@ use crate::lag::Lag;
 use crate::limits;
 
 async fn observed(world: &World) -> ReadModels {
-    ReadModels::observe(world.log.clone(), Arc::new(world.store.clone())).await.unwrap()
+    ReadModels::observe(world.log.clone(), world.store.handle()).await.unwrap()
 }
 
 async fn running(world: &World) -> ReadModels {
-    ReadModels::start(world.log.clone(), Arc::new(world.store.clone())).await.unwrap()
+    ReadModels::start(world.log.clone(), world.store.handle()).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,12 +1,11 @@
 //! Bulk loads: the fast way makes the same rows.
 
-use std::sync::Arc;
-
 use annals_model::projection::{ReadModel, TableKind, Tables};
 
 use super::history::{Batch, Batches};
 use super::{apply, consume_all, folded, open, stock, stored};
-use crate::sink::{Checkpoints, GenerationStore, Sink};
+use crate::generations::Generations;
+use crate::sink::{Checkpoints, Sink};
 
 /// Rows of one fold, dealt to shards so that their keys interleave.
 fn dealt(model: &ReadModel, whole: &Tables, shards: usize) -> Vec<Tables> {
@@ -41,13 +40,13 @@ fn history(seed: u64, items: usize) -> Vec<Batch> {
     (0..10).flat_map(|_| shops.each_mut().map(|shop| shop.next(3 * items))).collect()
 }
 
-pub(super) async fn a_bulk_load_makes_what_commits_make(store: Arc<dyn GenerationStore>) {
+pub(super) async fn a_bulk_load_makes_what_commits_make(store: Generations) {
     let model = stock::stock_v1();
     for (shards, items) in [(1, 12), (2, 40), (3, 200)] {
         let batches = history(shards as u64, items);
         let built = store.create(&model, "a test").await;
         let (generation, lock) = built.unwrap_or_else(|error| panic!("{error}"));
-        let mut sink = open(&*store, &generation).await;
+        let mut sink = open(&store, &generation).await;
         load(&mut *sink, &model, &batches, shards).await;
         assert_eq!(stored(&mut *sink, &model).await, folded(&model, &batches), "{shards} shards");
         store.finish(&generation, Ok(())).await.unwrap_or_else(|error| panic!("{error}"));
@@ -55,16 +54,16 @@ pub(super) async fn a_bulk_load_makes_what_commits_make(store: Arc<dyn Generatio
     }
 }
 
-pub(super) async fn commits_go_on_behind_a_bulk_load(store: Arc<dyn GenerationStore>) {
+pub(super) async fn commits_go_on_behind_a_bulk_load(store: Generations) {
     let model = stock::stock_v1();
     let batches = history(9, 20);
     let (generation, _lock) = store.create(&model, "a test").await.unwrap_or_else(|error| panic!("{error}"));
-    let mut sink = open(&*store, &generation).await;
+    let mut sink = open(&store, &generation).await;
     load(&mut *sink, &model, &batches[..12], 2).await;
     consume_all(&mut *sink, &model, &batches[12..16]).await;
     // A builder that lets go of the writer and takes another one.
     drop(sink);
-    let mut sink = open(&*store, &generation).await;
+    let mut sink = open(&store, &generation).await;
     consume_all(&mut *sink, &model, &batches[16..]).await;
     assert_eq!(stored(&mut *sink, &model).await, folded(&model, &batches));
 }

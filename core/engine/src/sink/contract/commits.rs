@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 
 use annals_model::position::{Checkpoint, ClaimEpoch, Offset, Ordinal};
@@ -10,29 +9,30 @@ use annals_model::projection::{ReadModel, RowLife, Tables};
 
 use super::history::{Batch, Batches};
 use super::{consume, consume_all, first, folded, open, stock, stored};
-use crate::sink::{CommitError, GenerationStore, Sink};
+use crate::generations::Generations;
+use crate::sink::{CommitError, Sink};
 
-pub(super) async fn rows_are_what_the_fold_of_the_history_says(store: Arc<dyn GenerationStore>) {
+pub(super) async fn rows_are_what_the_fold_of_the_history_says(store: Generations) {
     let model = stock::stock_v1();
-    let live = first(&*store, &model).await;
+    let live = first(&store, &model).await;
     let mut shops = [Batches::new(1, 0, 2, 12), Batches::new(2, 1, 2, 12)];
     let mut batches = Vec::new();
     for round in 0..30 {
         let batch = shops[round % 2].next(1 + round * 3);
         // Another writer now and then, as after a restart.
-        let mut sink = open(&*store, &live).await;
+        let mut sink = open(&store, &live).await;
         consume_all(&mut *sink, &model, std::slice::from_ref(&batch)).await;
         batches.push(batch);
         assert_eq!(stored(&mut *sink, &model).await, folded(&model, &batches), "after {} batches", batches.len());
     }
 }
 
-pub(super) async fn a_commit_from_another_checkpoint_is_stale_and_changes_nothing(store: Arc<dyn GenerationStore>) {
+pub(super) async fn a_commit_from_another_checkpoint_is_stale_and_changes_nothing(store: Generations) {
     let model = stock::stock_v1();
-    let live = first(&*store, &model).await;
+    let live = first(&store, &model).await;
     let mut shop = Batches::new(3, 0, 1, 12);
     let batches: Vec<Batch> = (0..4).map(|_| shop.next(10)).collect();
-    let mut sink = open(&*store, &live).await;
+    let mut sink = open(&store, &live).await;
     consume_all(&mut *sink, &model, &batches[..2]).await;
     let before = folded(&model, &batches[..2]);
     let at = batches[0].at;
@@ -70,21 +70,19 @@ fn changes(model: &ReadModel, batches: &[Batch]) -> Tables {
     tables
 }
 
-pub(super) async fn rows_rollups_and_checkpoint_move_together_wherever_a_commit_is_dropped(
-    store: Arc<dyn GenerationStore>,
-) {
+pub(super) async fn rows_rollups_and_checkpoint_move_together_wherever_a_commit_is_dropped(store: Generations) {
     let model = stock::stock_v1();
-    let live = first(&*store, &model).await;
+    let live = first(&store, &model).await;
     let mut shop = Batches::new(4, 0, 1, 12);
     let mut batches = vec![shop.next(40)];
-    consume_all(&mut *open(&*store, &live).await, &model, &batches).await;
+    consume_all(&mut *open(&store, &live).await, &model, &batches).await;
     for polls in 1..1_000 {
         batches.push(shop.next(15));
         let last = &batches[batches.len() - 1];
-        let mut sink = open(&*store, &live).await;
+        let mut sink = open(&store, &live).await;
         let ended = poll_at_most(consume(&mut *sink, &model, last), polls).await;
         drop(sink);
-        let mut sink = open(&*store, &live).await;
+        let mut sink = open(&store, &live).await;
         // What was dropped may still be on its way in: a look at any moment must show all of it or nothing.
         let found = stored(&mut *sink, &model).await;
         let wanted =
@@ -100,6 +98,9 @@ pub(super) async fn rows_rollups_and_checkpoint_move_together_wherever_a_commit_
     }
     panic!("a commit never ended");
 }
+
+/// Looks at a generation that should not move, while a commit is on its way.
+const LOOKS: u32 = 50;
 
 /// The stored checkpoint, when nothing is on its way in any more: a commit that cannot be in waits for those that are.
 async fn settled(sink: &mut dyn Sink, model: &ReadModel, batch: &Batch) -> Checkpoint {
@@ -125,12 +126,12 @@ async fn poll_at_most<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     .await
 }
 
-pub(super) async fn a_deleted_row_is_loaded_as_a_tombstone_and_may_come_again(store: Arc<dyn GenerationStore>) {
+pub(super) async fn a_deleted_row_is_loaded_as_a_tombstone_and_may_come_again(store: Generations) {
     let model = stock::stock_v1();
-    let live = first(&*store, &model).await;
+    let live = first(&store, &model).await;
     // One item: it comes, goes and comes again all the time, each event in a batch of its own.
     let mut shop = Batches::new(5, 0, 1, 1);
-    let mut sink = open(&*store, &live).await;
+    let mut sink = open(&store, &live).await;
     let (mut batches, mut tombstones) = (Vec::new(), 0);
     for _ in 0..80 {
         batches.push(shop.next(1));
@@ -149,11 +150,11 @@ pub(super) async fn a_deleted_row_is_loaded_as_a_tombstone_and_may_come_again(st
     assert!(tombstones > 2, "the history deletes");
 }
 
-pub(super) async fn partitions_commit_independently(store: Arc<dyn GenerationStore>) {
+pub(super) async fn partitions_commit_independently(store: Generations) {
     let model = stock::stock_v1();
-    let live = first(&*store, &model).await;
+    let live = first(&store, &model).await;
     let mut shops = [Batches::new(6, 0, 2, 12), Batches::new(7, 1, 2, 12)];
-    let mut sinks = [open(&*store, &live).await, open(&*store, &live).await];
+    let mut sinks = [open(&store, &live).await, open(&store, &live).await];
     let mut batches = Vec::new();
     for round in 0..20 {
         for (sink, shop) in sinks.iter_mut().zip(&mut shops) {
@@ -162,4 +163,24 @@ pub(super) async fn partitions_commit_independently(store: Arc<dyn GenerationSto
         }
     }
     assert_eq!(stored(&mut *sinks[0], &model).await, folded(&model, &batches));
+}
+
+pub(super) async fn nothing_is_committed_to_a_generation_that_is_held_still(store: Generations) {
+    let model = stock::stock_v1();
+    let live = first(&store, &model).await;
+    let batch = Batches::new(8, 0, 1, 12).next(10);
+    let mut sink = open(&store, &live).await;
+    let storage = store.of(&live).unwrap_or_else(|error| panic!("{error}"));
+    let mut turn = store.registry().turn(stock::STOCK).await.unwrap_or_else(|error| panic!("{error}"));
+    let still = storage.hold(&mut *turn, &live, &model.contexts()).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(still.as_ref().map(|still| still.shown.get(batch.at)), Some(batch.from));
+    let (committed, ()) = tokio::join!(consume(&mut *sink, &model, &batch), async {
+        for _ in 0..LOOKS {
+            let found = storage.checkpoints(&live).await.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(found.get(batch.at), batch.from, "a commit came through");
+            tokio::task::yield_now().await;
+        }
+        drop((still, turn));
+    });
+    assert_eq!(committed, Ok(()));
 }

@@ -1,5 +1,4 @@
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
 use annals_model::ids::{ContextId, Partition};
 use annals_model::position::{Checkpoint, ContextPartition, Offset};
@@ -8,8 +7,8 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::sink::memory::{Bug, MemoryStore};
 
-fn store(bug: Option<Bug>) -> Arc<dyn GenerationStore> {
-    Arc::new(MemoryStore::with(stock::read_models(), LOG_ID, bug))
+fn store(bug: Option<Bug>) -> Generations {
+    MemoryStore::with(stock::read_models(), LOG_ID, bug).handle()
 }
 
 #[tokio::test]
@@ -43,10 +42,18 @@ finds! {
         "a_snapshot_does_not_see_later_commits";
     fn the_contract_finds_two_builders(BuilderNotAlone) =>
         "only_one_builder_is_at_work";
-    fn the_contract_finds_a_removal_of_what_was_live_in_between(RemovesWhatChanged) =>
+    fn the_contract_finds_a_removal_of_what_was_live_in_between(RetiredAtKept) =>
         "what_was_live_since_it_was_seen_is_not_removed";
-    fn the_contract_finds_a_builder_that_ends_anothers_build(EndsAnothersBuild) =>
+    fn the_contract_finds_a_builder_that_ends_anothers_build(BegunAnewUnseen) =>
         "a_builder_whose_build_was_begun_anew_ends_nothing";
+    fn the_contract_finds_a_turn_that_writes_over_what_changed(WritesOverWhatChanged) =>
+        "what_is_not_as_it_was_decided_on_is_not_written";
+    fn the_contract_finds_a_live_generation_that_moves_on(NotHeldStill) =>
+        "nothing_is_committed_to_a_generation_that_is_held_still";
+    fn the_contract_finds_turns_that_overlap(TurnsOverlap) =>
+        "a_turn_sees_what_the_one_before_it_wrote";
+    fn the_contract_finds_what_stands_before_it_is_committed(WritesAtOnce) =>
+        "what_is_written_stands_when_the_turn_is_committed_and_never_if_it_is_dropped";
 }
 
 #[test]

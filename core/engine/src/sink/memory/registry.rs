@@ -1,171 +1,184 @@
-//! Which generations the test store has.
+//! Which generations the test store has, and who works on them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use annals_model::ids::LogId;
-use annals_model::projection::ReadModel;
-use annals_model::time::Timestamp;
+use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::Instant;
 
-use super::content::Content;
-use crate::generations::life::{Change, Life, Refusal};
+use super::Bug;
+use crate::generations::life::{Change, Life};
+use crate::generations::registry::{Registry, Turn};
 use crate::limits;
-use crate::sink::{
-    BuildLock, CreateError, Generation, GenerationId, KnownProcess, ProcessReport, PromoteError, Promoted, StoreError,
-};
+use crate::log::BoxFuture;
+use crate::sink::{BuildLock, Generation, GenerationId, KnownProcess, ProcessReport, StoreError};
 
-/// By read model.
+/// A registry in memory.
 #[derive(Debug, Default)]
-pub(super) struct Registry {
-    lives: BTreeMap<String, Life>,
-    held: BTreeMap<(String, GenerationId), Held>,
+pub struct MemoryRegistry {
+    rows: Arc<Mutex<BTreeMap<String, Life>>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    builders: Mutex<BTreeMap<(String, GenerationId), Weak<()>>>,
     /// In the order in which they were heard of last.
-    processes: Vec<(ProcessReport, Instant)>,
-    /// A clock that only orders.
-    ticks: i64,
+    processes: Mutex<Vec<(ProcessReport, Instant)>>,
+    changes: watch::Sender<u64>,
+    bug: Option<Bug>,
 }
 
-/// What a generation is made of, beside its row.
-#[derive(Debug)]
-struct Held {
-    content: Arc<Content>,
-    builder: Weak<()>,
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Registry {
-    fn now(&mut self) -> Timestamp {
-        self.ticks += 1;
-        Timestamp(self.ticks)
+fn life(rows: &Mutex<BTreeMap<String, Life>>, read_model: &str) -> Life {
+    held(rows).get(read_model).cloned().unwrap_or_else(|| Life::new(read_model, 0, Vec::new()))
+}
+
+impl MemoryRegistry {
+    pub(super) fn with(bug: Option<Bug>) -> Self {
+        Self { bug, ..Self::default() }
     }
 
-    fn life(&mut self, read_model: &str) -> &mut Life {
-        let none = || Life::new(read_model, 0, Vec::new());
-        self.lives.entry(read_model.to_owned()).or_insert_with(none)
+    fn builder(&self, read_model: &str, id: GenerationId) -> Option<Arc<()>> {
+        held(&self.builders).get(&(read_model.to_owned(), id))?.upgrade()
+    }
+}
+
+impl Registry for MemoryRegistry {
+    fn list<'a>(&'a self, read_model: &'a str) -> BoxFuture<'a, Result<Vec<Generation>, StoreError>> {
+        Box::pin(async move { Ok(life(&self.rows, read_model).generations().to_vec()) })
     }
 
-    pub(super) fn list(&self, read_model: &str) -> Vec<Generation> {
-        self.lives.get(read_model).map(|life| life.generations().to_vec()).unwrap_or_default()
+    fn turn<'a>(&'a self, read_model: &'a str) -> BoxFuture<'a, Result<Box<dyn Turn>, StoreError>> {
+        Box::pin(async move {
+            let early = (self.bug == Some(Bug::TurnsOverlap)).then(|| life(&self.rows, read_model));
+            let alone = Arc::clone(&self.turn).lock_owned().await;
+            let found = early.unwrap_or_else(|| life(&self.rows, read_model));
+            let (rows, changes, bug) = (Arc::clone(&self.rows), self.changes.clone(), self.bug);
+            let now = found.clone();
+            Ok(Box::new(MemoryTurn { found, now, rows, changes, bug, _alone: alone }) as Box<dyn Turn>)
+        })
     }
 
-    fn held(&self, read_model: &str, id: GenerationId) -> Result<&Held, StoreError> {
-        let held = self.held.get(&(read_model.to_owned(), id));
-        held.ok_or_else(|| Refusal::NoSuchGeneration { read_model: read_model.to_owned(), id }.into())
-    }
-
-    pub(super) fn content(&self, read_model: &str, id: GenerationId) -> Result<Arc<Content>, StoreError> {
-        self.held(read_model, id).map(|held| held.content.clone())
-    }
-
-    pub(super) fn gate_of_live(&self, read_model: &str) -> Option<Arc<tokio::sync::Mutex<()>>> {
-        let live = self.lives.get(read_model)?.live()?;
-        self.content(read_model, live.id).ok().map(|content| content.gate.clone())
-    }
-
-    /// Takes a step that changes rows of the registry alone.
-    pub(super) fn step(
-        &mut self,
-        read_model: &str,
-        decide: impl FnOnce(&Life, Timestamp) -> Result<Change, Refusal>,
-    ) -> Result<Generation, StoreError> {
-        let at = self.now();
-        let life = self.life(read_model);
-        let change = decide(life, at)?;
-        life.apply(&change);
-        Ok(change.generation().clone())
-    }
-
-    /// The same for a generation whose content is new.
-    fn make(&mut self, model: &ReadModel, log_id: LogId, change: &Change) -> (Generation, BuildLock) {
-        self.life(model.name()).apply(change);
-        let generation = change.generation().clone();
-        let lock = Arc::new(());
-        let held = Held { content: Arc::new(Content::new(model, log_id)), builder: Arc::downgrade(&lock) };
-        self.held.insert((generation.read_model.clone(), generation.id), held);
-        (generation, BuildLock::new(lock))
-    }
-
-    pub(super) fn ensure_live(&mut self, model: &ReadModel, log_id: LogId) -> Result<Option<Generation>, StoreError> {
-        let at = self.now();
-        if let Some(change) = self.life(model.name()).first_start(model.version(), at)? {
-            drop(self.make(model, log_id, &change));
-        }
-        Ok(self.life(model.name()).live().cloned())
-    }
-
-    pub(super) fn create(
-        &mut self,
-        model: &ReadModel,
-        reason: &str,
-        log_id: LogId,
-        alone: bool,
-    ) -> Result<(Generation, BuildLock), CreateError> {
-        let at = self.now();
-        let change = self.life(model.name()).begin(model.version(), reason, at).map_err(StoreError::from)?;
-        let id = change.generation().id;
-        let is_held = self.held(model.name(), id).is_ok_and(|held| held.builder.strong_count() > 0);
-        if alone && is_held {
-            return Err(CreateError::AlreadyRunning { read_model: model.name().to_owned(), id });
-        }
-        Ok(self.make(model, log_id, &change))
-    }
-
-    pub(super) fn is_being_built(&self, generation: &Generation) -> Result<bool, StoreError> {
-        Ok(self.held(&generation.read_model, generation.id)?.builder.strong_count() > 0)
-    }
-
-    pub(super) fn tell_of_process(&mut self, process: &ProcessReport) {
-        let now = Instant::now();
-        self.processes.retain(|(known, seen)| {
-            known.id != process.id && now - *seen < Duration::from_millis(limits::PROCESS_FORGOTTEN_MS)
-        });
-        self.processes.push((process.clone(), now));
-        let over = self.processes.len().saturating_sub(limits::PROCESSES_KNOWN_MAX as usize);
-        self.processes.drain(..over);
-    }
-
-    pub(super) fn forget_process(&mut self, id: &str) {
-        self.processes.retain(|(known, _)| known.id != id);
-    }
-
-    pub(super) fn processes(&self) -> Vec<KnownProcess> {
-        let seen = |at: &Instant| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut known: Vec<_> = self
-            .processes
-            .iter()
-            .map(|(report, at)| KnownProcess { report: report.clone(), seen_ms_ago: seen(at) })
-            .collect();
-        known.sort_by_key(|process| process.report.started_at);
-        known
-    }
-
-    pub(super) fn remove(&mut self, generation: &Generation) -> Result<(), StoreError> {
-        self.step(&generation.read_model, |life, _| life.remove(generation))?;
-        self.held.remove(&(generation.read_model.clone(), generation.id));
-        Ok(())
-    }
-
-    pub(super) fn promote(
-        &mut self,
-        read_model: &str,
+    fn lock<'a>(
+        &'a self,
+        read_model: &'a str,
         id: GenerationId,
-        models: &[Arc<ReadModel>],
-        compare: bool,
-    ) -> Result<Promoted, PromoteError> {
-        let at = self.now();
-        let refused = |refusal| PromoteError::refused(read_model, refusal);
-        let promotion = self.life(read_model).promotion(id).map_err(refused)?;
-        let version = promotion.target().version;
-        let model = models.iter().find(|model| model.name() == read_model && model.version() == version);
-        let model = model.ok_or_else(|| StoreError::UnknownVersion { read_model: read_model.to_owned(), version })?;
-        if let Some(live) = promotion.live().filter(|_| compare) {
-            let needed = self.content(read_model, live.id)?.held().checkpoints.clone();
-            let reached = self.content(read_model, id)?.held().checkpoints.clone();
-            promotion.reaches(&reached, &needed, &model.contexts()).map_err(refused)?;
+    ) -> BoxFuture<'a, Result<Option<BuildLock>, StoreError>> {
+        Box::pin(async move {
+            if self.builder(read_model, id).is_some() && self.bug != Some(Bug::BuilderNotAlone) {
+                return Ok(None);
+            }
+            let lock = Arc::new(());
+            held(&self.builders).insert((read_model.to_owned(), id), Arc::downgrade(&lock));
+            Ok(Some(BuildLock::new(lock)))
+        })
+    }
+
+    fn is_locked<'a>(&'a self, read_model: &'a str, id: GenerationId) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move { Ok(self.builder(read_model, id).is_some()) })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn tell_of_process<'a>(&'a self, process: &'a ProcessReport) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let (now, mut processes) = (Instant::now(), held(&self.processes));
+            processes.retain(|(known, seen)| {
+                known.id != process.id && now - *seen < Duration::from_millis(limits::PROCESS_FORGOTTEN_MS)
+            });
+            processes.push((process.clone(), now));
+            let over = processes.len().saturating_sub(limits::PROCESSES_KNOWN_MAX as usize);
+            processes.drain(..over);
+            Ok(())
+        })
+    }
+
+    fn forget_process<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            held(&self.processes).retain(|(known, _)| known.id != id);
+            Ok(())
+        })
+    }
+
+    fn processes(&self) -> BoxFuture<'_, Result<Vec<KnownProcess>, StoreError>> {
+        Box::pin(async move {
+            let seen = |at: &Instant| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let known = |(report, at): &(ProcessReport, Instant)| KnownProcess {
+                report: report.clone(),
+                seen_ms_ago: seen(at),
+            };
+            let mut known: Vec<_> = held(&self.processes).iter().map(known).collect();
+            known.sort_by_key(|process| process.report.started_at);
+            Ok(known)
+        })
+    }
+}
+
+#[derive(Debug)]
+struct MemoryTurn {
+    found: Life,
+    /// With what was written in this turn.
+    now: Life,
+    rows: Arc<Mutex<BTreeMap<String, Life>>>,
+    changes: watch::Sender<u64>,
+    bug: Option<Bug>,
+    _alone: OwnedMutexGuard<()>,
+}
+
+impl MemoryTurn {
+    fn stands(&self, change: &Change) -> bool {
+        match change {
+            Change::Added(generation) => self.now.get(generation.id).is_err(),
+            Change::Changed { before, .. } | Change::Removed(before) => self.now.get(before.id) == Ok(before),
         }
-        let (promoted, changes) = promotion.make(at);
-        changes.iter().for_each(|change| self.life(read_model).apply(change));
-        Ok(promoted)
+    }
+
+    /// The change as a registry with a bug writes it.
+    fn spoilt(&self, change: &Change) -> Change {
+        let mut change = change.clone();
+        if let Change::Changed { before, after } = &mut change {
+            if self.bug == Some(Bug::RetiredAtKept) {
+                after.retired_at = before.retired_at.or(after.retired_at);
+            }
+            if self.bug == Some(Bug::BegunAnewUnseen) {
+                after.started_at = before.started_at;
+            }
+        }
+        change
+    }
+
+    fn publish(&self) {
+        held(&self.rows).insert(self.now.read_model().to_owned(), self.now.clone());
+        self.changes.send_modify(|version| *version += 1);
+    }
+}
+
+impl Turn for MemoryTurn {
+    fn life(&self) -> &Life {
+        &self.found
+    }
+
+    fn write<'a>(&'a mut self, change: &'a Change) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            if !self.stands(change) && self.bug != Some(Bug::WritesOverWhatChanged) {
+                return Err(self.now.changed(change.generation().id).into());
+            }
+            let change = self.spoilt(change);
+            self.now.apply(&change);
+            if self.bug == Some(Bug::WritesAtOnce) {
+                self.publish();
+            }
+            Ok(())
+        })
+    }
+
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.publish();
+            Ok(())
+        })
     }
 }

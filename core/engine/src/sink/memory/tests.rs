@@ -1,4 +1,5 @@
 use super::*;
+use crate::sink::Checkpoints;
 use crate::sink::contract::{LOG_ID, stock};
 
 #[tokio::test]

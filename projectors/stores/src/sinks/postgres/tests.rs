@@ -1,9 +1,8 @@
-use std::sync::Arc;
-
 use annals_dev::postgres::{Database, shared};
-use annals_engine::sink::CommitError;
 use annals_engine::sink::contract::history::{Batch, Batches};
 use annals_engine::sink::contract::{CHECKS, LOG_ID, stock, stored};
+use annals_engine::sink::{Checkpoints, CommitError, Sink};
+use annals_model::projection::ReadModel;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 
@@ -64,7 +63,7 @@ macro_rules! contract {
         async fn $check() {
             let database = database();
             let (_, check) = CHECKS.iter().find(|(name, _)| *name == stringify!($check)).unwrap();
-            check(Arc::new(store(&database).await)).await;
+            check(store(&database).await.handle()).await;
         })+
 
         #[test]
@@ -89,6 +88,10 @@ contract! {
     the_first_start_makes_one_live_generation,
     only_one_builder_is_at_work,
     a_dead_builders_generation_is_begun_anew,
+    nothing_is_committed_to_a_generation_that_is_held_still,
+    what_is_written_stands_when_the_turn_is_committed_and_never_if_it_is_dropped,
+    a_turn_sees_what_the_one_before_it_wrote,
+    what_is_not_as_it_was_decided_on_is_not_written,
     a_dead_builders_generation_is_told_from_one_that_is_being_built,
     what_a_verification_found_is_remembered_until_one_succeeds,
     processes_are_known_while_they_tell_of_themselves,

@@ -4,10 +4,8 @@ use annals_engine::sink::Checkpoints;
 use annals_model::ids::{ContextId, LogId, Partition};
 use annals_model::position::{Checkpoint, ClaimEpoch, ContextPartition, Offset, Ordinal};
 use annals_model::time::Timestamp;
+use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Row as _};
-
-use super::Schema;
 
 /// The facts of [`annals_meta`](super::ddl::OWN_TABLES).
 pub(super) mod fact {
@@ -36,20 +34,13 @@ pub(super) async fn put_fact(
         .map(|_| ())
 }
 
-pub(super) async fn fact(
-    connection: &mut SqliteConnection,
-    schema: Schema,
-    key: &'static str,
-) -> Result<Option<String>, sqlx::Error> {
-    sqlx::query_scalar(AssertSqlSafe(format!("SELECT value FROM {}.annals_meta WHERE key = ?", schema.0)))
-        .bind(key)
-        .fetch_optional(connection)
-        .await
+pub(super) async fn fact(connection: &mut SqliteConnection, key: &'static str) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT value FROM annals_meta WHERE key = ?").bind(key).fetch_optional(connection).await
 }
 
 /// The log that a generation was made from.
-pub(super) async fn log_id(connection: &mut SqliteConnection, schema: Schema) -> Result<LogId, sqlx::Error> {
-    let text = fact(connection, schema, fact::LOG_ID).await?.unwrap_or_default();
+pub(super) async fn log_id(connection: &mut SqliteConnection) -> Result<LogId, sqlx::Error> {
+    let text = fact(connection, fact::LOG_ID).await?.unwrap_or_default();
     text.parse().map_err(|_| sqlx::Error::Decode(format!("`{text}` is no log id").into()))
 }
 
@@ -67,17 +58,10 @@ pub(super) async fn get(connection: &mut SqliteConnection, at: ContextPartition)
 }
 
 /// All stored checkpoints, among the given contexts.
-pub(super) async fn all(
-    connection: &mut SqliteConnection,
-    schema: Schema,
-    contexts: &[ContextId],
-) -> Result<Checkpoints, sqlx::Error> {
-    let mut checkpoints = Checkpoints::start(log_id(connection, schema).await?);
-    let text = format!(
-        "SELECT context, partition, log_offset, ordinal, claim_epoch, emitted_at FROM {}.annals_checkpoints",
-        schema.0
-    );
-    for row in sqlx::query(AssertSqlSafe(text)).fetch_all(connection).await? {
+pub(super) async fn all(connection: &mut SqliteConnection, contexts: &[ContextId]) -> Result<Checkpoints, sqlx::Error> {
+    let mut checkpoints = Checkpoints::start(log_id(connection).await?);
+    let text = "SELECT context, partition, log_offset, ordinal, claim_epoch, emitted_at FROM annals_checkpoints";
+    for row in sqlx::query(text).fetch_all(connection).await? {
         let (number, partition): (u8, u16) = (row.try_get(0)?, row.try_get(1)?);
         if let Some(&context) = contexts.iter().find(|context| context.number == number) {
             let at = ContextPartition { context, partition: Partition(partition) };

@@ -24,6 +24,11 @@ pub(super) fn reader(path: &Path) -> SqliteConnectOptions {
     base(path).pragma("query_only", "ON")
 }
 
+/// A connection that holds a generation still, whatever its file is: it writes nothing.
+pub(super) fn holder(path: &Path) -> SqliteConnectOptions {
+    base(path)
+}
+
 /// The registry: small, rarely written, and each change of it must survive.
 pub(super) fn registry(path: &Path) -> SqliteConnectOptions {
     base(path)

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Executor as _};
 
 use super::target::Target;
 use super::values::{Parameters, stored_row};
-use super::{MAIN, checkpoints, connect};
+use super::{checkpoints, connect};
 
 /// Holds a read transaction open: the write-ahead log grows while it lives, so it should not live long.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl SqliteSnapshot {
         let error = |error: sqlx::Error| target.error("annals_checkpoints", &error);
         // Not a `Transaction`: it lives as long as its connection, and ends with it.
         connection.execute("BEGIN").await.map_err(error)?;
-        let checkpoints = checkpoints::all(&mut connection, MAIN, &target.model.contexts()).await.map_err(error)?;
+        let checkpoints = checkpoints::all(&mut connection, &target.model.contexts()).await.map_err(error)?;
         Ok(Self { target, connection, checkpoints })
     }
 

@@ -13,7 +13,7 @@ use super::snapshot::SqliteSnapshot;
 use super::statements::TableStatements;
 use super::target::Target;
 use super::values::{Parameters, stored_row};
-use super::{MAIN, bulk, checkpoints};
+use super::{bulk, checkpoints};
 
 /// The writer of one generation.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct SqliteSink {
 impl SqliteSink {
     pub(super) async fn open(target: Target) -> Result<Self, SinkError> {
         let mut connection = target.connect(&connect::reader(&target.path)).await?;
-        let loaded = checkpoints::fact(&mut connection, MAIN, checkpoints::fact::LOADED).await;
+        let loaded = checkpoints::fact(&mut connection, checkpoints::fact::LOADED).await;
         let loaded = loaded.map_err(|error| target.error("annals_meta", &error))?.is_some();
         let loading = target.generation.state == GenerationState::Building && !loaded;
         // Closed before another journal mode is set: that needs the file for itself.
@@ -147,7 +147,7 @@ impl Sink for SqliteSink {
         Box::pin(async move {
             self.renew().await?;
             let Self { target, connection, .. } = self;
-            let found = checkpoints::all(connection, MAIN, &target.model.contexts()).await;
+            let found = checkpoints::all(connection, &target.model.contexts()).await;
             found.map_err(|error| target.error("annals_checkpoints", &error))
         })
     }

@@ -15,7 +15,7 @@ use annals_engine::verify::{VerifyOutcome, verify};
 
 use annals_dev::postgres::{Database, shared};
 use annals_engine::sink::contract::stock;
-use annals_engine::sink::{Generation, GenerationId, GenerationStore as _, PromoteError};
+use annals_engine::sink::{Generation, GenerationId, PromoteError};
 use annals_model::projection::ReadModel;
 use annals_model::read_model::Definition;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -53,7 +53,7 @@ impl Setting {
 /// A process: its own handles on log and store.
 struct Process {
     log: Arc<SqliteLog>,
-    store: Arc<Store>,
+    store: Store,
 }
 
 impl Process {
@@ -73,19 +73,19 @@ impl Process {
             None => SqliteStore::open(setting.directory.path(), definitions(), log.id()).await.unwrap().into(),
             Some(database) => PostgresStore::open(&database.url, definitions(), log.id()).await.unwrap().into(),
         };
-        Self { log, store: Arc::new(store) }
+        Self { log, store }
     }
 
     async fn rebuild(&self, model: Arc<ReadModel>) -> Generation {
         let (options, control) = (FoldOptions::default(), Control::default());
-        let rebuilt = rebuild(self.log.clone(), &*self.store, model, "a test", options, &control).await.unwrap();
+        let rebuilt = rebuild(self.log.clone(), &self.store, model, "a test", options, &control).await.unwrap();
         rebuilt.generation
     }
 
     async fn verify(&self, generation: &Generation) -> VerifyOutcome {
         let model = self.store.read_model(&generation.read_model, generation.version).unwrap();
         let (options, control) = (FoldOptions::default(), Control::default());
-        verify(self.log.clone(), &*self.store, model, generation, options, &control).await.unwrap()
+        verify(self.log.clone(), &self.store, model, generation, options, &control).await.unwrap()
     }
 }
 
@@ -157,7 +157,7 @@ async fn a_read_model_is_rebuilt_verified_promoted_and_rolled_back_while_events_
     let setting = Setting::new(place);
     let server = Process::serving(&setting).await;
     let first = server.store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
-    let read_models = ReadModels::start(server.log.clone(), server.store.clone()).await.unwrap();
+    let read_models = ReadModels::start(server.log.clone(), server.store.handle()).await.unwrap();
     let mut owners = Owners::claim(&server.log, 1).await;
     for _ in 0..50 {
         owners.append().await;
@@ -216,8 +216,8 @@ async fn two_processes_keep_one_generation_current_and_neither_applies_an_event_
     let (one, two) = (Process::serving(&setting).await, Process::operating(&setting).await);
     let first = one.store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
     let both = [
-        ReadModels::start(one.log.clone(), one.store.clone()).await.unwrap(),
-        ReadModels::start(two.log.clone(), two.store.clone()).await.unwrap(),
+        ReadModels::start(one.log.clone(), one.store.handle()).await.unwrap(),
+        ReadModels::start(two.log.clone(), two.store.handle()).await.unwrap(),
     ];
     let mut owners = Owners::claim(&one.log, 2).await;
     for _ in 0..150 {
@@ -234,8 +234,8 @@ async fn a_process_that_observes_follows_what_another_one_stores_and_promotes(pl
     let setting = Setting::new(place);
     let (runs, observes) = (Process::serving(&setting).await, Process::operating(&setting).await);
     runs.store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
-    let read_models = ReadModels::start(runs.log.clone(), runs.store.clone()).await.unwrap();
-    let observer = ReadModels::observe(observes.log.clone(), observes.store.clone()).await.unwrap();
+    let read_models = ReadModels::start(runs.log.clone(), runs.store.handle()).await.unwrap();
+    let observer = ReadModels::observe(observes.log.clone(), observes.store.handle()).await.unwrap();
     let mut owners = Owners::claim(&runs.log, 3).await;
     for round in 0..3 {
         for _ in 0..20 {
@@ -282,7 +282,7 @@ async fn a_forged_checkpoint_is_the_read_models_fault_and_not_the_logs(place: Pl
     let setting = Setting::new(place);
     let process = Process::serving(&setting).await;
     let live = process.store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
-    let read_models = ReadModels::start(process.log.clone(), process.store.clone()).await.unwrap();
+    let read_models = ReadModels::start(process.log.clone(), process.store.handle()).await.unwrap();
     let mut owners = Owners::claim(&process.log, 5).await;
     for _ in 0..40 {
         owners.append().await;
@@ -291,7 +291,7 @@ async fn a_forged_checkpoint_is_the_read_models_fault_and_not_the_logs(place: Pl
     read_models.live(stock::STOCK).unwrap().wait_for(&until, PATIENCE).await.unwrap();
     read_models.stop().await;
     forge(&setting, &live).await;
-    let read_models = ReadModels::start(process.log.clone(), process.store.clone()).await.unwrap();
+    let read_models = ReadModels::start(process.log.clone(), process.store.handle()).await.unwrap();
     let stopped = async {
         loop {
             let statuses = read_models.statuses();
@@ -315,7 +315,7 @@ async fn runners_go_on_by_themselves_after_postgresql_was_killed_or_stopped() {
     let setting = Setting { directory: TempDir::new().unwrap(), database };
     let process = Process::serving(&setting).await;
     let first = process.store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
-    let read_models = ReadModels::start(process.log.clone(), process.store.clone()).await.unwrap();
+    let read_models = ReadModels::start(process.log.clone(), process.store.handle()).await.unwrap();
     let mut owners = Owners::claim(&process.log, 4).await;
     for round in 0..6 {
         for _ in 0..30 {

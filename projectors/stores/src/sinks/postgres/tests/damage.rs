@@ -45,7 +45,7 @@ async fn a_registry_of_an_older_build_is_opened_and_an_older_build_still_writes_
                     = ROW (excluded.*)";
     run(&mut older, puts).await.unwrap();
     assert_eq!(store.live(stock::STOCK).await.unwrap().unwrap().mismatch.as_deref(), Some("1 row"));
-    assert_eq!(store.processes().await.unwrap(), []);
+    assert_eq!(store.registry().processes().await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -85,7 +85,7 @@ async fn a_writer_that_was_stopped_inside_its_transaction_does_not_keep_the_othe
     let mut shop = Batches::new(23, 0, 1, 12);
     consume(&mut *sink, &model, &shop.next(5)).await.unwrap();
     // As a writer's connection is set up, with the row of the partition's checkpoint locked, and then nothing more.
-    let mut stopped = connect::connect(&store.inner.address.writer()).await.unwrap();
+    let mut stopped = connect::connect(&store.storage.address.writer()).await.unwrap();
     run(&mut stopped, "BEGIN; SELECT FROM stock_g1.annals_checkpoints FOR UPDATE").await.unwrap();
     consume(&mut *sink, &model, &shop.next(5)).await.unwrap();
     run(&mut stopped, "COMMIT").await.unwrap_err();

@@ -129,8 +129,8 @@ async fn keys_are_found_by_the_index_however_large_the_table_and_whatever_is_bel
     let all = Statements::new(&model, "stock_g1");
     for (belief, make) in BELIEFS {
         shared().unwrap().sql(&database.name, make).unwrap();
-        let mut writer = connect::connect(&store.inner.address.writer()).await.unwrap();
-        let mut snapshot = connect::connect(&store.inner.address.snapshot()).await.unwrap();
+        let mut writer = connect::connect(&store.storage.address.writer()).await.unwrap();
+        let mut snapshot = connect::connect(&store.storage.address.snapshot()).await.unwrap();
         println!("PostgreSQL believes {belief}");
         for table in &all.tables {
             for rows in BATCHES {
@@ -170,7 +170,7 @@ async fn a_batch_reads_and_writes_its_own_rows_of_a_large_table_and_no_others() 
     shared().unwrap().sql(&database.name, &rows).unwrap();
     let all = Statements::new(&model, "stock_g1");
     let table = all.tables.iter().find(|table| table.shape.name == "shelf_totals").unwrap();
-    let mut writer = connect::connect(&store.inner.address.writer()).await.unwrap();
+    let mut writer = connect::connect(&store.storage.address.writer()).await.unwrap();
     let arrays = batch(&table.types, 10_000);
     let arguments = || arrays.arguments(3).unwrap();
     let found =

@@ -90,7 +90,8 @@ async fn a_writer_whose_work_was_dropped_goes_on_when_it_has_ended() {
 async fn a_statement_ends_with_its_client_also_where_it_may_take_an_hour() {
     let (server, database) = (shared().unwrap(), database());
     let store = store(&database).await;
-    for options in [store.inner.address.builder(), store.inner.address.snapshot(), store.inner.address.registry()] {
+    for options in [store.storage.address.builder(), store.storage.address.snapshot(), store.storage.address.registry()]
+    {
         let mut connection = connect::connect(&options).await.unwrap();
         // As a process that ended leaves it: the future is dropped, and the socket with it.
         run(&mut connection, "SET statement_timeout = 0").await.unwrap();
@@ -130,7 +131,7 @@ async fn a_question_that_nobody_waits_for_ends_with_its_session() {
 async fn every_connection_bounds_its_statements_and_what_they_wait_for() {
     let database = database();
     let store = store(&database).await;
-    let address = &store.inner.address;
+    let address = &store.storage.address;
     let minute = limits::BULK_FINISH_MS_MAX;
     let client = limits::STORE_ANSWER_MS_MAX;
     for (options, statement_ms_max) in [

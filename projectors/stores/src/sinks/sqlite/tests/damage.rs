@@ -74,7 +74,7 @@ async fn a_registry_that_cannot_be_read_is_damage_and_no_outage() {
         let directory = TempDir::new().unwrap();
         let first = store(&directory).await;
         first.ensure_live(&stock::stock_v1()).await.unwrap();
-        first.inner.registry.close().await;
+        first.registry.pool.close().await;
         drop(first);
         damage(&directory.path().join("read-models/registry.db"), how).await;
         let opened = SqliteStore::open(directory.path(), definitions(), LOG_ID).await.map(|_| ());

@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 
 use super::super::statements::TableStatements;
 use super::*;
+use crate::limits;
 
 /// Rows of the large tables.
 const ROWS: u32 = 100_000;
@@ -75,7 +76,7 @@ async fn keys_are_found_by_the_primary_key_however_large_the_table_and_whatever_
     let directory = TempDir::new().unwrap();
     let store = store(&directory).await;
     let live = store.ensure_live(&stock::stock_v1()).await.unwrap().unwrap();
-    let target = store.inner.target(&live).unwrap();
+    let target = store.storage.target(&live).unwrap();
     let fill = filled();
     for rows in ["", &fill] {
         ddl::run(&mut by_hand(&directory).await, rows.to_owned()).await.unwrap();
