@@ -1,9 +1,18 @@
 //! Who may be where: workspaces of a tenant, and their members.
 
+use annals_model::aggregate::Aggregate as _;
+use annals_model::application::Admission;
 use annals_model::context::BoundedContext;
 
 pub mod membership;
 pub mod workspace;
+
+/// A workspace is there once it was created, and open until it is archived.
+pub const ADMISSION: Admission = Admission {
+    context: annals_schemas::contexts::ACCESS,
+    aggregate_type: workspace::Workspace::TYPE,
+    standing: workspace::standing,
+};
 
 /// Random commands of the context.
 #[cfg(feature = "testing")]

@@ -168,16 +168,19 @@ impl Batch {
         if sent.text.is_some() && (self.lanes.is_busy(at) || !(is_under_way || self.shared.peers.is_here(at))) {
             return self.take_there(number, link, request, sent);
         }
-        if let Err(problem) = self.shared.admit(&request, deadline).await {
-            if problem.is_passing() {
-                link.leave_undecided();
+        let admitted = match self.shared.engine.admit(request, deadline).await.map_err(Problem::from) {
+            Ok(admitted) => admitted,
+            Err(problem) => {
+                if problem.is_passing() {
+                    link.leave_undecided();
+                }
+                return self.pending.push_back(refused(problem, sent));
             }
-            return self.pending.push_back(refused(problem, sent));
-        }
+        };
         let shared = Arc::clone(&self.shared);
         let mut pending: Pending = Box::pin(async move {
-            let answer = shared.execute(Some(link), request, deadline).await;
-            let answer = answer.map_err(|problem| problem.of_operation(operation));
+            let answer = shared.engine.execute_in(Some(link), admitted, deadline).await;
+            let answer = answer.map_err(|error| Problem::from(error).of_operation(operation));
             let outcome = answer.map(|answer| Accepted::Here(Box::new(answer)));
             Answered { line: number, outcome, sent: Some(sent) }
         });

@@ -14,13 +14,15 @@ mod document;
 pub mod endpoint;
 mod event;
 mod fields;
-mod gate;
 pub mod limits;
 mod media;
 pub mod node;
+mod owners;
 mod peers;
 mod places;
 pub mod problem;
+#[cfg(feature = "kafka")]
+pub mod process;
 mod read_models;
 mod registry;
 mod routes;

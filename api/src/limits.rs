@@ -95,12 +95,6 @@ pub const RETRY_AFTER_MS: u64 = 1_000;
 pub const HISTORY_PAGE_DEFAULT: usize = 100;
 /// Most events on a page of a history.
 pub const HISTORY_PAGE_MAX: usize = 500;
-/// Workspaces whose state is remembered.
-pub const WORKSPACES_CACHED_MAX: usize = 10_000;
-/// How long a workspace's state is remembered, milliseconds.
-pub const WORKSPACE_CACHED_MS: u64 = 60_000;
-/// Pause before the access context's log is followed again after a failure, milliseconds.
-pub const FOLLOW_RETRY_MS: u64 = 500;
 /// Pause after the system refused to accept a connection (out of file descriptors), milliseconds.
 pub const ACCEPT_RETRY_MS: u64 = 50;
 /// How long open requests may go on after shutdown was asked for, milliseconds.

@@ -14,6 +14,7 @@ use annals_engine::published::SchemaError;
 use annals_engine::runner::ReadModels;
 use annals_engine::sink::{ProcessKind, StoreError};
 use annals_engine::telemetry::Sampler;
+use annals_model::application::Application;
 use annals_projectors::deployment::{Access, Deployment, OpenLog, OpenStoreError, until_there};
 use annals_projectors::process::exit::{Exit, Failure};
 use annals_projectors::process::{self, file, metrics, say, stop};
@@ -33,6 +34,8 @@ use crate::{Api, ApiOptions, ServeError, descriptors, limits, serve};
 /// What a node does besides owning partitions and answering requests.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
+    /// What it serves.
+    pub application: Application,
     /// Its surroundings.
     pub deployment: Deployment,
     /// It keeps the read models current itself; otherwise `annals-projector` does.
@@ -93,11 +96,11 @@ impl Opened {
     /// Opens everything, however long it takes; nothing if the process is stopped meanwhile.
     async fn wait(options: &NodeOptions, stop: &CancellationToken) -> Result<Option<Self>, Failure> {
         let deployment = &options.deployment;
-        let log = deployment.await_log(Access::Serve, stop).await.map_err(|error| {
+        let log = deployment.await_log(&options.application, Access::Serve, stop).await.map_err(|error| {
             Failure::new(if error.is_damage() { Exit::Mismatch } else { Exit::Usage }, error.to_string())
         });
         let Some(log) = log? else { return Ok(None) };
-        let store = deployment.await_store(log.id(), stop).await;
+        let store = deployment.await_store(&options.application, log.id(), stop).await;
         let Some(store) = store.map_err(|error| store_failure(&error))? else { return Ok(None) };
         begin_with(&store, &options.first_versions).await?;
         let read_models = until_there(stop, StoreError::is_transient, || async {
@@ -167,10 +170,8 @@ impl Node {
             accept_clock: options.accept_clock,
             ..EngineOptions::new(owner)
         };
-        let started = until_there(stop, may_pass, || {
-            let (contexts, catalogue) = (annals_aggregates::contexts(), annals_schemas::CATALOGUE);
-            Engine::start(log.shared(), contexts, catalogue, &engine_options)
-        });
+        let application = &options.application;
+        let started = until_there(stop, may_pass, || Engine::start(log.shared(), application, &engine_options));
         let Some(engine) = started.await.map_err(|error| Failure::usage(error.to_string()))? else { return Ok(None) };
         ownership.is_kept_by(engine.handle());
         let read_models = Arc::new(read_models);
@@ -183,7 +184,7 @@ impl Node {
         let presence = Presence::start(store.handle(), who, Some(engine.handle()), Arc::clone(&read_models));
         let signing_key = settings.signing_key.as_deref();
         let key = dir.signing_key(signing_key)?.only_for(options.deployment.tenant_only);
-        let queries = Queries::new(annals_read_models::definitions(), dir.cursor_key(settings.cursor_key.as_deref())?);
+        let queries = Queries::new(application.read_models.clone(), dir.cursor_key(settings.cursor_key.as_deref())?);
         let mut identity = dir.identity(signing_key)?;
         identity.tenant = options.deployment.tenant_only.unwrap_or(identity.tenant);
         let life = Duration::from_secs(limits::ENDPOINT_TOKEN_S);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use annals_engine::command::{CommandError, NotNow, ReadFailure};
+use annals_engine::command::{CommandError, NotAdmitted, NotNow, ReadFailure};
 use annals_model::command_json::FieldError;
 use annals_model::context::ParseError;
 use annals_model::ids::OperationId;
@@ -142,7 +142,8 @@ impl Code {
 }
 
 /// One problem document.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{detail}")]
 pub struct Problem {
     code: Code,
     detail: String,
@@ -309,6 +310,7 @@ impl From<CommandError> for Problem {
                 let problem = Self::new(Code::Rejected, detail).with("rejection", refusal.code);
                 if refusal.details.is_null() { problem } else { problem.with("rejection_details", refusal.details) }
             }
+            CommandError::NotAdmitted(refused) => refused.into(),
             CommandError::NotFound { .. } => Self::at(
                 Code::NotFound,
                 "aggregate_id",
@@ -350,6 +352,22 @@ impl From<CommandError> for Problem {
             CommandError::Unanswered => Self::new(Code::Unanswered, detail),
             CommandError::NotOwner(_) => Self::new(Code::NotOwner, detail),
             CommandError::Stopped { .. } => Self::new(Code::PartitionStopped, detail),
+        }
+    }
+}
+
+impl From<NotAdmitted> for Problem {
+    fn from(error: NotAdmitted) -> Self {
+        let detail = error.to_string();
+        match error {
+            NotAdmitted::NoWorkspace(_) => Self::at(Code::WorkspaceNotFound, "workspace_id", detail),
+            NotAdmitted::Closed(_) => Self::at(Code::WorkspaceArchived, "workspace_id", detail),
+            // Whoever was asked has said why: another node by a problem, an owner here by a failed read.
+            NotAdmitted::Unasked(cause) => match (cause.downcast_ref::<Self>(), cause.downcast_ref::<ReadFailure>()) {
+                (Some(problem), _) => problem.clone(),
+                (None, Some(failure)) => failure.clone().into(),
+                (None, None) => Self::new(Code::Overloaded, detail),
+            },
         }
     }
 }

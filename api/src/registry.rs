@@ -9,15 +9,17 @@ use std::time::Duration;
 
 use annals_engine::log::EventLog;
 use annals_engine::published::{PublishedSchema, published};
-use annals_schemas::CATALOGUE;
+use annals_model::event::SchemaCatalogue;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
 use crate::limits;
 
 /// What was read from the log last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registry {
+    /// The build's own.
+    pub(crate) built_in: SchemaCatalogue,
     known: Mutex<Option<(Instant, Arc<Subjects>)>>,
     /// Held by whoever asks the log.
     asking: tokio::sync::Mutex<()>,
@@ -40,6 +42,10 @@ pub(crate) struct Registered {
 }
 
 impl Registry {
+    pub(crate) fn new(built_in: SchemaCatalogue) -> Self {
+        Self { built_in, known: Mutex::default(), asking: tokio::sync::Mutex::default() }
+    }
+
     /// What the log says now, or said a moment ago. What it said before is good for as long as somebody asks it anew: a
     /// schema is never taken back.
     pub(crate) async fn subjects(&self, log: &dyn EventLog) -> Result<Arc<Subjects>, String> {
@@ -62,7 +68,8 @@ impl Registry {
             Ok(described) => described.map_err(|error| error.to_string())?,
             Err(_) => return Err("the log does not answer now; ask again".to_owned()),
         };
-        let subjects = Arc::new(Subjects::of(described.into_iter().map(|(id, schema)| (id.0, schema)).collect()));
+        let subjects =
+            Arc::new(Subjects::of(&self.built_in, described.into_iter().map(|(id, schema)| (id.0, schema)).collect()));
         let until = Instant::now() + Duration::from_millis(limits::REGISTRY_CACHED_MS);
         *self.known() = Some((until, Arc::clone(&subjects)));
         drop(asking);
@@ -77,8 +84,8 @@ impl Registry {
 
 impl Subjects {
     /// The log knows more than this build where a newer one works beside it.
-    fn of(mut all: BTreeMap<u32, PublishedSchema>) -> Self {
-        for known in CATALOGUE.iter() {
+    fn of(built_in: &SchemaCatalogue, mut all: BTreeMap<u32, PublishedSchema>) -> Self {
+        for known in built_in.iter() {
             all.entry(known.id.0).or_insert_with(|| PublishedSchema {
                 event_type: known.event_type.to_owned(),
                 version: known.version,

@@ -47,7 +47,7 @@ pub enum ServeError {
 /// [`limits::DRAIN_MS`], and returns. The engine is to be shut down behind this, not before.
 pub async fn serve(listener: TcpListener, api: Api, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
     let address = listener.local_addr()?;
-    let Api { trusted_network, connections: connections_max, shared, mut followers } = api;
+    let Api { trusted_network, connections: connections_max, shared } = api;
     if !address.ip().is_loopback() && !trusted_network {
         return Err(ServeError::NotLoopback(address));
     }
@@ -85,7 +85,6 @@ pub async fn serve(listener: TcpListener, api: Api, shutdown: impl Future<Output
         tracing::warn!(connections = connections.len(), "connections were cut: their requests did not end in time");
     }
     connections.shutdown().await;
-    while followers.join_next().await.is_some() {}
     Ok(())
 }
 

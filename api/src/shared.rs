@@ -1,15 +1,11 @@
 //! What all requests share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use annals_aggregates::access::workspace::Workspace;
-use annals_engine::command::{CommandAnswer, CommandRequest};
-use annals_engine::owners::{EngineHandle, Link};
+use annals_engine::command::CommandRequest;
+use annals_engine::owners::EngineHandle;
 use annals_engine::runner;
-use annals_model::aggregate::Aggregate as _;
-use annals_model::ids::{AggregateId, ContextId, Partition, TenantId, WorkspaceId};
 use annals_model::position::ContextPartition;
-use annals_schemas::contexts::ACCESS;
 use annals_stores::queries::Queries;
 use annals_stores::sinks::Store;
 use axum::extract::FromRequestParts;
@@ -17,7 +13,6 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::response::Response;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +21,7 @@ use crate::batch::turn::Batches;
 use crate::command::single;
 use crate::consistency::{CONSISTENCY_TOKEN, ConsistencyTokens};
 use crate::descriptors;
-use crate::gate::{Gate, WorkspaceState};
+use crate::owners::Owners;
 use crate::peers::{Handed, Peers, Relayed};
 use crate::places::{Asker, Places};
 use crate::problem::{Code, Problem};
@@ -57,21 +52,21 @@ pub struct Api {
     pub(crate) trusted_network: bool,
     pub(crate) connections: usize,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) followers: JoinSet<()>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) engine: EngineHandle,
     pub(crate) key: SigningKey,
-    pub(crate) gate: Gate,
+    /// Asked by the engine.
+    _owners: Arc<Owners>,
     pub(crate) peers: Peers,
     pub(crate) read_models: ReadModels,
     pub(crate) tokens: ConsistencyTokens,
     pub(crate) registry: Registry,
     pub(crate) places: Arc<Places>,
     pub(crate) batches: Batches,
-    /// Ends batches and followers.
+    /// Ends batches.
     pub(crate) stopping: CancellationToken,
 }
 
@@ -87,52 +82,26 @@ impl Api {
         let places = Arc::new(Places::new(connections));
         let peers = Peers::new(options.engine.clone(), Arc::clone(&places));
         let tokens = ConsistencyTokens::new(options.queries.key(), options.engine.log().id());
+        let owners = Arc::new(Owners::new(options.engine.clone(), peers.clone(), options.key.clone()));
+        let asking: Weak<Owners> = Arc::downgrade(&owners);
+        options.engine.ask_owners_with(asking);
         let shared = Arc::new(Shared {
-            gate: Gate::new(options.engine.clone(), peers.clone(), options.key.clone()),
+            _owners: owners,
             peers,
+            registry: Registry::new(options.engine.schemas()),
             engine: options.engine,
             key: options.key,
             tokens: tokens.clone(),
             read_models: ReadModels::new(tokens, options.queries, options.store, options.read_models),
-            registry: Registry::default(),
             batches: Batches::default(),
             places,
             stopping: CancellationToken::new(),
         });
-        let mut followers = JoinSet::new();
-        for partition in 0..shared.engine.log().partitions(ACCESS) {
-            let shared = Arc::clone(&shared);
-            followers.spawn(async move {
-                shared.gate.follow(Partition(partition), shared.stopping.clone()).await;
-            });
-        }
-        Self { trusted_network: options.trusted_network, connections, shared, followers }
+        Self { trusted_network: options.trusted_network, connections, shared }
     }
 }
 
 impl Shared {
-    /// Lets a command through to the engine if its workspace can be worked in.
-    pub(crate) async fn admit(&self, request: &CommandRequest, deadline: Instant) -> Result<(), Problem> {
-        let (tenant, workspace) = (request.scope.tenant, request.scope.workspace);
-        if workspace == WorkspaceId::NIL {
-            return Ok(());
-        }
-        match self.gate.state(tenant, workspace, &request.actor, deadline).await? {
-            WorkspaceState::Active => Ok(()),
-            // A retry of what was accepted before the workspace was archived still has its answer.
-            WorkspaceState::Archived
-                if self.engine.operation(tenant, request.operation_id(), deadline).await?.is_some() =>
-            {
-                Ok(())
-            }
-            WorkspaceState::Archived => Err(Problem::at(
-                Code::WorkspaceArchived,
-                "workspace_id",
-                format!("workspace {workspace} is archived: nothing in it changes any more; use another one"),
-            )),
-        }
-    }
-
     /// The way to the owners for a read: with a `Consistency-Token`, none answers that has not come as far as the token, unless
     /// it has proved that it is the owner still.
     pub(crate) fn reader(&self, headers: &HeaderMap) -> Result<EngineHandle, Problem> {
@@ -140,27 +109,6 @@ impl Shared {
             None => self.engine.clone(),
             Some(text) => self.engine.covering(self.tokens.read(text)?),
         })
-    }
-
-    /// Executes an admitted command, in its place among those that it may rest on.
-    pub(crate) async fn execute(
-        &self,
-        link: Option<Link>,
-        request: CommandRequest,
-        deadline: Instant,
-    ) -> Result<CommandAnswer, Problem> {
-        let tenant = request.scope.tenant;
-        let answer = self.engine.execute_in(link, request, deadline).await?;
-        self.changed(tenant, answer.context, answer.aggregate_type, answer.aggregate_id);
-        Ok(answer)
-    }
-
-    /// An aggregate was changed, here or at its owner.
-    pub(crate) fn changed(&self, tenant: TenantId, context: ContextId, aggregate_type: &str, id: AggregateId) {
-        if context == ACCESS && aggregate_type == Workspace::TYPE {
-            // Its event passes by soon; who was answered must not find the old state before it does.
-            self.gate.forget(tenant, WorkspaceId(id.0));
-        }
     }
 
     /// The partition that decides a command.

@@ -16,7 +16,6 @@ use annals_engine::sink::Generation;
 use annals_model::position::PositionVector;
 use annals_model::projection::ReadModel;
 use annals_model::read_model::{Definition, newest};
-use annals_read_models::definitions;
 use annals_schemas::contexts::PORTFOLIO;
 use annals_stores::sinks::{PostgresStore, SqliteStore};
 use anyhow::{Context as _, ensure};
@@ -84,7 +83,7 @@ fn measure_postgres(plan: &Plan, size: u64) -> anyhow::Result<Row> {
 
 /// The read model that the platform's applications are in.
 fn portfolio() -> anyhow::Result<Definition> {
-    let all = definitions();
+    let all = annals_platform::application().read_models;
     let found = newest(&all).find(|definition| definition.model.name() == "portfolio");
     Ok(found.context("it is one of the platform's")?.clone())
 }

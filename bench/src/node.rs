@@ -1,5 +1,6 @@
 //! The engine's own server with everything that it has, in this process, on a runtime of its own.
 
+use annals_platform::application;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,6 @@ use annals_engine::runner::ReadModels;
 use annals_engine::sink::Checkpoints;
 use annals_model::ids::{Actor, UserId, WorkspaceId};
 use annals_model::query::CursorKey;
-use annals_schemas::contexts;
 use annals_stores::queries::Queries;
 use annals_stores::sinks::{PostgresStore, SqliteStore, Store};
 use anyhow::{Context as _, ensure};
@@ -153,22 +153,24 @@ struct Started {
 }
 
 async fn start(shape: Shape, directory: PathBuf, seed: u64) -> anyhow::Result<Started> {
+    let application = application();
+    let contexts = application.context_ids();
     let (log, closing): (Arc<dyn EventLog>, _) = match shape.log {
         Log::Sqlite => {
             let options = SqliteOptions { partitions: Some(limits::PARTITIONS), ..SqliteOptions::default() };
-            let log = SqliteLog::open(&directory.join("log.db"), contexts::ALL, options).await?;
+            let log = SqliteLog::open(&directory.join("log.db"), &contexts, options).await?;
             (Arc::clone(&log) as _, Some(log))
         }
         Log::Kafka { brokers, prefix } => {
             let options = KafkaOptions { prefix, partitions: Some(limits::PARTITIONS), ..KafkaOptions::new(brokers) };
-            (KafkaLog::connect(options, contexts::ALL).await?, None)
+            (KafkaLog::connect(options, &contexts).await?, None)
         }
     };
     let owner = Owner { id: "bench".into(), address: String::new() };
-    let (contexts, options) = (annals_aggregates::contexts(), EngineOptions::new(owner));
-    let engine = Engine::start(Arc::clone(&log), contexts, annals_schemas::CATALOGUE, &options).await?;
+    let options = EngineOptions::new(owner);
+    let engine = Engine::start(Arc::clone(&log), &application, &options).await?;
     engine.handle().settled().await;
-    let definitions = annals_read_models::definitions();
+    let definitions = application.read_models;
     let store: Store = match &shape.postgres {
         None => SqliteStore::open(&directory, definitions.clone(), log.id()).await?.into(),
         Some(url) => PostgresStore::open(url, definitions.clone(), log.id()).await?.into(),

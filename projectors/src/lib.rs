@@ -4,3 +4,4 @@
 pub mod deployment;
 pub mod limits;
 pub mod process;
+pub mod projector;

@@ -7,6 +7,7 @@ pub mod file;
 pub mod metrics;
 pub mod say;
 pub mod stop;
+pub mod tool;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal as _;

@@ -1,24 +1,27 @@
 //! The command line as types; the help texts are written here.
 
+use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use annals_api::auth::{ROLE_AUDITOR, ROLE_OPERATOR};
+use annals_model::application::Application;
 use annals_model::ids::Actor;
 use annals_projectors::deployment::{ApiFlags, DeploymentFlags, Place};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+use crate::Extension;
 use crate::actor::actor;
 use crate::client::naming::only_id;
 use crate::output::Format;
 
 const EXAMPLES: &str = "\
 Examples:
-  annals demo                           the guided tour, on real input
-  annals up &                           start everything on ./annals-data
-  annals import cargo-lock Cargo.lock   a real inventory as commands
+{examples}  annals up &                           start everything on ./annals-data
+  annals command list                   what can be sent
   annals query                          what can be asked
-  annals rebuild portfolio              a read model anew from the log
+  annals rebuild {read model}           a read model anew from the log
 
 Exit codes: 0 ok, 1 failed, 2 usage or environment, 3 mismatch or corruption found, 4 conflict or already \
 running, 5 partial, 6 timeout, 130 interrupted.";
@@ -26,24 +29,24 @@ running, 5 partial, 6 timeout, 130 interrupted.";
 /// Event-sourced record keeping with read models that can be rebuilt and proved.
 #[derive(Debug, Parser)]
 #[command(name = "annals", version, about, after_help = EXAMPLES, max_term_width = 100)]
-pub(crate) struct Cli {
+pub struct Cli<E: Extension> {
     #[command(flatten)]
-    pub(crate) global: Global,
+    pub global: GlobalArgs,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub command: Command<E>,
 }
 
 /// What every command understands.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Global {
+pub struct GlobalArgs {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub place: Place,
     /// How results are written to stdout
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, help_heading = "Global options")]
-    pub(crate) output: Format,
+    pub output: Format,
     /// Talk to this server instead of the one of the data directory
     #[arg(long, global = true, value_name = "URL", env = "ANNALS_URL", value_parser = url, help_heading = "Global options")]
-    pub(crate) url: Option<String>,
+    pub url: Option<String>,
     /// Bearer token to send instead of the data directory's own
     #[arg(
         long,
@@ -54,10 +57,29 @@ pub(crate) struct Global {
         value_parser = token,
         help_heading = "Global options"
     )]
-    pub(crate) token: Option<String>,
+    pub token: Option<String>,
     /// Certificates that an https:// server may be known by, in PEM, instead of the system's
     #[arg(long, global = true, value_name = "FILE", env = "ANNALS_CA", value_hint = ValueHint::FilePath, help_heading = "Global options")]
-    pub(crate) ca: Option<PathBuf>,
+    pub ca: Option<PathBuf>,
+}
+
+/// What every verb is given.
+#[derive(Clone, Debug)]
+pub struct Global {
+    /// Whose tool this is.
+    pub application: Arc<Application>,
+    /// What to try first.
+    pub first_steps: &'static [&'static str],
+    /// What the command line says.
+    pub given: GlobalArgs,
+}
+
+impl Deref for Global {
+    type Target = GlobalArgs;
+
+    fn deref(&self) -> &GlobalArgs {
+        &self.given
+    }
 }
 
 /// The address of a server. An empty one is often a variable that somebody forgot to fill: another server than the one
@@ -80,15 +102,16 @@ fn token(text: &str) -> Result<String, String> {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub enum Command<E: Extension> {
     /// Run everything in one process: log, engine, read models, HTTP
     Up(UpArgs),
-    /// Show the whole thing at work, on real input, with real processes
-    Demo(DemoArgs),
+    /// What only this application can do
+    #[command(flatten)]
+    Own(E::Verb),
     /// Send a real inventory as commands; safe to interrupt and to run again
     Import {
         #[command(subcommand)]
-        source: ImportSource,
+        source: ImportSource<E::Import>,
     },
     /// Make development tokens
     Token {
@@ -153,37 +176,24 @@ pub(crate) enum Command {
 
 The first start writes DIR/annals.toml where log or read models are not the default, so that all other commands find \
 them by --data DIR alone.")]
-pub(crate) struct UpArgs {
+pub struct UpArgs {
     #[command(flatten)]
-    pub(crate) deployment: DeploymentFlags,
+    pub deployment: DeploymentFlags,
     #[command(flatten)]
-    pub(crate) api: ApiFlags,
+    pub api: ApiFlags,
     /// Begin a read model that has no generation yet with this version instead of the newest
     #[arg(long, value_name = "NAME=VERSION")]
-    pub(crate) first_version: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DemoArgs {
-    /// Leave the server running and print where it is
-    #[arg(long)]
-    pub(crate) keep: bool,
+    pub first_version: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum ImportSource {
-    /// A Cargo.lock: packages become applications, versions releases, dependencies edges
-    #[command(after_help = "\
-Example:
-  annals import cargo-lock Cargo.lock --workspace-slug my-service
-
-Brings the workspace to what the file says: registers, releases and declares what is missing, withdraws dependencies
-and retires applications that an import made and the file does not have any more, and says what it changed. Releases
-stay: they were made. What no import made is left alone. So two lock files need two workspaces, or --add-only.")]
-    CargoLock(CargoLockArgs),
+pub enum ImportSource<I: Subcommand> {
+    /// What only this application can read
+    #[command(flatten)]
+    Own(I),
     /// A file of commands, one JSON object per line, each with `type` and the fields of a command
     #[command(after_help = "A line:
-  {\"type\": \"portfolio.application.register\", \"workspace_id\": \"…\",
+  {\"type\": \"{command}\", \"workspace_id\": \"…\",
    \"payload\": {\"name\": \"billing\"}}
 
 A line without client_request_id gets one from what it says, and from which of the equal lines it is. So the file can be \
@@ -193,43 +203,17 @@ A line that says the same as one of another file is the same command, unless the
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct CargoLockArgs {
-    /// The lock file
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub(crate) file: PathBuf,
-    #[command(flatten)]
-    pub(crate) workspace: TargetWorkspace,
-    /// Only add: compare nothing, take nothing away, bring nothing back
-    #[arg(long)]
-    pub(crate) add_only: bool,
-    /// Only say what would be done
-    #[arg(long, conflicts_with = "add_only")]
-    pub(crate) dry_run: bool,
-}
-
-/// Where an import goes.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct TargetWorkspace {
-    /// Into this existing workspace, by id
-    #[arg(long, value_name = "ID", conflicts_with = "workspace_slug", value_parser = only_id)]
-    pub(crate) workspace: Option<uuid::Uuid>,
-    /// Into the workspace with this slug, created when missing
-    #[arg(long, value_name = "SLUG", default_value = "inventory")]
-    pub(crate) workspace_slug: String,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct NdjsonArgs {
+pub struct NdjsonArgs {
     /// The file; `-` reads stdin
     #[arg(value_hint = ValueHint::FilePath)]
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
     /// Name of this import: equal lines of different series are different commands
     #[arg(long, value_name = "TEXT", default_value = "")]
-    pub(crate) series: String,
+    pub series: String,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum TokenCommand {
+pub enum TokenCommand {
     /// Make a token for a tenant and an actor, signed with the data directory's development key
     #[command(after_help = "Examples:\n  annals token mint\n  annals token mint --tenant \
 3f2b8c1e-4e1a-4b6e-9d53-1d1c43f1a9b7 --actor service:importer --role operator")]
@@ -237,19 +221,19 @@ pub(crate) enum TokenCommand {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct MintArgs {
+pub struct MintArgs {
     /// The tenant; the data directory's development tenant unless given
     #[arg(long, value_name = "ID", value_parser = only_id)]
-    pub(crate) tenant: Option<uuid::Uuid>,
+    pub tenant: Option<uuid::Uuid>,
     /// Who acts: `user:ID` or `service:NAME`; the development user unless given
     #[arg(long, value_name = "user:ID|service:NAME", value_parser = actor)]
-    pub(crate) actor: Option<Actor>,
+    pub actor: Option<Actor>,
     /// A role that the token carries; repeat for more
     #[arg(long, value_name = "ROLE", value_parser = [ROLE_OPERATOR, ROLE_AUDITOR])]
-    pub(crate) role: Vec<String>,
+    pub role: Vec<String>,
     /// How long it is good for, hours
     #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=8760))]
-    pub(crate) valid_hours: u32,
+    pub valid_hours: u32,
 }
 
 #[derive(Debug, Args)]
@@ -257,26 +241,25 @@ pub(crate) struct MintArgs {
   eval \"$(annals endpoint --env)\" && curl -s $ANNALS_URL/v1/commands -H \"Authorization: Bearer $ANNALS_TOKEN\"
 
 `annals` itself obeys these variables, wherever it is called: unset them to go back to the server of --data.")]
-pub(crate) struct EndpointArgs {
+pub struct EndpointArgs {
     /// As the lines of a shell that set ANNALS_URL and ANNALS_TOKEN
     #[arg(long)]
-    pub(crate) env: bool,
+    pub env: bool,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum SendCommand {
+pub enum SendCommand {
     /// Send one command and show its answer
     #[command(after_help = "Examples:
-  annals command send access.workspace.create --payload '{\"name\": \"Home\", \"slug\": \"home\"}'
-  annals command send portfolio.application.register --workspace home --payload @application.json
-  annals command send portfolio.application.release_version --workspace home --id billing \\
-      --payload '{\"number\": \"1.2.0\"}' --expected-version 1 --reason 'release day'")]
+  annals command send {command}{workspace} --payload @payload.json
+  annals command send {command}{workspace} --payload '{\"name\": \"billing\"}' --reason 'first of all'
+  annals command send TYPE{workspace} --id billing --expected-version 1")]
     Send(SendArgs),
     /// List the commands there are
     #[command(after_help = "Example:\n  annals command list")]
     List,
     /// Show what a command takes: its fields, their types, which are needed
-    #[command(after_help = "Example:\n  annals command show portfolio.application.register")]
+    #[command(after_help = "Example:\n  annals command show {command}")]
     Show {
         /// context.aggregate.command
         #[arg(value_name = "TYPE")]
@@ -285,80 +268,80 @@ pub(crate) enum SendCommand {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct SendArgs {
+pub struct SendArgs {
     /// context.aggregate.command
     #[arg(value_name = "TYPE")]
-    pub(crate) command_type: String,
+    pub command_type: String,
     /// The payload: JSON, `@FILE`, or `-` for stdin
     #[arg(short, long, value_name = "JSON|@FILE|-", default_value = "{}")]
-    pub(crate) payload: String,
+    pub payload: String,
     /// The workspace, by id or slug
     #[arg(short, long, value_name = "ID|SLUG")]
-    pub(crate) workspace: Option<String>,
-    /// The aggregate, by id; an application also by name. A new one gets an id from the request when none is given
+    pub workspace: Option<String>,
+    /// The aggregate, by id, or by name where a query finds it. A new one gets an id from the request when none is given
     #[arg(long, value_name = "ID|NAME")]
-    pub(crate) id: Option<String>,
+    pub id: Option<String>,
     /// Refuse unless the aggregate has this version
     #[arg(long, value_name = "N")]
-    pub(crate) expected_version: Option<u64>,
+    pub expected_version: Option<u64>,
     /// Name of this request: sent again under the same name it is answered, not repeated; random unless given
     #[arg(long, value_name = "TEXT")]
-    pub(crate) request_id: Option<String>,
+    pub request_id: Option<String>,
     /// Why, in words
     #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
     /// The decision record that it follows
     #[arg(long, value_name = "ID")]
-    pub(crate) adr: Option<String>,
+    pub adr: Option<String>,
     /// Groups everything that one request sets in motion
     #[arg(long, value_name = "ID", value_parser = only_id)]
-    pub(crate) correlation: Option<uuid::Uuid>,
+    pub correlation: Option<uuid::Uuid>,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   annals query                                            the queries there are
-  annals query portfolio.applications --workspace home --limit 20
-  annals query portfolio.dependents --workspace home --param application_id=ID -o jsonl --all")]
-pub(crate) struct QueryArgs {
+  annals query {query}{workspace} --limit 20
+  annals query {query}{workspace} --param KEY=VALUE -o jsonl --all")]
+pub struct QueryArgs {
     /// Its name; without one, all queries are listed
-    pub(crate) name: Option<String>,
+    pub name: Option<String>,
     /// A parameter; repeat for more
     #[arg(short, long, value_name = "KEY=VALUE")]
-    pub(crate) param: Vec<String>,
+    pub param: Vec<String>,
     /// The workspace, by id or slug
     #[arg(short, long, value_name = "ID|SLUG")]
-    pub(crate) workspace: Option<String>,
+    pub workspace: Option<String>,
     /// Follow the pages to the end
     #[arg(long, conflicts_with_all = ["limit", "cursor"])]
-    pub(crate) all: bool,
+    pub all: bool,
     /// Rows of the page, at most 500
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=500))]
-    pub(crate) limit: Option<u32>,
+    pub limit: Option<u32>,
     /// Where the page before ended
     #[arg(long)]
-    pub(crate) cursor: Option<String>,
+    pub cursor: Option<String>,
     /// Wait until the read model shows what this token stands for
     #[arg(long, value_name = "TOKEN")]
-    pub(crate) consistency_token: Option<String>,
+    pub consistency_token: Option<String>,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  annals history portfolio.application billing --workspace home")]
-pub(crate) struct HistoryArgs {
+#[command(after_help = "Example:\n  annals history {aggregate} billing{workspace}")]
+pub struct HistoryArgs {
     /// context.aggregate
     #[arg(value_name = "TYPE")]
-    pub(crate) aggregate_type: String,
-    /// The aggregate, by id; an application also by name, a workspace by slug
+    pub aggregate_type: String,
+    /// The aggregate, by id, or by name where a query finds it
     #[arg(value_name = "ID|NAME")]
-    pub(crate) id: String,
+    pub id: String,
     /// The workspace, by id or slug
     #[arg(short, long, value_name = "ID|SLUG")]
-    pub(crate) workspace: Option<String>,
+    pub workspace: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum LogCommand {
+pub enum LogCommand {
     /// Check every record: bytes, order, whole commits, sequences; exit 3 names the first damage
     Verify,
     /// Count events by context and type
@@ -372,21 +355,21 @@ The folder also gets what belongs to the log: annals.toml, development.json, sig
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct BackupArgs {
+pub struct BackupArgs {
     /// A folder that is not there yet, or is empty
     #[arg(value_name = "TO", value_hint = ValueHint::DirPath)]
-    pub(crate) to: PathBuf,
+    pub to: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum ConfigCommand {
+pub enum ConfigCommand {
     /// Show every value and who says so: the file, the environment or a default
     Show,
 }
 
 #[cfg(feature = "dev")]
 #[derive(Debug, Subcommand)]
-pub(crate) enum DevCommand {
+pub enum DevCommand {
     /// Apache Kafka, until Ctrl-C; needs Java 17 and, the first time, Maven
     #[command(after_help = "Example:\n  annals dev kafka --brokers 3")]
     Kafka(DevKafkaArgs),
@@ -396,83 +379,83 @@ pub(crate) enum DevCommand {
 
 #[cfg(feature = "dev")]
 #[derive(Debug, Args)]
-pub(crate) struct DevKafkaArgs {
+pub struct DevKafkaArgs {
     /// How many brokers
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
-    pub(crate) brokers: u8,
+    pub brokers: u8,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct PlanArgs {
+pub struct PlanArgs {
     /// The read model
-    pub(crate) name: String,
+    pub name: String,
     /// The version to build; the newest unless given
     #[arg(long, value_name = "N")]
-    pub(crate) version: Option<u32>,
+    pub version: Option<u32>,
 }
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  annals rebuild portfolio --yes --reason 'release counts' && annals verify portfolio --generation 2"
+    after_help = "Example:\n  annals rebuild {read model} --yes --reason 'release counts' && annals verify {read model} --generation 2"
 )]
-pub(crate) struct RebuildArgs {
+pub struct RebuildArgs {
     /// The read model
-    pub(crate) name: String,
+    pub name: String,
     /// The version to build; the newest unless given
     #[arg(long, value_name = "N")]
-    pub(crate) version: Option<u32>,
+    pub version: Option<u32>,
     /// Do not ask
     #[arg(short, long)]
-    pub(crate) yes: bool,
+    pub yes: bool,
     /// Memory that rows may take while folding, MiB; above it the fold goes over the log once per part of the keys
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
-    pub(crate) memory: Option<u32>,
+    pub memory: Option<u32>,
     /// Read at most this many events per second
     #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) throttle: Option<u32>,
+    pub throttle: Option<u32>,
     /// Why, kept with the generation
     #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct VerifyArgs {
+pub struct VerifyArgs {
     /// The read models; all unless given
-    pub(crate) names: Vec<String>,
+    pub names: Vec<String>,
     /// This generation instead of the live one
     #[arg(long, value_name = "N")]
-    pub(crate) generation: Option<u32>,
+    pub generation: Option<u32>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct SwitchArgs {
+pub struct SwitchArgs {
     /// The read model
-    pub(crate) name: String,
+    pub name: String,
     /// This generation instead of the newest ready one
     #[arg(long, value_name = "N")]
-    pub(crate) generation: Option<u32>,
+    pub generation: Option<u32>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct RollbackArgs {
+pub struct RollbackArgs {
     /// The read model
-    pub(crate) name: String,
+    pub name: String,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  annals drop portfolio --generation 1
+  annals drop {read model} --generation 1
 
 Behind a promotion the oldest go by themselves: read_models.keep in the configuration says how many retired ones stay.")]
-pub(crate) struct DropArgs {
+pub struct DropArgs {
     /// The read model
-    pub(crate) name: String,
+    pub name: String,
     /// The generation
     #[arg(long, value_name = "N")]
-    pub(crate) generation: u32,
+    pub generation: u32,
     /// Do not ask
     #[arg(short, long)]
-    pub(crate) yes: bool,
+    pub yes: bool,
 }
 
 #[cfg(test)]

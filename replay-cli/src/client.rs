@@ -11,17 +11,17 @@ use crate::endpoint::running;
 use crate::exit::{Exit, Failure};
 use crate::{input, limits};
 
-pub(crate) mod answer;
-pub(crate) mod lines;
-pub(crate) mod naming;
-pub(crate) mod problem;
+pub mod answer;
+pub mod lines;
+pub mod naming;
+pub mod problem;
 
 use answer::Answer;
 use problem::Problem;
 
 /// A server and the token to speak to it with.
 #[derive(Clone, Debug)]
-pub(crate) struct Client {
+pub struct Client {
     http: reqwest::Client,
     base: String,
     token: String,
@@ -29,7 +29,7 @@ pub(crate) struct Client {
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CallError {
+pub enum CallError {
     /// Nobody listens, or the connection broke: whether a command was written is open; send it again under its id.
     #[error("no connection to {base}: {cause}")]
     Unreachable {
@@ -59,7 +59,7 @@ pub(crate) enum CallError {
 
 impl CallError {
     /// True if asking again, under the same id, may help.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Timeout { .. } => true,
             Self::Refused(problem) => problem.is_passing(),
@@ -85,7 +85,7 @@ impl From<CallError> for Failure {
 }
 
 /// A failure of a command that knows `--workspace`: the server names the field that it is sent as.
-pub(crate) fn with_workspace(error: CallError) -> Failure {
+pub fn with_workspace(error: CallError) -> Failure {
     let is_missing = matches!(&error, CallError::Refused(problem) if problem.field == "workspace_id");
     let failure = Failure::from(error);
     if is_missing { failure.remedy("name it with --workspace (-w), by id or slug") } else { failure }
@@ -93,7 +93,7 @@ pub(crate) fn with_workspace(error: CallError) -> Failure {
 
 impl Client {
     /// The server that `--url` names, else the one of the data directory.
-    pub(crate) fn find(global: &Global) -> anyhow::Result<Self> {
+    pub fn find(global: &Global) -> anyhow::Result<Self> {
         let (base, token) = match (&global.url, &global.token) {
             (Some(url), Some(token)) => (url.clone(), token.clone()),
             (url, token) => {
@@ -114,7 +114,7 @@ impl Client {
     }
 
     /// A server at `base`, over plain HTTP.
-    pub(crate) fn new(base: &str, token: &str) -> anyhow::Result<Self> {
+    pub fn new(base: &str, token: &str) -> anyhow::Result<Self> {
         Self::with_roots(base, token, Roots::Only(Vec::new()))
     }
 
@@ -133,17 +133,17 @@ impl Client {
     }
 
     /// GET, answered as JSON.
-    pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, CallError> {
+    pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, CallError> {
         self.json(|| self.request(Method::GET, path).query(query)).await
     }
 
     /// GET under a consistency token: the answer covers what the token stands for.
-    pub(crate) async fn get_at(&self, path: &str, query: &[(&str, String)], token: &str) -> Result<Value, CallError> {
+    pub async fn get_at(&self, path: &str, query: &[(&str, String)], token: &str) -> Result<Value, CallError> {
         self.json(|| self.request(Method::GET, path).query(query).header("Consistency-Token", token)).await
     }
 
     /// One command. Safe to repeat: it carries its request id.
-    pub(crate) async fn command(&self, command_type: &str, body: &Value) -> Result<Answer, CallError> {
+    pub async fn command(&self, command_type: &str, body: &Value) -> Result<Answer, CallError> {
         let path = format!("/v1/commands/{command_type}");
         let document = self.json(|| self.request(Method::POST, &path).json(body)).await?;
         Answer::read(document).map_err(|cause| self.foreign(cause))
@@ -194,7 +194,7 @@ impl Client {
     }
 
     /// The answers ended before the lines did: the server stopped, or died.
-    pub(crate) fn cut_short(&self, answered: usize, lines: usize) -> CallError {
+    pub fn cut_short(&self, answered: usize, lines: usize) -> CallError {
         let cause = format!("the connection ended after {answered} of {lines} answers");
         CallError::Unreachable { base: self.base.clone(), cause }
     }
@@ -247,7 +247,7 @@ fn is_asked_again(attempts: u32, took: Duration) -> bool {
 }
 
 /// How long to wait before the attempt after this one: what the server asked for, else doubling, never above the bound.
-pub(crate) fn pause(attempt: u32, asked: Option<Duration>) -> Duration {
+pub fn pause(attempt: u32, asked: Option<Duration>) -> Duration {
     let doubled = limits::RETRY_PAUSE_FIRST_MS.saturating_mul(1 << attempt.saturating_sub(1).min(16));
     asked.unwrap_or_else(|| Duration::from_millis(doubled)).min(Duration::from_millis(limits::RETRY_PAUSE_MAX_MS))
 }

@@ -29,13 +29,13 @@ fn no_log(deployment: &Deployment) -> Failure {
 }
 
 /// Opens the log to read it, whoever writes it.
-pub(crate) async fn read_log(deployment: &Deployment) -> Result<OpenLog, Failure> {
-    deployment.open_log(Access::Read).await.map_err(|error| log_failure(&error))
+pub(crate) async fn read_log(global: &Global, deployment: &Deployment) -> Result<OpenLog, Failure> {
+    deployment.open_log(&global.application, Access::Read).await.map_err(|error| log_failure(&error))
 }
 
 /// Opens the read models, in the versions that this build carries.
-pub(crate) async fn read_models(deployment: &Deployment, log: LogId) -> Result<Store, Failure> {
-    deployment.open_store(log).await.map_err(|error| open_store_failure(&error))
+pub(crate) async fn read_models(global: &Global, deployment: &Deployment, log: LogId) -> Result<Store, Failure> {
+    deployment.open_store(&global.application, log).await.map_err(|error| open_store_failure(&error))
 }
 
 #[cfg(test)]
@@ -43,6 +43,7 @@ mod tests {
     use annals_projectors::deployment::Place;
 
     use super::*;
+    use crate::cli::GlobalArgs;
     use crate::exit::Exit;
     use crate::output::Format;
 
@@ -50,7 +51,9 @@ mod tests {
     fn a_directory_without_a_log_is_not_looked_into() {
         let temporary = tempfile::tempdir().unwrap();
         let place = Place { data: temporary.path().to_owned(), config: None };
-        let global = Global { place, output: Format::Table, url: None, token: None, ca: None };
+        let given = GlobalArgs { place, output: Format::Table, url: None, token: None, ca: None };
+        let application = annals_platform::application().into();
+        let global = Global { application, first_steps: &[], given };
         assert_eq!(existing(&global).unwrap_err().exit, Exit::Usage);
         std::fs::write(temporary.path().join("annals.toml"), "[log]\nkind = 'kafka'\nbrokers = 'one:9092'").unwrap();
         assert!(!matches!(existing(&global).unwrap().log, LogSettings::Sqlite { .. }));

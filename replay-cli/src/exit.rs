@@ -1,3 +1,3 @@
 //! How a command ends: as every process of a deployment does.
 
-pub(crate) use annals_projectors::process::exit::{Exit, Failure, report};
+pub use annals_projectors::process::exit::{Exit, Failure, report};

@@ -16,25 +16,23 @@ use crate::output::cell::count;
 use crate::output::{Output, columns, render, render_pairs};
 use crate::progress::Progress;
 
-pub(crate) mod cargo_lock;
-pub(crate) mod ids;
-pub(crate) mod ndjson;
-pub(crate) mod target;
+pub mod ids;
+pub mod ndjson;
 
 /// One command, ready to be sent.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct CommandLine {
+pub struct CommandLine {
     /// What people call it in a report: where it stands in the input.
-    pub(crate) label: String,
+    pub label: String,
     /// The line as it goes over the wire, without its end; carries `type` and `client_request_id`.
-    pub(crate) line: String,
+    pub line: String,
     /// What it does where it does something, as a report says it; empty where nobody knows.
-    pub(crate) change: &'static str,
+    pub change: &'static str,
 }
 
 /// One line of the input.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Line {
+pub enum Line {
     /// To be sent.
     Command(CommandLine),
     /// Refused here: nothing of it is sent.
@@ -52,30 +50,30 @@ impl From<CommandLine> for Line {
 }
 
 /// The input, line by line.
-pub(crate) type Input<'a> = &'a mut (dyn Iterator<Item = anyhow::Result<Line>> + Send);
+pub type Input<'a> = &'a mut (dyn Iterator<Item = anyhow::Result<Line>> + Send);
 
 /// How an import went.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Tally {
+pub struct Tally {
     /// Accepted now.
-    pub(crate) accepted: u64,
+    pub accepted: u64,
     /// Accepted before: answered, not repeated.
-    pub(crate) replayed: u64,
+    pub replayed: u64,
     /// Refused; nothing was written for them.
-    pub(crate) refused: u64,
+    pub refused: u64,
     /// Events appended now.
-    pub(crate) events: u64,
+    pub events: u64,
     /// Commands that did something now, by what they did.
-    pub(crate) changes: BTreeMap<&'static str, u64>,
+    pub changes: BTreeMap<&'static str, u64>,
     /// The refused lines, the first [`limits::REFUSALS_SHOWN_MAX`].
-    pub(crate) refusals: Vec<(String, Problem)>,
+    pub refusals: Vec<(String, Problem)>,
     /// Covers everything accepted so far.
-    pub(crate) consistency_token: Option<String>,
+    pub consistency_token: Option<String>,
 }
 
 impl Tally {
     /// Lines that have their final answer.
-    pub(crate) fn answered(&self) -> u64 {
+    pub fn answered(&self) -> u64 {
         self.accepted + self.replayed + self.refused
     }
 
@@ -106,7 +104,7 @@ impl Tally {
 
 /// Why an import stopped. Everything answered before stays; running it again repeats nothing.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ImportError {
+pub enum ImportError {
     /// The server or the connection failed, or put a line off too often.
     #[error("after {answered} answered lines: {cause}")]
     Call {
@@ -126,10 +124,10 @@ pub(crate) enum ImportError {
 }
 
 /// Who is told about each final answer, in order.
-pub(crate) type OnAnswer<'a> = &'a mut (dyn FnMut(&CommandLine, &LineAnswer) + Send);
+pub type OnAnswer<'a> = &'a mut (dyn FnMut(&CommandLine, &LineAnswer) + Send);
 
 /// Sends all lines in order, request by request; the tally holds also after an error what was answered before it.
-pub(crate) async fn send_all(
+pub async fn send_all(
     client: &Client,
     lines: Input<'_>,
     tally: &mut Tally,
@@ -261,7 +259,7 @@ async fn send_from(
 }
 
 /// Runs an import with a progress bar until done or interrupted, and reports it.
-pub(crate) async fn run(
+pub async fn run(
     client: &Client,
     output: Output,
     title: &str,

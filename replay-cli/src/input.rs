@@ -12,20 +12,20 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// A line that is not UTF-8. Nothing is made of it: letters that were guessed would be recorded for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} is not UTF-8 (its byte {byte}); convert the text first, as with `iconv -f latin1 -t utf-8`")]
-pub(crate) struct NotUtf8 {
+pub struct NotUtf8 {
     /// Counted from 1.
-    pub(crate) line: u64,
+    pub line: u64,
     /// The first byte that does not fit, counted from 1.
-    pub(crate) byte: usize,
+    pub byte: usize,
 }
 
 /// Bytes without the mark of UTF-8 before them.
-pub(crate) fn unmarked(bytes: &[u8]) -> &[u8] {
+pub fn unmarked(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
 /// Bytes as text, without the mark.
-pub(crate) fn text(bytes: &[u8]) -> Result<&str, NotUtf8> {
+pub fn text(bytes: &[u8]) -> Result<&str, NotUtf8> {
     std::str::from_utf8(bytes).map(|text| text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(|error| {
         let good = &bytes[..error.valid_up_to()];
         let begin = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
@@ -35,7 +35,7 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, NotUtf8> {
 }
 
 /// All of a source as text, up to a bound; `what` names it in errors, which are mistakes of the input.
-pub(crate) fn read(what: &str, source: impl Read, bytes_max: u64) -> Result<String, Failure> {
+pub fn read(what: &str, source: impl Read, bytes_max: u64) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let unreadable = |error: std::io::Error| Failure::usage(format!("{what} cannot be read: {error}"));
     source.take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -46,12 +46,12 @@ pub(crate) fn read(what: &str, source: impl Read, bytes_max: u64) -> Result<Stri
 }
 
 /// The same of a file.
-pub(crate) fn read_file(path: &Path, bytes_max: u64) -> Result<String, Failure> {
+pub fn read_file(path: &Path, bytes_max: u64) -> Result<String, Failure> {
     read(&path.display().to_string(), open(path)?, bytes_max)
 }
 
 /// Opens a file to read it; a directory is none.
-pub(crate) fn open(path: &Path) -> Result<File, Failure> {
+pub fn open(path: &Path) -> Result<File, Failure> {
     let name = path.display();
     let file = File::open(path).map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
     match file.metadata() {

@@ -7,10 +7,11 @@ use annals_engine::log::EventLog;
 use annals_engine::log::stats::stats;
 use annals_engine::log::verify::{PartitionReport, VerifyReport, verify};
 use annals_engine::sink::false_checkpoint;
+use annals_model::application::Application;
+use annals_model::envelope::SchemaId;
+use annals_model::ids::ContextId;
 use annals_projectors::deployment::{Deployment, LogSettings, ReadModelsSettings};
 use annals_projectors::process::say;
-use annals_schemas::CATALOGUE;
-use annals_schemas::contexts::ALL;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -27,16 +28,16 @@ pub(crate) mod backup;
 /// `log verify`.
 pub(crate) async fn verify_log(global: &Global, output: Output) -> anyhow::Result<Exit> {
     let deployment = existing(global)?;
-    let log = read_log(&deployment).await?.shared();
+    let log = read_log(global, &deployment).await?.shared();
     let progress = Progress::start("log verify", "records", None);
-    let known = |schema| CATALOGUE.get(schema).is_some();
-    let verified = verify(&*log, ALL, &known, &mut |at| progress.set(at.records)).await;
+    let (contexts, known) = known(&global.application);
+    let verified = verify(&*log, &contexts, &known, &mut |at| progress.set(at.records)).await;
     match output.format() {
         Format::Table => _ = progress.finish(),
         Format::Json | Format::Jsonl => progress.clear(),
     }
     let report = verified.map_err(|error| read_failure(&error))?;
-    let missing = missing(&deployment, &*log, &report).await?;
+    let missing = missing(global, &deployment, &*log, &report).await?;
     write(output, &report, &missing)?;
     if report.is_sound() && missing.is_empty() {
         return Ok(Exit::Ok);
@@ -54,6 +55,12 @@ pub(crate) async fn verify_log(global: &Global, output: Output) -> anyhow::Resul
     Ok(Exit::Mismatch)
 }
 
+/// What an application knows of its log: whose events lie in it, and under which schemas.
+pub(crate) fn known(application: &Application) -> (Vec<ContextId>, impl Fn(SchemaId) -> bool + use<>) {
+    let schemas = application.schemas;
+    (application.context_ids(), move |schema| schemas.get(schema).is_some())
+}
+
 /// Nobody has ever claimed it: there was no server, or this is not all of the log.
 fn is_empty(report: &VerifyReport) -> bool {
     report.partitions.iter().all(|partition| partition.events == 0 && partition.claims == 0)
@@ -61,7 +68,12 @@ fn is_empty(report: &VerifyReport) -> bool {
 
 /// What the directory knows of the log that the log itself does not: a history that ends too early is consistent, and
 /// shorter.
-async fn missing(deployment: &Deployment, log: &dyn EventLog, report: &VerifyReport) -> anyhow::Result<Vec<String>> {
+async fn missing(
+    global: &Global,
+    deployment: &Deployment,
+    log: &dyn EventLog,
+    report: &VerifyReport,
+) -> anyhow::Result<Vec<String>> {
     let mut missing = Vec::new();
     if !matches!(deployment.log, LogSettings::Sqlite { .. }) {
         return Ok(missing);
@@ -77,7 +89,7 @@ async fn missing(deployment: &Deployment, log: &dyn EventLog, report: &VerifyRep
     if !sqlite || !deployment.data.join("read-models/registry.db").exists() {
         return Ok(missing);
     }
-    let store = match read_models(deployment, log.id()).await {
+    let store = match read_models(global, deployment, log.id()).await {
         Ok(store) => store,
         Err(failure) => {
             say!("read models were not asked how far they have come: {failure}");
@@ -186,8 +198,8 @@ fn partition(report: &PartitionReport) -> Value {
 
 /// `log stats`.
 pub(crate) async fn log_stats(global: &Global, output: Output) -> anyhow::Result<Exit> {
-    let log = read_log(&existing(global)?).await?.shared();
-    let all = stats(&*log, ALL).await.map_err(|error| read_failure(&error))?;
+    let log = read_log(global, &existing(global)?).await?.shared();
+    let all = stats(&*log, &global.application.context_ids()).await.map_err(|error| read_failure(&error))?;
     let partitions: Vec<Value> = all
         .iter()
         .map(|stats| {

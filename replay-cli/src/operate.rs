@@ -8,6 +8,7 @@ use annals_engine::generations::retention::Keep;
 use annals_engine::log::EventLog;
 use annals_engine::rebuild::control::Control;
 use annals_engine::sink::{Generation, GenerationId};
+use annals_model::application::Application;
 use annals_model::projection::ReadModel;
 use annals_projectors::process::{say, stop};
 use annals_stores::sinks::Store;
@@ -31,6 +32,7 @@ pub(crate) mod verify;
 /// A data directory opened by an operator.
 #[derive(Debug)]
 pub(crate) struct Site {
+    application: Arc<Application>,
     log: Arc<dyn EventLog>,
     store: Store,
     /// How many retired generations stay behind a promotion.
@@ -41,9 +43,9 @@ impl Site {
     /// Opens the deployment's log to read it, and its read models.
     pub(crate) async fn open(global: &Global) -> anyhow::Result<Self> {
         let deployment = existing(global)?;
-        let log = read_log(&deployment).await?.shared();
-        let store = read_models(&deployment, log.id()).await?;
-        Ok(Self { log, store, keep: deployment.keep })
+        let log = read_log(global, &deployment).await?.shared();
+        let store = read_models(global, &deployment, log.id()).await?;
+        Ok(Self { application: global.application.clone(), log, store, keep: deployment.keep })
     }
 
     fn shared_log(&self) -> Arc<dyn EventLog> {

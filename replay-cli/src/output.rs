@@ -7,15 +7,15 @@ use serde_json::Value;
 
 use crate::exit::Failure;
 
-pub(crate) mod cell;
-pub(crate) mod fold;
+pub mod cell;
+pub mod fold;
 mod layout;
 
-pub(crate) use self::layout::{table, terminal_columns};
+pub use self::layout::{table, terminal_columns};
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub enum Format {
     /// Aligned columns for people
     Table,
     /// One JSON document
@@ -26,8 +26,8 @@ pub(crate) enum Format {
 
 /// One column of a table: its heading and where its value lies in a record, as a JSON pointer.
 #[derive(Clone, Debug)]
-pub(crate) struct Column {
-    pub(crate) heading: String,
+pub struct Column {
+    pub heading: String,
     pointer: String,
     /// Left out where the terminal is too narrow.
     optional: bool,
@@ -35,40 +35,40 @@ pub(crate) struct Column {
 
 impl Column {
     /// A column; `pointer` as in RFC 6901, `/aggregate/id`.
-    pub(crate) fn new(heading: &str, pointer: &str) -> Self {
+    pub fn new(heading: &str, pointer: &str) -> Self {
         Self { heading: heading.to_owned(), pointer: pointer.to_owned(), optional: false }
     }
 
     /// A column that may be left out where the terminal is too narrow for all.
-    pub(crate) fn optional(self) -> Self {
+    pub fn optional(self) -> Self {
         Self { optional: true, ..self }
     }
 }
 
 /// Columns from pairs of heading and pointer.
-pub(crate) fn columns(pairs: &[(&str, &str)]) -> Vec<Column> {
+pub fn columns(pairs: &[(&str, &str)]) -> Vec<Column> {
     pairs.iter().map(|(heading, pointer)| Column::new(heading, pointer)).collect()
 }
 
 /// Where results go.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Output {
+pub struct Output {
     format: Format,
 }
 
 impl Output {
     /// To stdout, in this format.
-    pub(crate) fn new(format: Format) -> Self {
+    pub fn new(format: Format) -> Self {
         Self { format }
     }
 
     /// The chosen format.
-    pub(crate) fn format(self) -> Format {
+    pub fn format(self) -> Format {
         self.format
     }
 
     /// Writes a list: a table, a JSON array, or a line per record.
-    pub(crate) fn records(self, records: &[Value], columns: &[Column]) -> Result<(), Failure> {
+    pub fn records(self, records: &[Value], columns: &[Column]) -> Result<(), Failure> {
         match self.format {
             Format::Table => print_lines(&table(records, columns, terminal_columns())),
             Format::Json => print_lines(&pretty(&Value::Array(records.to_vec()))),
@@ -77,7 +77,7 @@ impl Output {
     }
 
     /// Writes one thing: `human` as it is, or the document.
-    pub(crate) fn document(self, document: &Value, human: impl FnOnce() -> String) -> Result<(), Failure> {
+    pub fn document(self, document: &Value, human: impl FnOnce() -> String) -> Result<(), Failure> {
         match self.format {
             Format::Table => print_lines(&human()),
             Format::Json => print_lines(&pretty(document)),
@@ -87,17 +87,17 @@ impl Output {
 }
 
 /// A table of records as text, without the line's end, as wide as it takes. What no record has is left out.
-pub(crate) fn render(records: &[Value], columns: &[Column]) -> String {
+pub fn render(records: &[Value], columns: &[Column]) -> String {
     table(records, columns, None)
 }
 
 /// The same in at most so many columns.
-pub(crate) fn render_within(records: &[Value], columns: &[Column], width_columns: u16) -> String {
+pub fn render_within(records: &[Value], columns: &[Column], width_columns: u16) -> String {
     table(records, columns, Some(width_columns))
 }
 
 /// Names and values, one pair per line, as text.
-pub(crate) fn render_pairs(pairs: &[(&str, String)]) -> String {
+pub fn render_pairs(pairs: &[(&str, String)]) -> String {
     let mut table = bare_table(None);
     for (name, value) in pairs {
         table.add_row([name, value.as_str()]);
@@ -130,7 +130,7 @@ fn pretty(value: &Value) -> String {
 }
 
 /// Prints lines to stdout.
-pub(crate) fn print_lines(text: &str) -> Result<(), Failure> {
+pub fn print_lines(text: &str) -> Result<(), Failure> {
     print(&format!("{text}\n"))
 }
 

@@ -13,7 +13,7 @@ use crate::output::cell::count;
 
 /// Progress of one piece of work, on stderr.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub struct Progress {
     title: String,
     unit: &'static str,
     started: Instant,
@@ -30,7 +30,7 @@ struct Line {
 
 impl Progress {
     /// Starts it; `total` is nothing where nobody knows.
-    pub(crate) fn start(title: &str, unit: &'static str, total: Option<u64>) -> Self {
+    pub fn start(title: &str, unit: &'static str, total: Option<u64>) -> Self {
         let started = Instant::now();
         let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(15));
@@ -43,7 +43,7 @@ impl Progress {
     }
 
     /// Sets the total once it is known.
-    pub(crate) fn set_total(&self, total: u64) {
+    pub fn set_total(&self, total: u64) {
         self.line.lock().unwrap_or_else(PoisonError::into_inner).total = Some(total);
         if let Some(bar) = &self.bar {
             bar.set_style(style(self.unit, true));
@@ -52,14 +52,14 @@ impl Progress {
     }
 
     /// Says what is being done now.
-    pub(crate) fn enter(&self, stage: &str) {
+    pub fn enter(&self, stage: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(format!("{}: {stage}", self.title));
         }
     }
 
     /// Says how much is done.
-    pub(crate) fn set(&self, done: u64) {
+    pub fn set(&self, done: u64) {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         line.done = done;
         // The log grows while it is read: what is done is never more than all.
@@ -83,7 +83,7 @@ impl Progress {
     }
 
     /// Ends it with a line that stays.
-    pub(crate) fn finish(self) -> Duration {
+    pub fn finish(self) -> Duration {
         let took = self.started.elapsed();
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -102,7 +102,7 @@ impl Progress {
     }
 
     /// Takes it away without a word.
-    pub(crate) fn clear(self) {
+    pub fn clear(self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -151,7 +151,7 @@ fn plain(title: &str, unit: &str, done: u64, total: Option<u64>, elapsed: Durati
 }
 
 /// Whole things per second.
-pub(crate) fn rate(done: u64, elapsed: Duration) -> u64 {
+pub fn rate(done: u64, elapsed: Duration) -> u64 {
     (done as f64 / elapsed.as_secs_f64().max(1e-3)) as u64
 }
 

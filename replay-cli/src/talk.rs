@@ -10,12 +10,12 @@ use crate::output::cell::count;
 use crate::output::{Output, columns, render_pairs};
 use crate::{input, limits};
 
-pub(crate) mod commands;
-pub(crate) mod import;
-pub(crate) mod query;
+pub mod commands;
+pub mod import;
+pub mod query;
 
 /// `command send`.
-pub(crate) async fn send(global: &Global, output: Output, args: &SendArgs) -> anyhow::Result<Exit> {
+pub async fn send(global: &Global, output: Output, args: &SendArgs) -> anyhow::Result<Exit> {
     let payload = payload(&args.payload)?;
     let client = Client::find(global)?;
     let request_id = args.request_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
@@ -26,12 +26,12 @@ pub(crate) async fn send(global: &Global, output: Output, args: &SendArgs) -> an
         }
     };
     let workspace = match &args.workspace {
-        Some(workspace) => Some(workspace_id(&client, workspace).await?),
+        Some(workspace) => Some(workspace_id(global, &client, workspace).await?),
         None => None,
     };
     if let Some(text) = &args.id {
         let aggregate_type = args.command_type.rsplit_once('.').map_or("", |(aggregate_type, _)| aggregate_type);
-        set("aggregate_id", Some(json!(aggregate_id(&client, aggregate_type, workspace, text).await?)));
+        set("aggregate_id", Some(json!(aggregate_id(global, &client, aggregate_type, workspace, text).await?)));
     }
     set("workspace_id", workspace.map(|id| json!(id)));
     set("expected_version", args.expected_version.map(|version| json!(version)));
@@ -78,20 +78,20 @@ fn payload(text: &str) -> anyhow::Result<Value> {
 }
 
 /// `history`.
-pub(crate) async fn history(global: &Global, output: Output, args: &HistoryArgs) -> anyhow::Result<Exit> {
+pub async fn history(global: &Global, output: Output, args: &HistoryArgs) -> anyhow::Result<Exit> {
     let client = Client::find(global)?;
     let workspace = match &args.workspace {
-        Some(workspace) => Some(workspace_id(&client, workspace).await?),
+        Some(workspace) => Some(workspace_id(global, &client, workspace).await?),
         None => None,
     };
-    let id = aggregate_id(&client, &args.aggregate_type, workspace, &args.id).await?;
+    let id = aggregate_id(global, &client, &args.aggregate_type, workspace, &args.id).await?;
     let events = events_of(&client, &args.aggregate_type, id, workspace).await.map_err(with_workspace)?;
     output.records(&events, &history_columns())?;
     Ok(Exit::Ok)
 }
 
 /// All events of an aggregate, page by page.
-pub(crate) async fn events_of(
+pub async fn events_of(
     client: &Client,
     aggregate_type: &str,
     id: uuid::Uuid,
@@ -115,7 +115,7 @@ pub(crate) async fn events_of(
 }
 
 /// A history as a table.
-pub(crate) fn history_columns() -> Vec<crate::output::Column> {
+pub fn history_columns() -> Vec<crate::output::Column> {
     columns(&[
         ("version", "/sequence"),
         ("when", "/occurred_at"),

@@ -1,5 +1,7 @@
 //! `up`: everything in one process on a data directory: log, engine, read models, HTTP.
 
+use std::iter::{once, repeat};
+
 use annals_api::endpoint;
 use annals_api::node::{self, NodeOptions, Ready};
 use annals_projectors::deployment::{Deployment, FILE};
@@ -15,6 +17,7 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
     let deployment = deployment(global, [args.deployment.given(), args.api.given()].concat())?;
     let first_versions = first_versions(&args.first_version)?;
     let options = NodeOptions {
+        application: (*global.application).clone(),
         deployment: deployment.clone(),
         projects: true,
         first_versions,
@@ -22,7 +25,7 @@ pub(crate) async fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> 
     };
     let ready = |node: &Ready| {
         keep(global, &deployment)?;
-        banner(&deployment, node);
+        banner(global, &deployment, node);
         Ok(())
     };
     node::run(options, ready).await?;
@@ -55,7 +58,7 @@ fn first_versions(pairs: &[String]) -> Result<Vec<(String, u32)>, Failure> {
         .collect()
 }
 
-fn banner(deployment: &Deployment, node: &Ready) {
+fn banner(global: &Global, deployment: &Deployment, node: &Ready) {
     let data = deployment.data.display().to_string();
     let shown = deployment.show();
     // Without passwords; nothing where nothing was said.
@@ -69,14 +72,12 @@ fn banner(deployment: &Deployment, node: &Ready) {
     pairs.extend(log.map(|log| ("log", log)));
     pairs.extend(read_models.map(|url| ("read models", url)));
     pairs.extend(metrics.map(|url| ("metrics", url)));
-    pairs.extend([
-        ("token", format!("in {}", endpoint::path(&deployment.data).display())),
-        ("try", format!("annals{at} import cargo-lock Cargo.lock")),
-        ("", format!("annals{at} query portfolio.applications --workspace inventory")),
-        ("", format!("annals{at} status")),
-        ("stop", "Ctrl-C".to_owned()),
-    ]);
-    say!("annals {} is ready", env!("CARGO_PKG_VERSION"));
+    let tool = global.application.name;
+    pairs.push(("token", format!("in {}", endpoint::path(&deployment.data).display())));
+    let steps = global.first_steps.iter().map(|step| format!("{tool}{at} {step}"));
+    pairs.extend(once("try").chain(repeat("")).zip(steps));
+    pairs.push(("stop", "Ctrl-C".to_owned()));
+    say!("{tool} {} is ready", env!("CARGO_PKG_VERSION"));
     say!("{}", render_pairs(&pairs));
 }
 
@@ -87,8 +88,8 @@ mod tests {
     #[test]
     fn first_versions_are_pairs() {
         let pairs = |text: &str| first_versions(&[text.to_owned()]).ok();
-        assert_eq!(pairs("portfolio=1"), Some(vec![("portfolio".to_owned(), 1)]));
-        assert_eq!(pairs("portfolio"), None);
-        assert_eq!(pairs("portfolio=x"), None);
+        assert_eq!(pairs("stock=1"), Some(vec![("stock".to_owned(), 1)]));
+        assert_eq!(pairs("stock"), None);
+        assert_eq!(pairs("stock=x"), None);
     }
 }

@@ -1,8 +1,10 @@
 //! A workspace of a tenant, until it is archived. Its aggregate id is the workspace id of everything in it.
 
 use annals_model::aggregate::{Aggregate, Context, Events, ReferenceLabel, ScopeKind, UniqueKeys};
+use annals_model::application::Standing;
 use annals_schemas::access::workspace::{Archived, Created, Event, Isolation, IsolationSet, Renamed, RetentionSet};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::scale::RetentionDays;
 use crate::text::{Name, Slug};
@@ -57,6 +59,18 @@ pub enum Rejection {
     /// The nil id stands for the tenant itself: choose another id, or none.
     #[error("a workspace cannot have the nil id; send another aggregate_id, or none")]
     NilId,
+}
+
+/// Whether a workspace may be worked in, by its state as clients see it. One that does not say is none to work in.
+pub(super) fn standing(state: &Value) -> Standing {
+    #[derive(Deserialize)]
+    struct Seen {
+        archived: bool,
+    }
+    match Seen::deserialize(state) {
+        Ok(Seen { archived: false }) => Standing::Open,
+        Ok(Seen { archived: true }) | Err(_) => Standing::Closed,
+    }
 }
 
 impl Workspace {

@@ -1,66 +1,7 @@
-//! `annals-api`: one node of several that share the partitions of a log on Kafka. It owns what it is given, hands requests
-//! for the rest on to their owners, and answers queries from read models that `annals-projector` keeps current.
+//! `annals-api`: a node of the platform, see [`annals_api::process`].
 
 use std::process::ExitCode;
 
-use annals_api::node::{self, NodeOptions, Ready};
-use annals_projectors::deployment::{ApiFlags, Deployment, DeploymentFlags, LogSettings, Place};
-use annals_projectors::process::arguments::arguments;
-use annals_projectors::process::exit::{Exit, Failure, report};
-use annals_projectors::process::{end, log_to_stderr, say};
-use clap::Parser;
-
-/// One node of several: owns partitions of the log, forwards to the other nodes, answers queries.
-#[derive(Debug, Parser)]
-#[command(
-    name = "annals-api",
-    version,
-    about,
-    max_term_width = 100,
-    after_help = "\
-Example:
-  annals-api --data ./node-1 --log kafka --brokers 127.0.0.1:9092 --listen 7001 \\
-      --read-models postgres://annals@127.0.0.1:5432/annals --signing-key ./signing.key --cursor-key ./cursor.key"
-)]
-struct Cli {
-    #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    deployment: DeploymentFlags,
-    #[command(flatten)]
-    api: ApiFlags,
-}
-
 fn main() -> ExitCode {
-    let cli = match arguments::<Cli>() {
-        Ok(cli) => cli,
-        Err(ended) => return ended,
-    };
-    log_to_stderr();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return end(report(&error.into())),
-    };
-    end(runtime.block_on(run(&cli)).map_or_else(|error| report(&error), |()| Exit::Ok))
-}
-
-async fn run(cli: &Cli) -> anyhow::Result<()> {
-    let flags = [cli.deployment.given(), cli.api.given()].concat();
-    let deployment = Deployment::read(&cli.place, flags).map_err(|error| Failure::usage(error.to_string()))?;
-    if !matches!(deployment.log, LogSettings::Kafka(_)) {
-        return Err(Failure::usage("annals-api is one node of several, which share a log on Kafka")
-            .remedy("give --log kafka and --brokers; `annals up` serves a log in a file")
-            .into());
-    }
-    let options =
-        NodeOptions { deployment, projects: false, first_versions: Vec::new(), accept_clock: cli.api.accept_clock };
-    let ready = |node: &Ready| {
-        let known = node.advertised.as_deref().unwrap_or_default();
-        say!("annals-api {} is ready on {}, known to other nodes as {known}", env!("CARGO_PKG_VERSION"), node.url);
-        if let Some(metrics) = node.metrics {
-            say!("metrics at http://{metrics}/metrics");
-        }
-        Ok(())
-    };
-    Ok(node::run(options, ready).await?)
+    annals_api::process::main(annals_platform::application())
 }

@@ -116,7 +116,7 @@ async fn run(
                 }
                 Answers::None(problem) => {
                     for (line, on_its_way) in lines.drain(..) {
-                        left_undecided(line, on_its_way, problem.clone());
+                        left_undecided(line.link, line.reply, on_its_way, problem.clone());
                     }
                 }
                 Answers::Here => {
@@ -135,7 +135,7 @@ async fn run(
 fn answered(shared: &Shared, line: Line, on_its_way: OnItsWay, answer: Map<String, Value>) {
     let Line { link, request, reply, .. } = line;
     if let Some(id) = request.aggregate_id {
-        shared.changed(request.scope.tenant, request.context, request.aggregate_type, id);
+        shared.engine.changed(request.scope.tenant, request.context, request.aggregate_type, id);
     }
     if answer.get("status") == Some(&StatusCode::SERVICE_UNAVAILABLE.as_u16().into()) {
         link.leave_undecided();
@@ -147,8 +147,12 @@ fn answered(shared: &Shared, line: Line, on_its_way: OnItsWay, answer: Map<Strin
 }
 
 /// Hands back that nobody has decided it.
-fn left_undecided(line: Line, on_its_way: OnItsWay, problem: Problem) {
-    let Line { link, reply, .. } = line;
+fn left_undecided(
+    link: Link,
+    reply: oneshot::Sender<Result<Accepted, Problem>>,
+    on_its_way: OnItsWay,
+    problem: Problem,
+) {
     link.leave_undecided();
     drop(link);
     let _ = reply.send(Err(problem));
@@ -157,16 +161,15 @@ fn left_undecided(line: Line, on_its_way: OnItsWay, problem: Problem) {
 
 /// Hands a line's command to the engine, and returns once it is in its partition's queue.
 async fn queue_here(shared: &Arc<Shared>, line: Line, on_its_way: OnItsWay, decided: &mut JoinSet<()>) {
-    if let Err(problem) = shared.admit(&line.request, line.deadline).await {
-        if problem.is_passing() {
-            return left_undecided(line, on_its_way, problem);
-        }
-        let _ = line.reply.send(Err(problem));
-        return;
-    }
     let Line { link, request, deadline, reply, .. } = line;
+    let admitted = match shared.engine.admit(request, deadline).await.map_err(Problem::from) {
+        Ok(admitted) => admitted,
+        Err(problem) if problem.is_passing() => return left_undecided(link, reply, on_its_way, problem),
+        Err(problem) => return drop(reply.send(Err(problem))),
+    };
     let shared = Arc::clone(shared);
-    let mut answer = Box::pin(async move { shared.execute(Some(link), request, deadline).await });
+    let mut answer =
+        Box::pin(async move { shared.engine.execute_in(Some(link), admitted, deadline).await.map_err(Problem::from) });
     let accepted = |answer: Result<CommandAnswer, Problem>| answer.map(|answer| Accepted::Here(Box::new(answer)));
     // The first poll puts the command into the queue: behind those before it, before those behind it.
     match futures_util::poll!(&mut answer) {
@@ -194,7 +197,7 @@ async fn relay(
     lines: &mut Vec<(Line, OnItsWay)>,
 ) -> Answers {
     for (line, on_its_way) in lines.extract_if(.., |(line, _)| line.link.is_behind_undecided()) {
-        left_undecided(line, on_its_way, CommandError::BehindUndecided.into());
+        left_undecided(line.link, line.reply, on_its_way, CommandError::BehindUndecided.into());
     }
     if lines.is_empty() {
         return Answers::Each(Vec::new());

@@ -60,8 +60,8 @@ impl Target {
         let of_tenant = Scope::of_tenant(caller.tenant);
         let (scope, about) = match (kind.scope(), workspace) {
             (ScopeKind::Workspace, Some(workspace)) => {
-                // Archived or not: what is in it can be read.
-                shared.gate.state(caller.tenant, workspace, &caller.actor, meta.deadline()).await?;
+                // Closed or not: what is in it can be read.
+                shared.engine.standing(caller.tenant, workspace, &caller.actor, meta.deadline()).await?;
                 (Scope { tenant: caller.tenant, workspace }, None)
             }
             (ScopeKind::Workspace, None) => return Err(wrong("workspace_id", "is missing; name the workspace")),

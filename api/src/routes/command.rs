@@ -92,14 +92,14 @@ async fn execute(shared: &Shared, caller: &Caller, meta: &Meta, sent: Sent<'_>) 
     let handed = || Handed { method: Method::POST, uri, headers, body: body.bytes.clone() };
     let here = || async {
         let workspace = request.scope.workspace;
-        shared.admit(&request, deadline).await?;
+        let admitted = shared.engine.admit(request.clone(), deadline).await?;
         let _place = shared.places.commands.take(asker, Target::Partition(at), deadline).await?;
-        let answer = shared.execute(None, request.clone(), deadline).await?;
+        let answer = shared.engine.execute_in(None, admitted, deadline).await?;
         Ok(answer::respond(&answer, shared, Some(workspace)))
     };
     let answer = shared.at_owner(at, meta, asker, deadline, handed, here).await;
     if let Some(id) = request.aggregate_id {
-        shared.changed(caller.tenant, request.context, request.aggregate_type, id);
+        shared.engine.changed(caller.tenant, request.context, request.aggregate_type, id);
     }
     answer.map_err(|problem| problem.of_operation(request.operation_id()))
 }

@@ -86,8 +86,8 @@ pub(super) async fn answer(
     // What is waited for first counts: the client waits for all of it. The wait for its token is bounded by itself.
     let deadline = meta.deadline();
     if let Some(workspace) = workspace {
-        // Archived or not: what is in it can be read.
-        shared.gate.state(caller.tenant, workspace, &caller.actor, deadline).await?;
+        // Closed or not: what is in it can be read.
+        shared.engine.standing(caller.tenant, workspace, &caller.actor, deadline).await?;
     }
     let request =
         QueryRequest { name, tenant: caller.tenant, workspace, parameters: parameters.into_rest(), limit, cursor };

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_model::envelope::SchemaId;
-use annals_schemas::CATALOGUE;
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
@@ -146,7 +145,7 @@ async fn types() -> Answered {
 
 /// What a consumer asks for each id that it meets: answered from the build where it can be.
 async fn by_id(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Answered {
-    let known = id.parse().ok().and_then(|id| CATALOGUE.get(SchemaId(id)));
+    let known = id.parse().ok().and_then(|id| shared.registry.built_in.get(SchemaId(id)));
     if let Some(known) = known {
         return ok(json!({ "schema": known.writer_schema }));
     }

@@ -1,5 +1,6 @@
 //! The catalogue of commands: what it says is what the commands take.
 
+use annals_platform::application;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -28,7 +29,8 @@ async fn every_command_is_taken_as_its_entry_says_and_refused_without_what_it_sa
     let catalogue = catalogue.json();
     assert_eq!(catalogue["contract_version"], "1.0");
     let entries = catalogue["commands"].as_array().unwrap();
-    let known: usize = annals_aggregates::contexts()
+    let known: usize = application()
+        .contexts
         .iter()
         .flat_map(|context| context.aggregates().map(|kind| kind.command_names().len()).collect::<Vec<_>>())
         .sum();

@@ -1,5 +1,6 @@
 //! A server for one test, and the requests that tests send.
 
+use annals_platform::application;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use crate::held_log::HeldLog;
 
 /// All contexts.
 pub(crate) fn contexts() -> Vec<ContextId> {
-    annals_aggregates::contexts().iter().map(|context| context.id()).collect()
+    application().contexts.iter().map(|context| context.id()).collect()
 }
 
 const SECRET: [u8; 32] = [7; 32];
@@ -126,10 +127,9 @@ impl Server {
         let advertised = cluster.as_ref().map_or_else(String::new, |_| address.to_string());
         let owner = Owner { id: Uuid::new_v4().to_string(), address: advertised };
         let options = EngineOptions { assignment, ..EngineOptions::new(owner) };
-        let contexts = annals_aggregates::contexts();
-        let engine = Engine::start(Arc::clone(&log), contexts, annals_schemas::CATALOGUE, &options).await.unwrap();
+        let engine = Engine::start(Arc::clone(&log), &application(), &options).await.unwrap();
         let key = cluster.unwrap_or_else(|| new_key(dir.path()));
-        let definitions = annals_read_models::definitions();
+        let definitions = application().read_models;
         let store = match &shape.postgres {
             None => Store::from(SqliteStore::open(dir.path(), definitions.clone(), log.id()).await.unwrap()),
             Some(url) => Store::from(PostgresStore::open(url, definitions.clone(), log.id()).await.unwrap()),

@@ -1,5 +1,7 @@
 //! What a command asks of the engine and what it is answered.
 
+use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use annals_model::context::{AnyCommand, Refusal};
@@ -96,6 +98,9 @@ pub enum CommandError {
     /// A business rule says no; nothing was written. Change the command, under a new client request id.
     #[error("{}", .0.message)]
     Rejected(Refusal),
+    /// Its workspace is not worked in, or nobody could say; nothing was written.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// The aggregate does not exist; nothing was written.
     #[error("{aggregate_type} {id} does not exist")]
     NotFound {
@@ -208,7 +213,8 @@ impl CommandError {
     /// True where the same command would be refused again: sending it anew cannot help.
     pub const fn is_final(&self) -> bool {
         match self {
-            Self::Rejected(_)
+            Self::NotAdmitted(NotAdmitted::NoWorkspace(_) | NotAdmitted::Closed(_))
+            | Self::Rejected(_)
             | Self::NotFound { .. }
             | Self::AggregateIdMissing { .. }
             | Self::AlreadyExists { .. }
@@ -217,13 +223,41 @@ impl CommandError {
             | Self::FingerprintMismatch { .. }
             | Self::TooLarge { .. }
             | Self::Defect { .. } => true,
-            Self::Busy { .. }
+            Self::NotAdmitted(NotAdmitted::Unasked(_))
+            | Self::Busy { .. }
             | Self::Aborted { .. }
             | Self::BehindUndecided
             | Self::Unanswered
             | Self::NotOwner(_)
             | Self::Stopped { .. } => false,
         }
+    }
+}
+
+/// Why a workspace is not worked in.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NotAdmitted {
+    /// The tenant has no such workspace.
+    #[error("there is no workspace {0}; create it first, or check the id and your token's tenant")]
+    NoWorkspace(WorkspaceId),
+    /// It is closed for good.
+    #[error("workspace {0} is archived: nothing in it changes any more; use another one")]
+    Closed(WorkspaceId),
+    /// Nobody answered whether it may be: nothing was done, send it again. The cause is whatever was asked with.
+    #[error(transparent)]
+    Unasked(Arc<dyn Error + Send + Sync>),
+}
+
+impl PartialEq for NotAdmitted {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl NotAdmitted {
+    /// Nobody answered.
+    pub fn unasked(cause: impl Error + Send + Sync + 'static) -> Self {
+        Self::Unasked(Arc::new(cause))
     }
 }
 

@@ -237,3 +237,10 @@ pub const PROCESSES_KNOWN_MAX: u32 = 256;
 pub const RETIRED_KEPT_MAX: u8 = 16;
 /// Longest text of a trouble, or of what a verification found, that is kept, characters.
 pub const TROUBLE_CHARS_MAX: usize = 500;
+
+/// Workspaces whose standing is remembered.
+pub const WORKSPACES_REMEMBERED_MAX: usize = 10_000;
+/// How long a workspace's standing is remembered, milliseconds.
+pub const WORKSPACE_REMEMBERED_MS: u64 = 60_000;
+/// Pause before the events that tell of workspaces are followed again after a failure, milliseconds.
+pub const ADMISSION_RETRY_MS: u64 = 500;

@@ -5,8 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_model::context::BoundedContext;
-use annals_model::event::SchemaCatalogue;
+use annals_model::application::Application;
 use annals_model::ids::Partition;
 use annals_model::position::ContextPartition;
 use tokio::sync::{mpsc, watch};
@@ -20,6 +19,7 @@ use crate::published::{SchemaError, publish};
 use crate::telemetry::OwnerMeters;
 
 mod addresses;
+mod admission;
 mod assignment;
 mod batch;
 mod chain;
@@ -37,6 +37,7 @@ mod state;
 mod status;
 
 pub use addresses::PartitionOwner;
+pub use admission::{Admitted, AskOwners};
 pub use assignment::{Assigned, Assignment};
 pub use chain::{Chain, Link};
 pub use clock::{Clock, Passed, system_now, system_passed};
@@ -48,6 +49,7 @@ pub use state::{
 pub use status::{PartitionState, PartitionStatus};
 
 use addresses::Addresses;
+use admission::Gate;
 use clock::OwnersClock;
 use handle::{Mailbox, Shared};
 use owner::Owning;
@@ -106,11 +108,10 @@ impl Engine {
     /// its partition on its own ([`EngineHandle::settled`] waits for that).
     pub async fn start(
         log: Arc<dyn EventLog>,
-        contexts: Vec<BoundedContext>,
-        catalogue: SchemaCatalogue,
+        application: &Application,
         options: &EngineOptions,
     ) -> Result<Self, SchemaError> {
-        publish(&*log, &catalogue).await?;
+        publish(&*log, &application.schemas).await?;
         let EngineOptions { clock, passed, accept_clock, .. } = options.clone();
         let clock = OwnersClock::start(&*log, &options.owner.address, clock, passed, accept_clock).await?;
         let clock = Arc::new(clock);
@@ -118,8 +119,8 @@ impl Engine {
         let mut owners = JoinSet::new();
         let mut mailboxes = BTreeMap::new();
         let addresses = Addresses::default();
-        let contexts: Vec<Arc<BoundedContext>> = contexts.into_iter().map(Arc::new).collect();
-        for context in &contexts {
+        let gate = application.admission.map(|rule| Gate::new(rule, log.partitions(rule.context)));
+        for context in &application.contexts {
             for partition in 0..log.partitions(context.id()) {
                 let at = ContextPartition { context: context.id(), partition: Partition(partition) };
                 let (sender, inputs) = mpsc::channel(limits::OWNER_QUEUE_INPUTS_MAX);
@@ -129,7 +130,7 @@ impl Engine {
                         at,
                         meters: OwnerMeters::of(at),
                         log: Arc::clone(&log),
-                        context: Arc::clone(context),
+                        context: context.clone(),
                         owner: options.owner.clone(),
                         clock: Arc::clone(&clock),
                         store: (options.state_stores)(at),
@@ -148,15 +149,21 @@ impl Engine {
         let handle = EngineHandle {
             shared: Arc::new(Shared {
                 log,
-                contexts,
-                catalogue,
+                contexts: application.contexts.clone(),
+                catalogue: application.schemas,
                 mailboxes,
                 addresses,
+                gate,
                 owner: options.owner.clone(),
                 unread: Outage::default(),
             }),
             at_least: Arc::default(),
         };
+        if let Some(gate) = &handle.shared.gate {
+            for partition in (0..handle.log().partitions(gate.context())).map(Partition) {
+                owners.spawn(admission::follow(handle.clone(), partition, stopping.clone()));
+            }
+        }
         if !options.owner.address.is_empty() {
             owners.spawn(addresses::publish(handle.clone(), options.owner.clone(), stopping));
         }

@@ -85,7 +85,7 @@ fn owned(engine: &EngineHandle) -> Vec<String> {
     ranges(served.map(|status| status.at))
 }
 
-/// Partitions in order, those that follow each other together: `portfolio/0-3`.
+/// Partitions in order, those that follow each other together: `orders/0-3`.
 fn ranges(partitions: impl Iterator<Item = ContextPartition>) -> Vec<String> {
     let mut runs: Vec<(ContextPartition, u16)> = Vec::new();
     for at in partitions {

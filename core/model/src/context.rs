@@ -16,10 +16,10 @@ use crate::event::{EventKind, EventSet};
 use crate::ids::ContextId;
 
 /// The definition of a bounded context: its id and its aggregate types.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BoundedContext {
     id: ContextId,
-    aggregates: Vec<Box<dyn ErasedAggregate>>,
+    aggregates: Vec<Arc<dyn ErasedAggregate>>,
 }
 
 impl BoundedContext {
@@ -33,7 +33,7 @@ impl BoundedContext {
     pub fn with<A: Aggregate>(mut self) -> Self {
         assert_eq!(<A::Event as EventSet>::CONTEXT, self.id, "aggregate {} belongs to another context", A::TYPE);
         assert!(self.aggregate(A::TYPE).is_none(), "aggregate {} is listed twice", A::TYPE);
-        self.aggregates.push(Box::new(Erased::<A>(PhantomData)));
+        self.aggregates.push(Arc::new(Erased::<A>(PhantomData)));
         self
     }
 

@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod aggregate;
+pub mod application;
 pub mod avro;
 pub mod canonical;
 pub mod command_json;

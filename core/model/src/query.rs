@@ -36,8 +36,19 @@ pub struct Query {
     /// A SELECT with at least the columns of `columns` and `order`, over the read model's tables by their bare names;
     /// each has `id` and its own columns, without deleted rows. A parameter with [`Bound::Argument`] is `:name`.
     pub rows: &'static str,
+    /// The aggregates whose ids its rows have, where one is found by a name that people know it by.
+    pub names: Option<Names>,
     /// A boolean column of `rows`, for a query that bounds its work: true in a row that stands for "not finished".
     pub gave_up: Option<&'static str>,
+}
+
+/// How a query finds an aggregate by the name that people know it by: its `id` column is that of the aggregate.
+#[derive(Clone, Copy, Debug)]
+pub struct Names {
+    /// `<context>.<aggregate>`.
+    pub aggregate_type: &'static str,
+    /// The parameter that takes the name.
+    pub parameter: &'static str,
 }
 
 /// Whose rows a query sees.
@@ -109,7 +120,18 @@ impl Query {
 
     const fn of(scope: QueryScope) -> Self {
         let columns = Columns::Listed(&[]);
-        Self { name: "", doc: "", scope, parameters: &[], any_of: &[], columns, order: &[], rows: "", gave_up: None }
+        Self {
+            name: "",
+            doc: "",
+            scope,
+            parameters: &[],
+            any_of: &[],
+            columns,
+            order: &[],
+            rows: "",
+            names: None,
+            gave_up: None,
+        }
     }
 
     /// True where the work of an answer is not bounded by its page.

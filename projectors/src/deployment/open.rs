@@ -8,8 +8,8 @@ use annals_engine::log::EventLog;
 #[cfg(feature = "kafka")]
 use annals_engine::log::kafka::KafkaLog;
 use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
+use annals_model::application::Application;
 use annals_model::ids::LogId;
-use annals_schemas::contexts;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{OpenLogError, OpenStoreError};
@@ -68,25 +68,26 @@ impl OpenLog {
 }
 
 impl Deployment {
-    /// Opens the log. Needs a Tokio runtime.
-    pub async fn open_log(&self, access: Access) -> Result<OpenLog, OpenLogError> {
+    /// Opens the log of an application's events. Needs a Tokio runtime.
+    pub async fn open_log(&self, application: &Application, access: Access) -> Result<OpenLog, OpenLogError> {
+        let contexts = application.context_ids();
         match &self.log {
             LogSettings::Sqlite { partitions } => {
                 let path = self.log_path();
                 let opened = match access {
                     Access::Serve => {
                         let options = SqliteOptions { partitions: *partitions, ..SqliteOptions::default() };
-                        SqliteLog::open(&path, contexts::ALL, options).await?
+                        SqliteLog::open(&path, &contexts, options).await?
                     }
-                    Access::Read => SqliteLog::open_read_only(&path, contexts::ALL).await?,
+                    Access::Read => SqliteLog::open_read_only(&path, &contexts).await?,
                 };
                 Ok(OpenLog::Sqlite(opened))
             }
             #[cfg(feature = "kafka")]
             LogSettings::Kafka(options) => {
                 let opened = match access {
-                    Access::Serve => KafkaLog::connect(options.clone(), contexts::ALL).await?,
-                    Access::Read => KafkaLog::open_existing(options.clone(), contexts::ALL).await?,
+                    Access::Serve => KafkaLog::connect(options.clone(), &contexts).await?,
+                    Access::Read => KafkaLog::open_existing(options.clone(), &contexts).await?,
                 };
                 Ok(OpenLog::Kafka(opened))
             }
@@ -95,8 +96,8 @@ impl Deployment {
 
     /// Opens the read models that are built from this log, in the versions that this build carries; refuses those of
     /// another log, whose rows are good there. Needs a Tokio runtime.
-    pub async fn open_store(&self, log: LogId) -> Result<Store, OpenStoreError> {
-        let definitions = annals_read_models::definitions();
+    pub async fn open_store(&self, application: &Application, log: LogId) -> Result<Store, OpenStoreError> {
+        let definitions = application.read_models.clone();
         let store: Store = match &self.read_models {
             ReadModelsSettings::Sqlite => SqliteStore::open(&self.data, definitions, log).await?.into(),
             #[cfg(feature = "postgres")]
@@ -110,13 +111,23 @@ impl Deployment {
 
     /// [`Self::open_log`], tried until it is there or `stop` is cancelled; nothing then. Says once per cause what it
     /// waits for; what does not pass by itself is an error at once.
-    pub async fn await_log(&self, access: Access, stop: &CancellationToken) -> Result<Option<OpenLog>, OpenLogError> {
-        until_there(stop, OpenLogError::may_pass, || self.open_log(access)).await
+    pub async fn await_log(
+        &self,
+        application: &Application,
+        access: Access,
+        stop: &CancellationToken,
+    ) -> Result<Option<OpenLog>, OpenLogError> {
+        until_there(stop, OpenLogError::may_pass, || self.open_log(application, access)).await
     }
 
     /// [`Self::open_store`] likewise.
-    pub async fn await_store(&self, log: LogId, stop: &CancellationToken) -> Result<Option<Store>, OpenStoreError> {
-        until_there(stop, OpenStoreError::may_pass, || self.open_store(log)).await
+    pub async fn await_store(
+        &self,
+        application: &Application,
+        log: LogId,
+        stop: &CancellationToken,
+    ) -> Result<Option<Store>, OpenStoreError> {
+        until_there(stop, OpenStoreError::may_pass, || self.open_store(application, log)).await
     }
 }
 

@@ -4,6 +4,8 @@ use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use annals_model::ids::LogId;
 use uuid::Uuid;
 
+use annals_platform::application;
+
 use super::*;
 use annals_stores::sinks::Store;
 
@@ -171,14 +173,15 @@ async fn a_reader_waits_for_a_log_that_a_server_is_just_making() {
     let deployment = Deployment::resolve(&place(directory.path()), std::iter::empty(), Vec::new()).unwrap();
     let path = deployment.log_path();
     // There is nothing yet; then there is a log, and its contexts are not in it yet.
-    assert!(deployment.open_log(Access::Read).await.unwrap_err().may_pass());
-    for contexts in [&[], &annals_schemas::contexts::ALL[..1]] {
+    assert!(deployment.open_log(&application(), Access::Read).await.unwrap_err().may_pass());
+    let contexts = application().context_ids();
+    for contexts in [&[], &contexts[..1]] {
         SqliteLog::open(&path, contexts, SqliteOptions::default()).await.unwrap().close().await;
-        let error = deployment.open_log(Access::Read).await.unwrap_err();
+        let error = deployment.open_log(&application(), Access::Read).await.unwrap_err();
         assert!(error.may_pass() && !error.is_missing_file(), "{error}");
     }
-    let made = deployment.open_log(Access::Serve).await.unwrap();
-    assert_eq!(deployment.open_log(Access::Read).await.unwrap().id(), made.id());
+    let made = deployment.open_log(&application(), Access::Serve).await.unwrap();
+    assert_eq!(deployment.open_log(&application(), Access::Read).await.unwrap().id(), made.id());
 }
 
 /// The store of a deployment that was never used, then of one log, must not become another's.
@@ -186,11 +189,11 @@ async fn belongs_to_its_log(deployment: &Deployment) {
     let [good, misspelt] = [1, 2].map(|number| LogId(Uuid::from_u128(number)));
     let models = |store: &Store| store.read_models().to_vec();
     // First starts: whose it will be is open until there is something.
-    deployment.open_store(misspelt).await.unwrap();
-    let store = deployment.open_store(good).await.unwrap();
+    deployment.open_store(&application(), misspelt).await.unwrap();
+    let store = deployment.open_store(&application(), good).await.unwrap();
     let model = models(&store)[0].clone();
     let live = store.ensure_live(&model).await.unwrap();
-    match deployment.open_store(misspelt).await {
+    match deployment.open_store(&application(), misspelt).await {
         Err(error @ OpenStoreError::OtherLog { .. }) => {
             assert!(!error.may_pass());
             let text = error.to_string();
@@ -199,7 +202,7 @@ async fn belongs_to_its_log(deployment: &Deployment) {
         }
         other => panic!("{other:?}"),
     }
-    let store = deployment.open_store(good).await.unwrap();
+    let store = deployment.open_store(&application(), good).await.unwrap();
     assert_eq!(store.list(model.name()).await.unwrap(), live.into_iter().collect::<Vec<_>>(), "nothing was changed");
 }
 

@@ -11,7 +11,14 @@ use super::{end, say};
 /// The command line as `A` describes it. An error is how the process ends: help and the version were asked for, or
 /// something is wrong.
 pub fn arguments<A: Parser>() -> Result<A, ExitCode> {
-    A::try_parse().map_err(|told| {
+    arguments_of(A::command())
+}
+
+/// The same with other words of help.
+pub fn arguments_of<A: Parser>(command: clap::Command) -> Result<A, ExitCode> {
+    let mut described = command.clone();
+    let parsed = command.try_get_matches().and_then(|mut found| A::from_arg_matches_mut(&mut found));
+    parsed.map_err(|told| told.format(&mut described)).map_err(|told| {
         let styled = told.render();
         let shown = |terminal: bool| if terminal { styled.ansi().to_string() } else { styled.to_string() };
         if told.use_stderr() {

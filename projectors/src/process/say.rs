@@ -10,6 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::tool;
 use crate::limits;
 
 /// Says a line on stderr, in the words of `format!`. Takes the place of `eprintln!`, which panics where stderr cannot be
@@ -22,6 +23,7 @@ macro_rules! say {
 
 /// Says a line.
 pub fn line(words: &str) {
+    let words = &*tool::in_own_name(words);
     let mut text = String::with_capacity(words.len() + 1);
     text.push_str(words);
     text.push('\n');

@@ -10,6 +10,7 @@ use annals_dev::postgres::Server;
 use annals_engine::log::kafka::{KafkaLog, KafkaOptions};
 use annals_engine::runner::ReadModels;
 use annals_engine::telemetry::{self, Sampler};
+use annals_platform::application;
 use nix::sys::signal::Signal;
 
 use crate::world::{PATIENCE, Projector, World, command, get, largest, metrics, wait_until};
@@ -125,7 +126,7 @@ async fn a_projector_waits_for_a_log_on_kafka_and_makes_nothing_of_it() {
     // Its owner wants another number of partitions than a reader would have made.
     let options =
         KafkaOptions { prefix: "later".into(), partitions: Some(3), ..KafkaOptions::new(cluster.addresses()) };
-    KafkaLog::connect(options, annals_schemas::contexts::ALL).await.unwrap();
+    KafkaLog::connect(options, &application().context_ids()).await.unwrap();
     projector.is_ready(&data);
     projector.signal(Signal::SIGTERM);
     assert_eq!(projector.ends(), Some(0));
@@ -136,7 +137,7 @@ async fn a_projector_stops_in_time_while_neither_its_brokers_nor_its_database_an
     let (cluster, server) = (Cluster::start(1).unwrap(), Server::start().unwrap());
     let database = server.fresh_database().unwrap();
     let options = KafkaOptions { prefix: "dumb".into(), ..KafkaOptions::new(cluster.addresses()) };
-    KafkaLog::connect(options, annals_schemas::contexts::ALL).await.unwrap();
+    KafkaLog::connect(options, &application().context_ids()).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let log = format!("[log]\nkind = 'kafka'\nbrokers = '{}'\nprefix = 'dumb'", cluster.addresses());
     std::fs::write(directory.path().join("annals.toml"), format!("{log}\n[read_models]\nurl = '{}'", database.url))

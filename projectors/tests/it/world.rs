@@ -1,5 +1,6 @@
 //! A log that this program writes, and the projectors that follow it.
 
+use annals_platform::application;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -45,12 +46,10 @@ impl World {
 
     pub(crate) async fn on(directory: TempDir) -> Self {
         let path = directory.path().join("log.db");
-        let log = SqliteLog::open(&path, annals_schemas::contexts::ALL, SqliteOptions::default()).await.unwrap();
+        let log = SqliteLog::open(&path, &application().context_ids(), SqliteOptions::default()).await.unwrap();
         let options = EngineOptions::new(Owner { id: "a test".into(), address: String::new() });
-        let engine = Engine::start(log.clone(), annals_aggregates::contexts(), annals_schemas::CATALOGUE, &options)
-            .await
-            .unwrap();
-        let definitions = annals_read_models::definitions();
+        let engine = Engine::start(log.clone(), &application(), &options).await.unwrap();
+        let definitions = application().read_models;
         let store = SqliteStore::open(directory.path(), definitions, log.id()).await.unwrap().into();
         Self { log, store, engine, sent: 0, directory }
     }

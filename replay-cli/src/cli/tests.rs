@@ -1,14 +1,17 @@
 use clap::CommandFactory;
 
 use super::*;
+use crate::Plain;
 
-fn parsed(line: &str) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(line.split(' '))
+type Line = Cli<Plain>;
+
+fn parsed(line: &str) -> Result<Line, clap::Error> {
+    Line::try_parse_from(line.split(' '))
 }
 
 #[test]
 fn the_command_line_is_well_formed() {
-    Cli::command().debug_assert();
+    Line::command().debug_assert();
 }
 
 #[test]
@@ -28,7 +31,7 @@ fn what_contradicts_itself_is_refused() {
         "annals query a --limit 501",
         "annals rebuild",
         "annals rebuild portfolio --memory 0",
-        "annals import cargo-lock",
+        "annals import ndjson",
         "annals history portfolio.application",
         "annals token mint --valid-hours 0",
     ] {
@@ -45,5 +48,5 @@ fn every_command_says_what_it_is_for() {
         }
         command.get_subcommands().for_each(check);
     }
-    check(&Cli::command());
+    check(&Line::command());
 }

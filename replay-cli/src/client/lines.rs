@@ -12,7 +12,7 @@ use crate::limits;
 
 /// The answer to one line.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum LineAnswer {
+pub enum LineAnswer {
     /// Accepted, now or before.
     Accepted(Box<Answer>),
     /// Refused; nothing was written for this line.
@@ -21,7 +21,7 @@ pub(crate) enum LineAnswer {
 
 /// The answers of one request as they come.
 #[derive(Debug)]
-pub(crate) struct Lines<'a> {
+pub struct Lines<'a> {
     client: &'a Client,
     response: Response,
     buffer: Vec<u8>,
@@ -29,7 +29,7 @@ pub(crate) struct Lines<'a> {
 
 impl Client {
     /// Sends the lines, each one command with its type, and gives their answers as they come.
-    pub(crate) async fn commands(&self, body: String) -> Result<Lines<'_>, CallError> {
+    pub async fn commands(&self, body: String) -> Result<Lines<'_>, CallError> {
         let request = self.request(Method::POST, "/v1/commands").header(header::CONTENT_TYPE, "application/x-ndjson");
         let response = request.body(body).send().await.map_err(|error| self.broken(&error))?;
         if !response.status().is_success() {
@@ -43,7 +43,7 @@ impl Client {
 
 impl Lines<'_> {
     /// The next answer; nothing at the end. A line cut short by a broken connection is no answer.
-    pub(crate) async fn next(&mut self) -> Result<Option<LineAnswer>, CallError> {
+    pub async fn next(&mut self) -> Result<Option<LineAnswer>, CallError> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();

@@ -2,22 +2,25 @@
 
 use std::time::Duration;
 
+use annals_model::application::Application;
+use annals_model::query::{Names, Query, QueryScope};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Client;
+use crate::cli::Global;
 use crate::exit::{Exit, Failure};
 use crate::limits;
 use crate::output::cell::count;
 
 /// An id in the one spelling in which all output has it: lower case, with hyphens. What a UUID may also be written as,
 /// in capitals, without hyphens, in braces, can be somebody's name or slug.
-pub(crate) fn id(text: &str) -> Option<Uuid> {
+pub fn id(text: &str) -> Option<Uuid> {
     text.parse::<Uuid>().ok().filter(|id| id.hyphenated().to_string() == text)
 }
 
 /// The same where nothing but an id can be meant, for the command line's parser.
-pub(crate) fn only_id(text: &str) -> Result<Uuid, String> {
+pub fn only_id(text: &str) -> Result<Uuid, String> {
     match (id(text), text.parse::<Uuid>()) {
         (Some(id), _) => Ok(id),
         (None, Ok(otherwise)) => Err(format!("write the id as {otherwise}")),
@@ -30,24 +33,38 @@ fn or_id(text: &str) -> String {
     text.parse::<Uuid>().map_or_else(|_| String::new(), |id| format!("; if you mean an id, write {id}"))
 }
 
-/// The workspace that the user means: an id as it is, a slug looked up among the tenant's workspaces.
-pub(crate) async fn workspace_id(client: &Client, text: &str) -> anyhow::Result<Uuid> {
+/// The workspace that the user means: an id as it is, a name looked up among the tenant's workspaces.
+pub async fn workspace_id(global: &Global, client: &Client, text: &str) -> anyhow::Result<Uuid> {
     if let Some(id) = id(text) {
         return Ok(id);
     }
-    let found = first_id(client, "access.workspaces", &[("slug", text.to_owned())]).await?;
+    let rule = global.application.admission;
+    let kind = rule.map(|rule| format!("{}.{}", rule.context, rule.aggregate_type));
+    let Some((query, names)) = kind.and_then(|kind| naming(&global.application, &kind)) else {
+        let failure = format!("{text:?} is no id; name the workspace by its uuid{}", or_id(text));
+        return Err(Failure::usage(failure).into());
+    };
+    let found = first_id(client, query.name, &[(names.parameter, text.to_owned())]).await?;
     if let Named::NotYet(behind) = found {
         return Err(not_yet(&format!("workspace {text:?}"), behind).into());
     }
     found.id().ok_or_else(|| {
+        let (by, query) = (names.parameter, query.name);
         Failure::new(Exit::Failed, format!("there is no workspace {text:?}{}", or_id(text)))
-            .remedy("name one by id or slug; `annals query access.workspaces` lists them")
+            .remedy(format!("name one by id or {by}; `annals query {query}` lists them"))
             .into()
     })
 }
 
-/// The aggregate that the user means: an id as it is; an application by its name, a workspace by its slug.
-pub(crate) async fn aggregate_id(
+/// The newest query that finds aggregates of this type by a name.
+fn naming<'a>(application: &'a Application, aggregate_type: &str) -> Option<(&'a Query, Names)> {
+    let queries = application.read_models.iter().rev().flat_map(|definition| definition.queries);
+    queries.filter_map(|query| Some((query, query.names?))).find(|(_, names)| names.aggregate_type == aggregate_type)
+}
+
+/// The aggregate that the user means: an id as it is, a name where a query finds it by that.
+pub async fn aggregate_id(
+    global: &Global,
     client: &Client,
     aggregate_type: &str,
     workspace: Option<Uuid>,
@@ -56,27 +73,25 @@ pub(crate) async fn aggregate_id(
     if let Some(id) = id(text) {
         return Ok(id);
     }
-    let found = match (aggregate_type, workspace) {
-        ("access.workspace", None) => return workspace_id(client, text).await,
-        ("portfolio.application", Some(workspace)) => {
-            let parameters = [("workspace_id", workspace.to_string()), ("name", text.to_owned())];
-            first_id(client, "portfolio.applications", &parameters).await?
-        }
-        ("portfolio.application", None) => {
-            return Err(Failure::usage("an application's name is looked up in a workspace")
-                .remedy("add --workspace")
-                .into());
-        }
-        (kind, _) if !kind.contains('.') => {
-            return Err(Failure::usage(format!("{kind:?} is no type of aggregate"))
-                .remedy("write it as context.aggregate, like portfolio.application")
-                .into());
-        }
-        (kind, _) => {
-            let failure = format!("{text:?} is no id; name the {kind} by its uuid{}", or_id(text));
-            return Err(Failure::usage(failure).into());
-        }
+    if !aggregate_type.contains('.') {
+        return Err(Failure::usage(format!("{aggregate_type:?} is no type of aggregate"))
+            .remedy("write it as context.aggregate; `annals command list` has them")
+            .into());
+    }
+    let Some((query, names)) = naming(&global.application, aggregate_type) else {
+        let failure = format!("{text:?} is no id; name the {aggregate_type} by its uuid{}", or_id(text));
+        return Err(Failure::usage(failure).into());
     };
+    let mut parameters = vec![(names.parameter, text.to_owned())];
+    match (query.scope, workspace) {
+        (QueryScope::Workspace, Some(workspace)) => parameters.push(("workspace_id", workspace.to_string())),
+        (QueryScope::Workspace, None) => {
+            let failure = format!("the {} of a {aggregate_type} is looked up in a workspace", names.parameter);
+            return Err(Failure::usage(failure).remedy("add --workspace").into());
+        }
+        (QueryScope::Tenant, _) => {}
+    }
+    let found = first_id(client, query.name, &parameters).await?;
     if let Named::NotYet(behind) = found {
         return Err(not_yet(&format!("{aggregate_type} {text:?}"), behind).into());
     }

@@ -9,24 +9,24 @@ use crate::exit::Exit;
 /// The server's refusal, in its words.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{}", self.words())]
-pub(crate) struct Problem {
+pub struct Problem {
     /// HTTP status.
-    pub(crate) status: u16,
+    pub status: u16,
     /// The kind of problem, in a few words.
-    pub(crate) title: String,
+    pub title: String,
     /// What is wrong in this case.
-    pub(crate) detail: String,
+    pub detail: String,
     /// The field that is wrong; may be empty.
-    pub(crate) field: String,
+    pub field: String,
     /// When the server asks to be asked again.
-    pub(crate) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// All of it.
-    pub(crate) document: Value,
+    pub document: Value,
 }
 
 impl Problem {
     /// Reads a problem document; of anything else only the status is known.
-    pub(crate) fn read(status: u16, retry_after: Option<Duration>, document: Value) -> Self {
+    pub fn read(status: u16, retry_after: Option<Duration>, document: Value) -> Self {
         let text = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         Self {
             status: document
@@ -60,12 +60,12 @@ impl Problem {
     }
 
     /// True if asking again, under the same id, may help.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         matches!(self.status, 429 | 503)
     }
 
     /// How a process ends that met it.
-    pub(crate) fn exit(&self) -> Exit {
+    pub fn exit(&self) -> Exit {
         match self.status {
             400 | 405 | 406 | 413 | 414 | 415 | 431 => Exit::Usage,
             408 | 504 => Exit::Timeout,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_3c1e_5a70_5d0c_8d5e_2b9a_4f70_c9d1);
 
 /// UUIDv5 of the parts, each behind its length, so that no two lists of parts look alike.
-pub(crate) fn derive(parts: &[&str]) -> Uuid {
+pub fn derive(parts: &[&str]) -> Uuid {
     let mut name = String::new();
     for part in parts {
         name.push_str(&part.len().to_string());
@@ -19,14 +19,14 @@ pub(crate) fn derive(parts: &[&str]) -> Uuid {
 
 /// Tells one life of a thing from the others: the milliseconds since 1970 at which its import began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Life(u64);
+pub struct Life(u64);
 
 /// An id has room for so many bits of it: enough until the year 10889.
 const LIFE_BITS: u32 = 48;
 
 impl Life {
     /// The life that begins at this time.
-    pub(crate) fn at_ms(unix_ms: u64) -> Self {
+    pub fn at_ms(unix_ms: u64) -> Self {
         Self(unix_ms & ((1 << LIFE_BITS) - 1))
     }
 
@@ -37,7 +37,7 @@ impl Life {
 
 /// Id of a thing that had another life before, under [`derive`]'s id: a UUIDv8 that begins with the life and goes on with
 /// what the parts and the life derive.
-pub(crate) fn derive_again(life: Life, parts: &[&str]) -> Uuid {
+pub fn derive_again(life: Life, parts: &[&str]) -> Uuid {
     let number = life.0.to_string();
     let rest = derive(&[&["again", &number], parts].concat()).as_u128();
     let mixed = (u128::from(life.0) << (128 - LIFE_BITS)) | (rest >> LIFE_BITS);
@@ -45,7 +45,7 @@ pub(crate) fn derive_again(life: Life, parts: &[&str]) -> Uuid {
 }
 
 /// True if an import gave this id to the thing that the parts name, in its first life or in a later one.
-pub(crate) fn is_of_import(id: Uuid, parts: &[&str]) -> bool {
+pub fn is_of_import(id: Uuid, parts: &[&str]) -> bool {
     id == derive(parts) || id == derive_again(Life::of(id), parts)
 }
 

@@ -17,7 +17,7 @@ use crate::limits;
 
 /// The lines of a file as commands. The first pass counts the lines, the second sends them.
 #[derive(Debug)]
-pub(crate) struct Commands {
+pub struct Commands {
     reader: BufReader<File>,
     name: String,
     series: String,
@@ -25,13 +25,13 @@ pub(crate) struct Commands {
     seen: HashMap<u64, u32>,
     number: u64,
     /// Lines that hold something.
-    pub(crate) total: u64,
+    pub total: u64,
 }
 
 impl Commands {
     /// Opens a file; `-` is stdin, which is spooled to a temporary file, for it is read twice. Equal lines of two series
     /// are different commands.
-    pub(crate) fn open(path: &Path, series: &str) -> Result<Self, Failure> {
+    pub fn open(path: &Path, series: &str) -> Result<Self, Failure> {
         let (name, file) = if path.as_os_str() == "-" {
             let spooled = spool_stdin();
             ("stdin".to_owned(), spooled.map_err(|error| Failure::usage(format!("stdin cannot be read: {error}")))?)

@@ -10,10 +10,9 @@ use annals_engine::log::verify::{VerifyReport, verify};
 use annals_model::position::Offset;
 use annals_projectors::deployment::{FILE, LogSettings};
 use annals_projectors::process::say;
-use annals_schemas::CATALOGUE;
-use annals_schemas::contexts::ALL;
 use serde_json::json;
 
+use super::known;
 use crate::cli::{BackupArgs, Global};
 use crate::data_dir::existing;
 use crate::exit::{Exit, Failure};
@@ -38,10 +37,10 @@ pub(crate) async fn run(global: &Global, output: Output, args: &BackupArgs) -> a
     backup(&deployment.log_path(), &copy).await.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     let beside = copy_beside(&deployment.data, &args.to)?;
     // A copy that nobody has read is none.
-    let log = SqliteLog::open_read_only(&copy, ALL).await.map_err(|error| log_failure(&error.into()))?;
+    let (contexts, known) = known(&global.application);
+    let log = SqliteLog::open_read_only(&copy, &contexts).await.map_err(|error| log_failure(&error.into()))?;
     let progress = Progress::start("log backup", "records", None);
-    let known = |schema| CATALOGUE.get(schema).is_some();
-    let report = verify(&*log, ALL, &known, &mut |at| progress.set(at.records)).await;
+    let report = verify(&*log, &contexts, &known, &mut |at| progress.set(at.records)).await;
     progress.clear();
     let report = report.map_err(|error| read_failure(&error))?;
     tell(output, &args.to, &beside, &report, &position(&report))?;

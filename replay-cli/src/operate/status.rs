@@ -14,6 +14,7 @@ use annals_engine::owners::system_now;
 use annals_engine::rebuild::extent::{Extent, extents};
 use annals_engine::rebuild::{PlanError, plan};
 use annals_engine::sink::{Generation, GenerationState, KnownProcess};
+use annals_model::application::Application;
 use annals_model::position::{Checkpoint, ContextPartition};
 use annals_model::time::Timestamp;
 use annals_projectors::process::say;
@@ -37,19 +38,25 @@ use crate::output::{Format, Output, columns, print_lines, table, terminal_column
 /// same.
 pub(crate) async fn run(global: &Global, output: Output) -> anyhow::Result<Exit> {
     let deployment = existing(global)?;
-    let log = read_log(&deployment).await?.shared();
+    let log = read_log(global, &deployment).await?.shared();
     let patience = Patience::default();
-    let (store, runners) = tokio::join!(open_store(&deployment, log.id()), runners(global));
+    let (store, runners) = tokio::join!(open_store(&global.application, &deployment, log.id()), runners(global));
     let mut seen = Seen { runners, processes: Vec::new() };
     let (mut lines, mut advice) = (Vec::new(), Vec::new());
     let silent = match store? {
         Ok(store) => {
-            look(&Site { log, store, keep: deployment.keep }, &patience, &mut seen, (&mut lines, &mut advice)).await?
+            look(
+                &Site { application: global.application.clone(), log, store, keep: deployment.keep },
+                &patience,
+                &mut seen,
+                (&mut lines, &mut advice),
+            )
+            .await?
         }
         Err(cause) => Some(cause),
     };
     if let Some(cause) = &silent {
-        lines.extend(unknown(&seen.runners, &lines, cause));
+        lines.extend(unknown(&global.application, &seen.runners, &lines, cause));
         advice.push(json!({"read_model": "all", "why": cause, "remedy": advice::SEE_TO_IT}));
     }
     let processes = processes::lines(&seen.processes);
@@ -79,7 +86,6 @@ async fn look(
         Err(error) if error.is_transient() => return Ok(Some(error.to_string())),
         Err(error) => return Err(store_failure(&error).into()),
     }
-    let definitions = annals_read_models::definitions();
     for name in site.names() {
         let newest = site.read_model(name, None)?;
         let ends = extents(&*site.log, &newest.contexts()).await.map_err(|error| read_failure(&error))?;
@@ -106,7 +112,7 @@ async fn look(
         }
         mark_old(name, site.keep, generations, &mut of_name);
         advice.extend(advise(name, planned.as_ref().map_err(String::as_str), &of_name));
-        advice.extend(leaving(&definitions, name, &of_name));
+        advice.extend(leaving(&site.application.read_models, name, &of_name));
         lines.extend(of_name);
     }
     Ok(None)
@@ -125,13 +131,10 @@ fn mark_old(name: &str, keep: Keep, generations: Vec<Generation>, lines: &mut [V
 }
 
 /// Read models of which nothing was told, each with what is known of it all the same.
-fn unknown(runners: &Value, lines: &[Value], cause: &str) -> Vec<Value> {
-    let mut models: Vec<_> =
-        annals_read_models::definitions().iter().map(|definition| definition.model.clone()).collect();
-    models.dedup_by(|later, model| later.name() == model.name());
+fn unknown(application: &Application, runners: &Value, lines: &[Value], cause: &str) -> Vec<Value> {
     let is_told = |name: &str| lines.iter().any(|line| line["read_model"] == *name);
     let told = |name: &str| list(&runners["read_models"]).find(|one| one["name"] == *name);
-    let untold = models.iter().filter(|model| !is_told(model.name()));
+    let untold = application.read_model_names().into_iter().filter(|name| !is_told(name));
     let one = |name: &str| {
         let live = told(name).map(|told| list(&told["generations"]).find(|one| one["state"] == "live"));
         let live = live.flatten().unwrap_or(&Value::Null);
@@ -140,7 +143,7 @@ fn unknown(runners: &Value, lines: &[Value], cause: &str) -> Vec<Value> {
             "runner": live["runner"]["state"], "trouble": cause, "tried_again": true,
         })
     };
-    untold.map(|model| one(model.name())).collect()
+    untold.map(one).collect()
 }
 
 /// All of it for people, in at most so many columns.

@@ -4,7 +4,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 /// One value in a table's cell: thousands apart, ids shortened, times to the second, in UTC, nothing as a dash.
-pub(crate) fn human(value: &Value) -> String {
+pub fn human(value: &Value) -> String {
     match value {
         Value::Null => "–".to_owned(),
         Value::Bool(true) => "yes".to_owned(),
@@ -41,12 +41,12 @@ fn text_cell(text: &str) -> String {
 }
 
 /// The first eight digits of an id: enough to tell rows apart; `-o json` has all of it.
-pub(crate) fn short_id(id: &str) -> String {
+pub fn short_id(id: &str) -> String {
     format!("{}…", id.get(..8).unwrap_or(id))
 }
 
 /// A text of at most so many characters, and a mark where more is left out.
-pub(crate) fn shortened(text: &str, chars_max: usize) -> String {
+pub fn shortened(text: &str, chars_max: usize) -> String {
     match text.char_indices().nth(chars_max) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
@@ -54,7 +54,7 @@ pub(crate) fn shortened(text: &str, chars_max: usize) -> String {
 }
 
 /// A whole number with its thousands apart: `12,345`.
-pub(crate) fn grouped(number: i64) -> String {
+pub fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3 + 1);
     if number < 0 {
@@ -70,12 +70,12 @@ pub(crate) fn grouped(number: i64) -> String {
 }
 
 /// [`grouped`] of a count.
-pub(crate) fn count(number: u64) -> String {
+pub fn count(number: u64) -> String {
     grouped(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 /// Bytes in the largest unit that leaves a number of at least one.
-pub(crate) fn bytes(number: u64) -> String {
+pub fn bytes(number: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = number as f64;
     let mut unit = 0;

@@ -2,18 +2,18 @@
 
 /// What stands around the text of the lines.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Edges<'a> {
+pub struct Edges<'a> {
     /// Before the first.
-    pub(crate) first: &'a str,
+    pub first: &'a str,
     /// Before each other one.
-    pub(crate) rest: &'a str,
+    pub rest: &'a str,
     /// Behind each but the last.
-    pub(crate) unfinished: &'a str,
+    pub unfinished: &'a str,
 }
 
 /// A line in lines of at most so many columns, broken between words. A word that is longer than a line stays whole: an
 /// address or a path is no use in two pieces.
-pub(crate) fn fold(line: &str, width_columns: usize, edges: &Edges<'_>) -> String {
+pub fn fold(line: &str, width_columns: usize, edges: &Edges<'_>) -> String {
     let width = width_columns.saturating_sub(edges.unfinished.len());
     let (mut done, mut current) = (String::new(), edges.first.to_owned());
     for (index, word) in line.split(' ').enumerate() {

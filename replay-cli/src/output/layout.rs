@@ -17,7 +17,7 @@ const WORD_MAX: usize = 36;
 const BROKEN_WORD: usize = 12;
 
 /// The width of the terminal that stdout goes to; nothing where there is none, and lines must not be broken.
-pub(crate) fn terminal_columns() -> Option<u16> {
+pub fn terminal_columns() -> Option<u16> {
     io::stdout().is_terminal().then(|| Table::new().width()).flatten()
 }
 
@@ -50,7 +50,7 @@ impl<'a> Texts<'a> {
 }
 
 /// Records as a table of at most `width` characters, or as wide as it takes. What no record has is left out.
-pub(crate) fn table(records: &[Value], columns: &[Column], width: Option<u16>) -> String {
+pub fn table(records: &[Value], columns: &[Column], width: Option<u16>) -> String {
     let given =
         |column: &&Column| records.iter().any(|record| record.pointer(&column.pointer).is_some_and(|v| !v.is_null()));
     let shown = columns.iter().filter(|column| records.is_empty() || given(column));

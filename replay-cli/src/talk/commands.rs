@@ -13,7 +13,7 @@ async fn catalogue(client: &Client) -> anyhow::Result<Vec<Value>> {
 }
 
 /// `command list`.
-pub(crate) async fn list(global: &Global, output: Output) -> anyhow::Result<Exit> {
+pub async fn list(global: &Global, output: Output) -> anyhow::Result<Exit> {
     let mut commands = catalogue(&Client::find(global)?).await?;
     for command in &mut commands {
         let fields = command["fields"].as_array().into_iter().flatten();
@@ -28,7 +28,7 @@ pub(crate) async fn list(global: &Global, output: Output) -> anyhow::Result<Exit
 }
 
 /// `command show`.
-pub(crate) async fn show(global: &Global, output: Output, command_type: &str) -> anyhow::Result<Exit> {
+pub async fn show(global: &Global, output: Output, command_type: &str) -> anyhow::Result<Exit> {
     let commands = catalogue(&Client::find(global)?).await?;
     let command = commands.iter().find(|command| command["type"] == command_type).ok_or_else(|| {
         Failure::usage(format!("there is no command {command_type:?}")).remedy("`annals command list` names them")

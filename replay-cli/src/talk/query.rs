@@ -1,5 +1,6 @@
 //! `query`: a named query, page by page if wanted; without a name, the queries there are.
 
+use annals_model::application::Application;
 use annals_projectors::process::say;
 use serde_json::{Value, json};
 
@@ -12,12 +13,12 @@ use crate::output::cell::count;
 use crate::output::{Column, Format, Output, columns};
 
 /// `query`.
-pub(crate) async fn run(global: &Global, output: Output, args: &QueryArgs) -> anyhow::Result<Exit> {
+pub async fn run(global: &Global, output: Output, args: &QueryArgs) -> anyhow::Result<Exit> {
     let client = Client::find(global)?;
     let Some(name) = &args.name else { return list(&client, output).await };
     let mut parameters = parameters(&args.param)?;
     if let Some(workspace) = &args.workspace {
-        parameters.push(("workspace_id".to_owned(), workspace_id(&client, workspace).await?.to_string()));
+        parameters.push(("workspace_id".to_owned(), workspace_id(global, &client, workspace).await?.to_string()));
     }
     let limit = if args.all { limits::PAGE_ROWS } else { args.limit.unwrap_or(limits::PAGE_ROWS_DEFAULT) };
     parameters.push(("limit".to_owned(), limit.to_string()));
@@ -30,15 +31,15 @@ pub(crate) async fn run(global: &Global, output: Output, args: &QueryArgs) -> an
         page = ask.page(Some(&next)).await.map_err(Failure::from)?;
         rows.append(&mut take_rows(&mut page));
     }
-    write(output, name, page, rows)
+    write(output, &known_order(&global.application, name), page, rows)
 }
 
-fn write(output: Output, name: &str, mut page: Value, rows: Vec<Value>) -> anyhow::Result<Exit> {
+fn write(output: Output, order: &[&str], mut page: Value, rows: Vec<Value>) -> anyhow::Result<Exit> {
     match output.format() {
         Format::Table => {
             match rows.is_empty() {
                 true => say!("{}", no_rows(&page)),
-                false => output.records(&rows, &columns_of(&rows, &known_order(name)))?,
+                false => output.records(&rows, &columns_of(&rows, order))?,
             }
             if let Some(next) = next_cursor(&page) {
                 say!("more rows: add --all, or --cursor {next}");
@@ -66,16 +67,16 @@ fn no_rows(page: &Value) -> String {
 
 /// One query and its parameters.
 #[derive(Debug)]
-pub(crate) struct Ask<'a> {
-    pub(crate) client: &'a Client,
-    pub(crate) name: &'a str,
-    pub(crate) parameters: Vec<(String, String)>,
-    pub(crate) token: Option<&'a str>,
+pub struct Ask<'a> {
+    pub client: &'a Client,
+    pub name: &'a str,
+    pub parameters: Vec<(String, String)>,
+    pub token: Option<&'a str>,
 }
 
 impl Ask<'_> {
     /// One page, from a cursor on.
-    pub(crate) async fn page(&self, cursor: Option<&str>) -> Result<Value, CallError> {
+    pub async fn page(&self, cursor: Option<&str>) -> Result<Value, CallError> {
         let path = format!("/v1/queries/{}", self.name);
         let mut parameters: Vec<(&str, String)> =
             self.parameters.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
@@ -87,7 +88,7 @@ impl Ask<'_> {
     }
 
     /// All rows.
-    pub(crate) async fn all(&self) -> Result<Vec<Value>, CallError> {
+    pub async fn all(&self) -> Result<Vec<Value>, CallError> {
         let mut rows = Vec::new();
         let mut cursor = None;
         loop {
@@ -133,20 +134,20 @@ fn parameters(pairs: &[String]) -> Result<Vec<(String, String)>, Failure> {
         .collect()
 }
 
-pub(crate) fn take_rows(page: &mut Value) -> Vec<Value> {
+pub fn take_rows(page: &mut Value) -> Vec<Value> {
     match page.get_mut("rows").map(Value::take) {
         Some(Value::Array(rows)) => rows,
         _ => Vec::new(),
     }
 }
 
-pub(crate) fn next_cursor(page: &Value) -> Option<String> {
+pub fn next_cursor(page: &Value) -> Option<String> {
     page.get("next_cursor").and_then(Value::as_str).map(str::to_owned)
 }
 
 /// The columns of a query as this build orders them; a server of another build may have others.
-fn known_order(query: &str) -> Vec<&'static str> {
-    let newest_first = annals_read_models::definitions().into_iter().rev();
+fn known_order(application: &Application, query: &str) -> Vec<&'static str> {
+    let newest_first = application.read_models.iter().rev();
     let mut columns = newest_first.filter_map(|definition| {
         let known = definition.queries.iter().find(|known| known.name == query)?;
         known.columns.of_tables(definition.model.tables())
@@ -158,12 +159,13 @@ fn known_order(query: &str) -> Vec<&'static str> {
 const FIRST_COLUMNS: usize = 2;
 
 /// Columns for people: names first, ids last, and no id whose row also has the name.
-pub(crate) fn columns_of(rows: &[Value], order: &[&str]) -> Vec<Column> {
+pub fn columns_of(rows: &[Value], order: &[&str]) -> Vec<Column> {
     let Some(Value::Object(first)) = rows.first() else { return Vec::new() };
     let has = |name: &str| first.contains_key(name);
     let named = |name: &str| {
-        name.strip_suffix("_application_id").is_some_and(|end| has(&format!("{end}_name")))
-            || name.strip_suffix("_id").is_some_and(has)
+        let Some(of) = name.strip_suffix("_id") else { return false };
+        // `from_thing_id` beside `from_name`, `thing_id` beside `thing`.
+        has(of) || of.rsplit_once('_').is_some_and(|(end, _)| has(&format!("{end}_name")))
     };
     let mut names: Vec<&str> = first.keys().map(String::as_str).filter(|name| !named(name)).collect();
     names.sort_by_key(|name| {
@@ -189,7 +191,7 @@ mod tests {
     #[test]
     fn a_table_shows_names_first_and_ids_last_and_no_id_that_has_a_name() {
         let rows = [json!({"id": "x", "from_application_id": "y", "from_name": "app", "kind": "build", "a": 1})];
-        let order = known_order("portfolio.dependencies");
+        let order = known_order(&annals_platform::application(), "portfolio.dependencies");
         assert!(order.contains(&"from_name"));
         let headings: Vec<String> = columns_of(&rows, &order).into_iter().map(|column| column.heading).collect();
         assert_eq!(headings, ["from name", "kind", "a", "id"]);

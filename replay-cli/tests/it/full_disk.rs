@@ -1,5 +1,6 @@
 //! An import while the server's disk is full.
 
+use annals_platform::application;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::Stdio;
@@ -42,13 +43,12 @@ struct Server {
 impl Server {
     async fn start(data: &Path, pages: Option<u32>) -> Self {
         let options = SqliteOptions { max_page_count: pages, ..SqliteOptions::default() };
-        let log = SqliteLog::open(&data.join("log.sqlite"), annals_schemas::contexts::ALL, options).await.unwrap();
+        let log = SqliteLog::open(&data.join("log.sqlite"), &application().context_ids(), options).await.unwrap();
         let shared: Arc<dyn EventLog> = log.clone();
         let owner = Owner { id: "node".into(), address: String::new() };
         let options = EngineOptions::new(owner);
-        let contexts = annals_aggregates::contexts();
-        let engine = Engine::start(shared.clone(), contexts, annals_schemas::CATALOGUE, &options).await.unwrap();
-        let definitions = annals_read_models::definitions();
+        let engine = Engine::start(shared.clone(), &application(), &options).await.unwrap();
+        let definitions = application().read_models;
         let store = Store::from(SqliteStore::open(data, definitions.clone(), shared.id()).await.unwrap());
         let key = SigningKey::open_or_create(&data.join("signing-key.pk8")).unwrap();
         let actor = Actor::User(UserId(Uuid::from_u128(2)));

@@ -1,6 +1,7 @@
 //! What the night operator sees while read models are in trouble: commands go on, and what is wrong is said, the same for
 //! every kind of trouble and in both stores.
 
+use annals_platform::application;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -220,7 +221,7 @@ fn status_names_the_processes_and_what_they_own_and_keep() {
     let server = Server::start();
     let pid = server.id();
     let processes = |data: &Path| run(data, &["status", "-o", "json"]).exits(0).json()["processes"].clone();
-    let contexts = annals_aggregates::contexts();
+    let contexts = application().contexts;
     let owned: Vec<String> = contexts.iter().map(|context| format!("{}/0-3", context.id().name)).collect();
     wait_until("it tells what it owns", || {
         let told = processes(&server.data());

@@ -1,5 +1,6 @@
 //! A real `annals up`, and the real command line against it.
 
+use annals_platform::application;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -177,13 +178,13 @@ fn copy_into(from: &Path, to: &Path) {
 
 /// The newest version of a read model: what a new directory begins with.
 pub(crate) fn newest_version(read_model: &str) -> u32 {
-    let definitions = annals_read_models::definitions();
+    let definitions = application().read_models;
     newest(&definitions).find(|one| one.model.name() == read_model).unwrap().model.version()
 }
 
 /// All read models, by name.
 pub(crate) fn read_models() -> Vec<&'static str> {
-    let mut names: Vec<_> = newest(&annals_read_models::definitions()).map(|one| one.model.name()).collect();
+    let mut names: Vec<_> = newest(&application().read_models).map(|one| one.model.name()).collect();
     names.sort_unstable();
     names
 }

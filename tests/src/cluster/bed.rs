@@ -2,6 +2,7 @@
 
 mod judge;
 
+use annals_platform::application;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -94,8 +95,8 @@ impl Bed {
     /// Everything on the world's newest log: call it behind [`World::begin_anew`].
     pub async fn new(world: &World) -> anyhow::Result<Self> {
         let deployment = world.deployment()?;
-        let log = deployment.open_log(Access::Read).await?.shared();
-        let store = deployment.open_store(log.id()).await?;
+        let log = deployment.open_log(&application(), Access::Read).await?.shared();
+        let store = deployment.open_store(&application(), log.id()).await?;
         let key = world.signing_key()?;
         let tenants: Vec<_> = (1..=TENANTS).map(|number| TenantId(Uuid::from_u128(number))).collect();
         let actor = Actor::Service("cluster-client".into());

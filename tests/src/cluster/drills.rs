@@ -1,10 +1,11 @@
 //! Drills with one purpose each: owners that are killed, stopped, paused and restarted, and how long it takes.
 
+use annals_platform::application;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use annals_model::ids::AggregateId;
-use annals_schemas::contexts::{self, PORTFOLIO};
+use annals_schemas::contexts::PORTFOLIO;
 use anyhow::{Context as _, ensure};
 use serde_json::json;
 use uuid::Uuid;
@@ -43,7 +44,7 @@ pub async fn shared_out(bed: &Bed, world: &World) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_millis(limits::SETTLE_MS_MAX);
     let (mut last, mut since) = (0, Instant::now());
     loop {
-        let claims = LogContent::read(&**bed.log(), contexts::ALL).await?.claims();
+        let claims = LogContent::read(&**bed.log(), &application().context_ids()).await?.claims();
         if claims != last {
             (last, since) = (claims, Instant::now());
         }

@@ -1,6 +1,7 @@
 //! A history that is large before anything happens: applications that were registered long ago, put into the log in bulk
 //! and folded once, as a rebuild does. So a cluster can begin with as many rows as a year of work leaves, within seconds.
 
+use annals_platform::application;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ pub struct Made {
 /// the read model from them. Their workspaces are nobody's who works on the cluster.
 pub async fn make(world: &World, tenant: TenantId, rows: u64) -> anyhow::Result<Made> {
     let deployment = world.deployment()?;
-    let log = deployment.open_log(Access::Serve).await?.shared();
+    let log = deployment.open_log(&application(), Access::Serve).await?.shared();
     let partitions = log.partitions(PORTFOLIO);
     let mut filling = JoinSet::new();
     for number in 0..partitions {
@@ -57,8 +58,8 @@ pub async fn make(world: &World, tenant: TenantId, rows: u64) -> anyhow::Result<
         let (at, mark) = filled??;
         made.marks.insert((at.context.number, at.partition.0), mark);
     }
-    let store = deployment.open_store(log.id()).await?;
-    let definitions = annals_read_models::definitions();
+    let store = deployment.open_store(&application(), log.id()).await?;
+    let definitions = application().read_models;
     let definition = newest(&definitions).find(|definition| definition.model.name() == READ_MODEL);
     let model = Arc::clone(&definition.context("it is one of the platform's")?.model);
     let (options, control) = (FoldOptions::default(), Control::default());

@@ -4,6 +4,7 @@
 mod points;
 mod strikes;
 
+use annals_platform::application;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -33,7 +34,7 @@ pub const PARTITIONS: u16 = 4;
 pub(super) const CURSOR_SECRET: [u8; 32] = [7; 32];
 /// All read models.
 pub fn read_models() -> Vec<&'static str> {
-    newest(&annals_read_models::definitions()).map(|one| one.model.name()).collect()
+    newest(&application().read_models).map(|one| one.model.name()).collect()
 }
 
 /// Where nodes listen; nothing for one that is not ready.

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use annals_model::context::BoundedContext;
 use cargo_metadata::{Dependency, DependencyKind, Metadata, MetadataCommand, PackageId};
 
 /// Package → what it may depend on among ours; for tests as well, but for the packages named in `FOR_TESTS`.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("annals-model", &[]),
     ("annals-codegen", &[]),
     ("annals-schemas", &["annals-model"]),
@@ -14,32 +15,12 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("annals-engine", &["annals-model"]),
     ("annals-read-models", &["annals-model", "annals-schemas"]),
     ("annals-stores", &["annals-model", "annals-engine"]),
-    ("annals-projectors", &["annals-model", "annals-engine", "annals-schemas", "annals-read-models", "annals-stores"]),
-    (
-        "annals-api",
-        &[
-            "annals-model",
-            "annals-engine",
-            "annals-schemas",
-            "annals-aggregates",
-            "annals-read-models",
-            "annals-stores",
-            "annals-projectors",
-        ],
-    ),
+    ("annals-platform", &["annals-model", "annals-schemas", "annals-aggregates", "annals-read-models"]),
+    ("annals-projectors", &["annals-model", "annals-engine", "annals-stores"]),
+    ("annals-api", &["annals-model", "annals-engine", "annals-stores", "annals-projectors"]),
     (
         "annals-cli",
-        &[
-            "annals-model",
-            "annals-engine",
-            "annals-schemas",
-            "annals-aggregates",
-            "annals-read-models",
-            "annals-stores",
-            "annals-projectors",
-            "annals-api",
-            "annals-dev",
-        ],
+        &["annals-model", "annals-engine", "annals-stores", "annals-projectors", "annals-api", "annals-dev"],
     ),
     ("annals-dev", &[]),
     (
@@ -49,7 +30,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "annals-engine",
             "annals-schemas",
             "annals-aggregates",
-            "annals-read-models",
+            "annals-platform",
             "annals-stores",
             "annals-projectors",
             "annals-api",
@@ -63,7 +44,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "annals-engine",
             "annals-schemas",
             "annals-aggregates",
-            "annals-read-models",
+            "annals-platform",
             "annals-stores",
             "annals-projectors",
             "annals-api",
@@ -72,8 +53,8 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ),
 ];
 
-/// Arrows that tests may use besides: of dev-dependencies, and of those behind a feature for tests.
-const FOR_TESTS: [(&str, &str); 12] = [
+/// Arrows besides: of dev-dependencies, and of those behind a feature, as binaries of the platform are.
+const FOR_TESTS: [(&str, &str); 19] = [
     ("annals-codegen", "annals-model"),
     ("annals-schemas", "annals-codegen"),
     ("annals-read-models", "annals-aggregates"),
@@ -85,7 +66,14 @@ const FOR_TESTS: [(&str, &str); 12] = [
     ("annals-stores", "annals-dev"),
     ("annals-projectors", "annals-aggregates"),
     ("annals-projectors", "annals-dev"),
+    ("annals-projectors", "annals-platform"),
     ("annals-api", "annals-dev"),
+    ("annals-api", "annals-aggregates"),
+    ("annals-api", "annals-platform"),
+    ("annals-api", "annals-read-models"),
+    ("annals-api", "annals-schemas"),
+    ("annals-cli", "annals-platform"),
+    ("annals-cli", "annals-schemas"),
 ];
 
 /// Arrows of build scripts: nothing of what they point at is in the package that is built.
@@ -211,6 +199,67 @@ fn the_domain_reaches_nothing_that_does_io() {
     }
     // The check sees what it looks for where it is allowed.
     assert!(reached("annals-engine").contains("tokio"));
+}
+
+/// What serves any application, and the binaries and verbs of the platform beside it.
+const MACHINERY: [(&str, &[&str]); 5] = [
+    ("core/engine/src", &[]),
+    ("projectors/stores/src", &[]),
+    ("projectors/src", &["bin"]),
+    ("api/src", &["bin"]),
+    ("replay-cli/src", &["platform"]),
+];
+
+/// How a domain can be named in code: by its packages, and by the names of its contexts where they are names.
+fn domain_words() -> Vec<String> {
+    let packages = ["schemas", "aggregates", "read_models", "platform"].map(|package| format!("annals_{package}"));
+    let names = |context: &BoundedContext| {
+        let name = context.id().name;
+        let kinds = context.aggregates().map(move |kind| format!("{name}.{}", kind.aggregate_type()));
+        kinds.chain([format!("\"{name}\""), format!("\"{name}."), format!("{name}/0")]).collect::<Vec<_>>()
+    };
+    packages.into_iter().chain(annals_platform::application().contexts.iter().flat_map(names)).collect()
+}
+
+/// Lines that say one of these words, in all that is no test.
+fn saying(words: &[String], text: &str) -> Vec<String> {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    code.lines().filter(|line| words.iter().any(|word| line.contains(word.as_str()))).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_machinery_names_nothing_of_the_platforms_domain() {
+    let (words, mut said, mut files) = (domain_words(), Vec::new(), 0);
+    for (folder, without) in MACHINERY {
+        let root = Path::new(ROOT).join(folder);
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                let name = entry.file_name().unwrap().to_str().unwrap();
+                let is_left_out = without.iter().any(|left_out| entry == root.join(left_out));
+                if name.starts_with("tests") || name == "testing" || is_left_out {
+                    continue;
+                }
+                if entry.is_dir() {
+                    folders.push(entry);
+                } else if name.ends_with(".rs") {
+                    files += 1;
+                    let text = std::fs::read_to_string(&entry).unwrap();
+                    said.extend(saying(&words, &text).into_iter().map(|line| format!("{}: {line}", entry.display())));
+                }
+            }
+        }
+    }
+    assert_eq!(said, Vec::<String>::new());
+    assert!(files > 200, "{files}");
+}
+
+#[test]
+fn a_word_of_the_domain_is_seen_where_it_is_no_test() {
+    let text = "use annals_schemas::contexts::ACCESS;\nlet access = 1;\nget(\"portfolio.applications\")\n\
+                #[cfg(test)]\nmod tests {\n\"portfolio\"";
+    let said = ["use annals_schemas::contexts::ACCESS;", "get(\"portfolio.applications\")"];
+    assert_eq!(saying(&domain_words(), text), said);
 }
 
 /// The folders at the top of the repository, without those that git ignores and what tools keep there for themselves.

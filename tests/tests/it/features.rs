@@ -52,13 +52,26 @@ fn made_with<'a>(names: &[&'a str], arguments: &[&str]) -> Vec<&'a str> {
 #[test]
 fn a_build_for_files_alone_has_no_library_for_kafka_or_postgres_and_a_production_build_starts_no_servers() {
     let servers = ["annals-dev", "rdkafka", "rdkafka-sys", "sqlx-postgres"];
-    assert_eq!(made_with(&servers, &["--no-default-features"]), [""; 0]);
-    assert_eq!(made_with(&servers, &["--no-default-features", "--features", "kafka,postgres"]), servers[1..]);
+    assert_eq!(made_with(&servers, &["--no-default-features", "--features", "platform"]), [""; 0]);
+    assert_eq!(made_with(&servers, &["--no-default-features", "--features", "platform,kafka,postgres"]), servers[1..]);
+    // A tool of another application has nothing of the platform's.
+    let domain = ["annals-platform", "annals-aggregates", "annals-schemas", "cargo-lock"];
+    assert_eq!(made_with(&domain, &["--no-default-features", "--features", "kafka"]), [""; 0]);
+    assert_eq!(made_with(&domain, &[]), domain);
     // Whoever says nothing gets all of it, `annals dev` as well.
     assert_eq!(made_with(&servers, &[]), servers);
 }
 
 #[test]
 fn a_build_for_files_alone_compiles() {
-    cargo(&["check", "--locked", "--quiet", "--package", "annals-cli", "--no-default-features"]);
+    cargo(&[
+        "check",
+        "--locked",
+        "--quiet",
+        "--package",
+        "annals-cli",
+        "--no-default-features",
+        "--features",
+        "platform",
+    ]);
 }

@@ -1,5 +1,6 @@
 //! What a stock Avro consumer of another language makes of the log's topics, with nothing of ours but addresses.
 
+use annals_platform::application;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use annals_engine::runner::ReadModels;
 use annals_model::ids::{Actor, Partition, TenantId, UserId};
 use annals_model::position::{Checkpoint, ContextPartition};
 use annals_model::query::CursorKey;
-use annals_schemas::{CATALOGUE, contexts};
+use annals_schemas::CATALOGUE;
 use annals_stores::queries::Queries;
 use annals_stores::sinks::{SqliteStore, Store};
 use serde_json::{Value, json};
@@ -39,14 +40,13 @@ struct Node {
 
 impl Node {
     async fn start(options: KafkaOptions) -> Self {
-        let log = KafkaLog::connect(options, contexts::ALL).await.unwrap();
+        let log = KafkaLog::connect(options, &application().context_ids()).await.unwrap();
         let shared: Arc<dyn EventLog> = Arc::clone(&log) as _;
         let directory = tempfile::tempdir().unwrap();
         let owner = Owner { id: Uuid::new_v4().to_string(), address: String::new() };
-        let domain = annals_aggregates::contexts();
-        let engine = Engine::start(Arc::clone(&shared), domain, CATALOGUE, &EngineOptions::new(owner)).await.unwrap();
+        let engine = Engine::start(Arc::clone(&shared), &application(), &EngineOptions::new(owner)).await.unwrap();
         engine.handle().settled().await;
-        let definitions = annals_read_models::definitions();
+        let definitions = application().read_models;
         let store = Store::from(SqliteStore::open(directory.path(), definitions.clone(), log.id()).await.unwrap());
         let read_models = Arc::new(ReadModels::start(Arc::clone(&shared), store.handle()).await.unwrap());
         let queries = Queries::new(definitions, CursorKey::new([7; 32]));
@@ -76,9 +76,9 @@ impl Node {
     /// What the log holds, as the consumer prints it: claims apart.
     async fn events(&self) -> Vec<Value> {
         let mut events = Vec::new();
-        for context in contexts::ALL {
-            for partition in (0..self.log.partitions(*context)).map(Partition) {
-                let at = ContextPartition { context: *context, partition };
+        for context in application().context_ids() {
+            for partition in (0..self.log.partitions(context)).map(Partition) {
+                let at = ContextPartition { context, partition };
                 let mut reader = CheckedReader::open(&*self.log, at, Checkpoint::default()).await.unwrap();
                 while let Some(batch) = reader.next().await.unwrap() {
                     for record in batch.records {
@@ -126,7 +126,8 @@ fn event(line: &Value) -> Option<Value> {
 fn consume(brokers: &str, registry: &str) -> Vec<Value> {
     let python = annals_dev::python::with("confluent-kafka", &LIBRARIES).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/kafka_consumer/consume.py");
-    let topics = contexts::ALL.iter().map(|context| format!("{PREFIX}.{}.events", context.name));
+    let contexts = application().context_ids();
+    let topics = contexts.iter().map(|context| format!("{PREFIX}.{}.events", context.name));
     let output = Command::new(python).arg(script).args([brokers, registry]).args(topics).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -75,3 +75,13 @@ fn an_archived_workspace_keeps_its_slug() {
     assert_eq!(folded::<Workspace>([created(), archived()]).unique_keys(), slug);
     assert_eq!(Workspace::default().unique_keys(), []);
 }
+
+#[test]
+fn a_workspace_is_open_until_it_is_archived_by_what_clients_see_of_it() {
+    let seen = |workspace: Workspace| standing(&serde_json::to_value(workspace).unwrap());
+    assert_eq!(seen(folded::<Workspace>([created()])), Standing::Open);
+    assert_eq!(seen(folded::<Workspace>([created(), archived()])), Standing::Closed);
+    for nothing in [Value::Null, serde_json::json!({}), serde_json::json!({"archived": "no"})] {
+        assert_eq!(standing(&nothing), Standing::Closed, "{nothing}");
+    }
+}

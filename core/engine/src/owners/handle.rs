@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::addresses::{Addresses, PartitionOwner};
+use super::admission::{Admitted, Gate};
 use super::batch::RETRY_AFTER;
 use super::chain::Link;
 use super::mailbox::{Input, ReadAnswer, ReadQuery, Recorded, ReplyTo};
@@ -27,10 +28,12 @@ use crate::telemetry::{self, CommandOutcome};
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) log: Arc<dyn EventLog>,
-    pub(super) contexts: Vec<Arc<BoundedContext>>,
+    pub(super) contexts: Vec<BoundedContext>,
     pub(super) catalogue: SchemaCatalogue,
     pub(super) mailboxes: BTreeMap<ContextPartition, Mailbox>,
     pub(super) addresses: Addresses,
+    /// Where the application has a rule for workspaces.
+    pub(super) gate: Option<Gate>,
     pub(super) owner: Owner,
     /// Of the log, where recorded events are read.
     pub(super) unread: Outage,
@@ -97,7 +100,12 @@ impl EngineHandle {
 
     /// All contexts.
     pub fn contexts(&self) -> impl Iterator<Item = &BoundedContext> {
-        self.shared.contexts.iter().map(|context| &**context)
+        self.shared.contexts.iter()
+    }
+
+    /// Every schema that this build knows.
+    pub fn schemas(&self) -> SchemaCatalogue {
+        self.shared.catalogue
     }
 
     /// The log that the engine appends to.
@@ -168,19 +176,25 @@ impl EngineHandle {
         }
     }
 
-    /// Decides a command and makes its events durable.
+    /// Decides a command whose workspace may be worked in, and makes its events durable.
     pub async fn execute(&self, request: CommandRequest, deadline: Instant) -> Result<CommandAnswer, CommandError> {
-        self.execute_in(None, request, deadline).await
+        let admitted = self.admit(request, deadline).await?;
+        self.execute_in(None, admitted, deadline).await
     }
 
-    /// The same for a command that rests on others before it: it is decided behind them, or not at all.
+    /// The same for a command that was admitted, and may rest on others before it: it is decided behind them, or not at all.
+    /// The first poll puts it into its partition's queue.
     pub async fn execute_in(
         &self,
         link: Option<Link>,
-        request: CommandRequest,
+        Admitted(request): Admitted,
         deadline: Instant,
     ) -> Result<CommandAnswer, CommandError> {
+        let tenant = request.scope.tenant;
         let answer = self.decide(link, request, deadline).await;
+        if let Ok(answer) = &answer {
+            self.changed(tenant, answer.context, answer.aggregate_type, answer.aggregate_id);
+        }
         telemetry::answered(match &answer {
             Ok(answer) if answer.replayed => CommandOutcome::Replayed,
             Ok(_) => CommandOutcome::Accepted,

@@ -3,6 +3,7 @@
 use annals_engine::command::CommandRequest;
 use annals_engine::owners::AggregateAddress;
 use annals_model::aggregate::{Aggregate, Context, Events, ReferenceLabel, References, ScopeKind, UniqueKeys};
+use annals_model::application::Application;
 use annals_model::avro::{DecodeError, Reader, put_long, put_option, put_str};
 use annals_model::command_json::fingerprint;
 use annals_model::context::BoundedContext;
@@ -211,22 +212,22 @@ static SCHEMAS: [ReleasedSchema; 4] = [
     released(4, "badge.stamped", |bytes| Stamped::decode_any(SchemaId(4), bytes).map(|event| event.to_json())),
 ];
 
-pub(crate) fn catalogue() -> SchemaCatalogue {
-    SchemaCatalogue::new(&SCHEMAS)
+/// Accounts and badges.
+pub(crate) fn application() -> Application {
+    let contexts = vec![BoundedContext::new(BANK).with::<Account>().with::<Badge>()];
+    Application {
+        name: "accounts",
+        contexts,
+        schemas: SchemaCatalogue::new(&SCHEMAS),
+        read_models: vec![],
+        admission: None,
+    }
 }
 
 /// What a build knew that had no badges yet.
-pub(crate) fn old_catalogue() -> SchemaCatalogue {
-    SchemaCatalogue::new(&SCHEMAS[..3])
-}
-
-/// See [`old_catalogue`].
-pub(crate) fn old_contexts() -> Vec<BoundedContext> {
-    vec![BoundedContext::new(BANK).with::<Account>()]
-}
-
-pub(crate) fn contexts() -> Vec<BoundedContext> {
-    vec![BoundedContext::new(BANK).with::<Account>().with::<Badge>()]
+pub(crate) fn old_application() -> Application {
+    let contexts = vec![BoundedContext::new(BANK).with::<Account>()];
+    Application { contexts, schemas: SchemaCatalogue::new(&SCHEMAS[..3]), ..application() }
 }
 
 pub(crate) fn scope(n: u128) -> Scope {
@@ -248,7 +249,7 @@ pub(crate) fn request(request_id: &str, id: u128, name: &str, payload: Value) ->
 }
 
 pub(crate) fn request_in(scope: Scope, request_id: &str, id: u128, name: &str, payload: Value) -> CommandRequest {
-    let contexts = contexts();
+    let contexts = application().contexts;
     let kind = contexts[0].aggregate("account").unwrap();
     CommandRequest {
         context: BANK,

@@ -9,7 +9,7 @@ use annals_model::ids::{ContextId, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::accounts::{BANK, contexts, kind, request_in};
+use crate::accounts::{BANK, application, kind, request_in};
 
 #[derive(Clone, Debug, Default, Serialize, PartialEq)]
 pub(crate) struct Badge {
@@ -73,7 +73,7 @@ impl EventSet for Stamped {
 
 /// A request for badge `id` of the tenant, about a workspace.
 pub(crate) fn badge_request(about: Scope, request_id: &str, id: u128, name: &str) -> CommandRequest {
-    let contexts = contexts();
+    let contexts = application().contexts;
     let command = contexts[0].aggregate("badge").unwrap().parse(name, json!({})).unwrap();
     let of_account = request_in(about, request_id, id, "close", json!({}));
     let fingerprint = annals_model::command_json::fingerprint(&json!(["badge", name, id.to_string(), about.workspace]));

@@ -12,7 +12,7 @@ use annals_model::ids::{OperationId, Partition};
 use annals_model::position::{Checkpoint, ContextPartition, Offset, RecordOffset, Sequence};
 use serde_json::{Value, json};
 
-use crate::accounts::{BANK, catalogue, contexts, request};
+use crate::accounts::{BANK, application, request};
 use crate::engine::send;
 
 /// Lives that an engine gets until all clients must have been answered.
@@ -135,7 +135,7 @@ async fn run_clients(log: &Arc<dyn EventLog>, options: &EngineOptions) -> Seen {
     let mut clients: Vec<_> = (0..10).map(Client::new).collect();
     let mut seen = Seen::default();
     for life in 0..LIVES_MAX {
-        let engine = Engine::start(Arc::clone(log), contexts(), catalogue(), options).await.unwrap();
+        let engine = Engine::start(Arc::clone(log), &application(), options).await.unwrap();
         let handle = engine.handle();
         let lives = clients.iter_mut().map(|client| client.live(&handle, life));
         for (acknowledged, refused) in futures_util::future::join_all(lives).await {

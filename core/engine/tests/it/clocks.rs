@@ -12,7 +12,7 @@ use annals_model::position::{Checkpoint, ContextPartition};
 use annals_model::time::Timestamp;
 use serde_json::json;
 
-use crate::accounts::{BANK, address, catalogue, contexts, scope};
+use crate::accounts::{BANK, address, application, scope};
 use crate::engine::{deadline, owner, send};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -51,7 +51,7 @@ impl Machine {
             accept_clock,
             ..EngineOptions::new(owner("one"))
         };
-        Engine::start(self.shared(), contexts(), catalogue(), &options).await.unwrap()
+        Engine::start(self.shared(), &application(), &options).await.unwrap()
     }
 
     async fn start(&self) -> Engine {

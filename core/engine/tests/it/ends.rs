@@ -13,7 +13,7 @@ use annals_model::position::ContextPartition;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::accounts::{BANK, address, catalogue, contexts, scope};
+use crate::accounts::{BANK, address, application, scope};
 use crate::buggy_log::{BuggyLog, LogBug};
 use crate::engine::{deadline, owner, send, start};
 
@@ -92,7 +92,7 @@ async fn an_owner_that_panicked_is_shown_as_stopped_and_its_partition_refused() 
         system_now()
     });
     let options = EngineOptions { clock, ..EngineOptions::new(owner("one")) };
-    let engine = Engine::start(Arc::clone(&log), contexts(), catalogue(), &options).await.unwrap();
+    let engine = Engine::start(Arc::clone(&log), &application(), &options).await.unwrap();
     let handle = engine.handle();
     send(&handle, "o", 1, "open", json!({"name": "a"})).await.unwrap();
     broken_clock.store(true, Ordering::Relaxed);

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::accounts::{BANK, UNSHOWABLE, account, address, catalogue, contexts, request, request_in, scope};
+use crate::accounts::{BANK, UNSHOWABLE, account, address, application, request, request_in, scope};
 use crate::stores::{Memory, StoreBug, TestStore, on_each_memory, watched};
 
 on_each_memory! {
@@ -35,7 +35,7 @@ pub(crate) fn deadline() -> Instant {
 
 pub(crate) async fn start(log: &Arc<dyn EventLog>) -> Engine {
     let options = EngineOptions { state_stores: Memory::of_test().stores(), ..EngineOptions::new(owner("one")) };
-    Engine::start(Arc::clone(log), contexts(), catalogue(), &options).await.unwrap()
+    Engine::start(Arc::clone(log), &application(), &options).await.unwrap()
 }
 
 fn log() -> Arc<dyn EventLog> {
@@ -343,7 +343,7 @@ async fn what_a_fold_makes_does_not_depend_on_where_its_batches_end() {
         let old = recorded_before_in(old, &[&logs[0], &logs[1]], |envelope| envelope).await;
         let (state_stores, memories) = watched(StoreBug::None);
         let options = EngineOptions { state_stores, ..EngineOptions::new(owner("folds")) };
-        let running = Engine::start(old, contexts(), catalogue(), &options).await.unwrap();
+        let running = Engine::start(old, &application(), &options).await.unwrap();
         running.handle().settled().await;
         let memories = memories.lock().unwrap().clone();
         folded.push(memories.into_iter().map(|(at, memory)| (at, memory.digests)).collect::<Vec<_>>());
@@ -400,7 +400,7 @@ async fn what_was_loaded_for_reads_does_not_stay_in_memory() {
     let state_stores: StateStores =
         Arc::new(move |_| Box::new(TestStore::new(Memory::Cold).counted_in(Arc::clone(&shown))));
     let options = EngineOptions { state_stores, ..EngineOptions::new(owner("cold")) };
-    let running = Engine::start(log(), contexts(), catalogue(), &options).await.unwrap();
+    let running = Engine::start(log(), &application(), &options).await.unwrap();
     let engine = running.handle();
     for id in 1..=9 {
         open(&engine, id, &format!("n{id}")).await;
@@ -424,7 +424,7 @@ async fn a_clock_that_goes_back_does_not_take_the_log_with_it() {
     };
     // A second life takes the clock back as well.
     for life in 0..2 {
-        let running = Engine::start(Arc::clone(&log), contexts(), catalogue(), &options).await.unwrap();
+        let running = Engine::start(Arc::clone(&log), &application(), &options).await.unwrap();
         let engine = running.handle();
         open(&engine, life, &format!("n{life}")).await;
         send(&engine, &format!("s{life}"), life, "split", json!({"parts": 3})).await.unwrap();
@@ -445,9 +445,9 @@ async fn a_clock_that_goes_back_does_not_take_the_log_with_it() {
 async fn the_log_describes_its_schemas_and_refuses_a_build_that_is_too_old() {
     let log = log();
     start(&log).await.shutdown().await;
-    assert_eq!(log.meta_list("schema/").await.unwrap().len(), catalogue().iter().count());
+    assert_eq!(log.meta_list("schema/").await.unwrap().len(), application().schemas.iter().count());
     let newer = json!({"event_type": "account.frozen", "version": 1, "revision": 0, "schema": "{}"});
     log.meta_put("schema/77", newer.to_string().as_bytes()).await.unwrap();
-    let refused = Engine::start(Arc::clone(&log), contexts(), catalogue(), &EngineOptions::new(owner("old"))).await;
+    let refused = Engine::start(Arc::clone(&log), &application(), &EngineOptions::new(owner("old"))).await;
     assert!(matches!(refused, Err(SchemaError::Unknown { id: 77, .. })));
 }

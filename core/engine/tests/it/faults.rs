@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use annals_engine::command::{CommandError, NotNow, ReadFailure};
+use annals_engine::command::{CommandAnswer, CommandError, CommandRequest, NotNow, ReadFailure};
 use annals_engine::log::EventLog;
 use annals_engine::log::memory::{Fault, Faults, MemoryLog, MemoryOptions};
-use annals_engine::owners::{Chain, Engine, EngineOptions, PartitionState};
+use annals_engine::owners::{Chain, Engine, EngineHandle, EngineOptions, Link, PartitionState};
 use annals_model::position::{ContextPartition, Sequence};
 use proptest::prelude::*;
 use serde_json::json;
@@ -171,20 +171,30 @@ async fn behind_a_command_that_was_not_decided_none_that_rests_on_it_is() {
     let deposits = |id: &str| request(id, 1, "deposit", json!({"amount": 1}));
     log.set_faults(Faults::scripted([Some(Fault::Abort)]));
     let chain = Chain::default();
-    let lost = engine.execute_in(Some(chain.link(2)), opens("o"), deadline()).await.unwrap_err();
+    let lost = linked(&engine, chain.link(2), opens("o"), deadline()).await.unwrap_err();
     assert!(matches!(lost, CommandError::Aborted { .. }), "{lost:?}");
-    let behind = engine.execute_in(Some(chain.link(3)), deposits("d"), deadline()).await.unwrap_err();
+    let behind = linked(&engine, chain.link(3), deposits("d"), deadline()).await.unwrap_err();
     assert_eq!(behind, CommandError::BehindUndecided);
     assert!(!chain.is_under_way());
     // What comes before it, or rests on nothing, is decided.
-    let before = engine.execute_in(Some(chain.link(1)), deposits("b"), deadline()).await.unwrap_err();
+    let before = linked(&engine, chain.link(1), deposits("b"), deadline()).await.unwrap_err();
     assert!(before.is_final(), "{before:?}");
     engine.execute(opens("o"), deadline()).await.unwrap();
 
     // Too late to be decided, whoever has been told what.
     let chain = Chain::default();
-    let late = engine.execute_in(Some(chain.link(1)), deposits("d"), Instant::now()).await.unwrap_err();
+    let late = linked(&engine, chain.link(1), deposits("d"), Instant::now()).await.unwrap_err();
     assert_eq!(late, CommandError::Unanswered);
-    let behind = engine.execute_in(Some(chain.link(2)), deposits("e"), deadline()).await.unwrap_err();
+    let behind = linked(&engine, chain.link(2), deposits("e"), deadline()).await.unwrap_err();
     assert_eq!(behind, CommandError::BehindUndecided);
+}
+
+async fn linked(
+    engine: &EngineHandle,
+    link: Link,
+    request: CommandRequest,
+    deadline: Instant,
+) -> Result<CommandAnswer, CommandError> {
+    let admitted = engine.admit(request, deadline).await?;
+    engine.execute_in(Some(link), admitted, deadline).await
 }

@@ -16,7 +16,7 @@ use proptest::strategy::ValueTree as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::accounts::{BANK, account, catalogue, contexts, request_in};
+use crate::accounts::{BANK, account, application, request_in};
 use crate::badges::badge_request;
 use crate::engine::{deadline, owner};
 use crate::stores::{MEMORY, Memories, Memory, StoreBug, watched};
@@ -91,7 +91,7 @@ fn scope_of(index: usize) -> Scope {
 async fn begin(log: &Arc<dyn EventLog>, bug: StoreBug) -> (Engine, Memories) {
     let (state_stores, memories) = watched(bug);
     let options = EngineOptions { state_stores, ..EngineOptions::new(owner("histories")) };
-    let engine = Engine::start(Arc::clone(log), contexts(), catalogue(), &options).await.unwrap();
+    let engine = Engine::start(Arc::clone(log), &application(), &options).await.unwrap();
     engine.handle().settled().await;
     (engine, memories)
 }

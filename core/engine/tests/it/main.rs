@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod accounts;
+mod admission;
 mod badges;
 mod buggy_log;
 mod clients;

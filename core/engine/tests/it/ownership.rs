@@ -9,14 +9,13 @@ use annals_engine::log::memory::MemoryLog;
 use annals_engine::log::verify::verify;
 use annals_engine::log::{EventLog, Owner};
 use annals_engine::owners::{Assigned, Assignment, Engine, EngineHandle, EngineOptions, PartitionState};
-use annals_model::context::BoundedContext;
-use annals_model::event::SchemaCatalogue;
+use annals_model::application::Application;
 use annals_model::ids::{Partition, Scope};
 use annals_model::position::{ContextPartition, Ordinal};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::accounts::{BANK, address, catalogue, contexts, old_catalogue, old_contexts, scope};
+use crate::accounts::{BANK, address, application, old_application, scope};
 use crate::badges::badge_request;
 use crate::buggy_log::{BuggyLog, LogBug};
 use crate::engine::{deadline, send};
@@ -36,15 +35,10 @@ struct Node {
 
 impl Node {
     async fn start(log: &Arc<dyn EventLog>, name: &str) -> Self {
-        Self::of_build(log, name, contexts(), catalogue()).await
+        Self::of_build(log, name, &application()).await
     }
 
-    async fn of_build(
-        log: &Arc<dyn EventLog>,
-        name: &str,
-        contexts: Vec<BoundedContext>,
-        catalogue: SchemaCatalogue,
-    ) -> Self {
+    async fn of_build(log: &Arc<dyn EventLog>, name: &str, application: &Application) -> Self {
         let (assigned, following) = watch::channel(Assigned::default());
         let (state_stores, memories) = watched(StoreBug::None);
         let options = EngineOptions {
@@ -52,7 +46,7 @@ impl Node {
             state_stores,
             ..EngineOptions::new(Owner { id: name.to_owned(), address: format!("{name}:1") })
         };
-        let engine = Engine::start(Arc::clone(log), contexts, catalogue, &options).await.unwrap();
+        let engine = Engine::start(Arc::clone(log), application, &options).await.unwrap();
         Self { engine, assigned, memories }
     }
 
@@ -228,7 +222,7 @@ async fn a_build_that_cannot_fold_the_log_fences_nobody_and_leaves_the_partition
     // Tenant-level things lie in the partition of the tenant.
     let of_tenant = Scope::of_tenant(scope(1).tenant).slot().partition(log.partitions(BANK));
     let at = ContextPartition { context: BANK, partition: of_tenant };
-    let old = Node::of_build(&log, "old", old_contexts(), old_catalogue()).await;
+    let old = Node::of_build(&log, "old", &old_application()).await;
     let new = Node::start(&log, "new").await;
     new.assign([at]);
     new.serves(at).await;

@@ -9,7 +9,7 @@ use annals_engine::owners::{Engine, EngineOptions};
 use annals_model::time::Timestamp;
 use serde_json::json;
 
-use crate::accounts::{BANK, catalogue, contexts};
+use crate::accounts::{BANK, application};
 use crate::buggy_log::{BuggyLog, LogBug};
 use crate::clients::check;
 use crate::engine::{owner, send};
@@ -76,7 +76,7 @@ fn a_ledger_that_does_not_survive_a_claim_is_caught() {
 async fn a_claim_that_took_long_proves_nothing_any_more() {
     let log = BuggyLog::around(MemoryLog::new(&[BANK]), LogBug::ClaimsLate);
     let options = EngineOptions::new(owner("late"));
-    let running = Engine::start(Arc::clone(&log), contexts(), catalogue(), &options).await.unwrap();
+    let running = Engine::start(Arc::clone(&log), &application(), &options).await.unwrap();
     // A refusal would rest on states that are a rival's by now.
     let refused = send(&running.handle(), "d", 1, "deposit", json!({"amount": 1})).await.unwrap_err();
     assert!(matches!(refused, CommandError::NotOwner(_)), "{refused:?}");

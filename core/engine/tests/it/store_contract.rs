@@ -9,7 +9,7 @@ use annals_model::ids::OperationId;
 use annals_model::position::{Checkpoint, Offset, Ordinal, RecordOffset, Sequence};
 use uuid::Uuid;
 
-use crate::accounts::{Account, account, contexts, scope};
+use crate::accounts::{Account, account, application, scope};
 use crate::stores::{Memory, StoreBug, TestStore, watched};
 
 type Check = for<'a> fn(&'a mut dyn StateStore) -> BoxFuture<'a, Result<(), String>>;
@@ -52,7 +52,7 @@ fn operation(n: u128) -> OperationId {
 }
 
 fn entry(version: u64) -> AggregateEntry {
-    let state = contexts()[0].aggregate("account").unwrap().initial();
+    let state = application().contexts[0].aggregate("account").unwrap().initial();
     AggregateEntry { state, version: Sequence(version), workspace: scope(1).workspace }
 }
 

@@ -13,7 +13,7 @@ use annals_model::ids::OperationId;
 use annals_model::position::{Checkpoint, ContextPartition, Ordinal, RecordOffset, Sequence};
 use annals_model::time::Timestamp;
 
-use crate::accounts::{Account, contexts};
+use crate::accounts::{Account, application};
 
 /// How much of what it was told a store keeps in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,7 +177,7 @@ struct WatchedStore {
 
 impl WatchedStore {
     fn contradiction(&self) -> Option<String> {
-        let contexts = contexts();
+        let contexts = application().contexts;
         let mut holders = BTreeMap::new();
         let mut counts: BTreeMap<_, i64> = BTreeMap::new();
         for (key, entry) in &self.states {

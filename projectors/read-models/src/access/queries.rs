@@ -5,7 +5,7 @@ use annals_model::projection::ColumnType::{Text, Uuid};
 use annals_schemas::access::membership::Role;
 
 use super::{WorkspaceMemberships, WorkspaceStatus, Workspaces};
-use annals_model::query::{Columns, Parameter, ParameterType, Query, column};
+use annals_model::query::{Columns, Names, Parameter, ParameterType, Query, column};
 
 /// Queries of version 1.
 pub(super) const ALL: &[Query] = &[WORKSPACES, MEMBERSHIPS];
@@ -22,6 +22,7 @@ const WORKSPACES: Query = Query {
     columns: Columns::of::<Workspaces>(),
     order: &[column("slug", Text), ID],
     rows: "SELECT * FROM workspaces",
+    names: Some(Names { aggregate_type: "access.workspace", parameter: "slug" }),
     ..Query::OF_TENANT
 };
 

@@ -7,7 +7,7 @@ use annals_model::projection::ColumnType::{Int, Text, Timestamp, Uuid};
 use annals_schemas::portfolio::application::Criticality;
 
 use super::{ApplicationStatus, ApplicationVersions, Applications, ProjectStatus, Projects};
-use annals_model::query::{Columns, Parameter, ParameterType, Query, column, nullable};
+use annals_model::query::{Columns, Names, Parameter, ParameterType, Query, column, nullable};
 
 /// Queries of every version: each answers with the columns that its tables have.
 pub(super) const ALL: &[Query] = &[
@@ -55,6 +55,7 @@ const APPLICATIONS: Query = Query {
     columns: Columns::of::<Applications>(),
     order: &[NAME, ID],
     rows: "SELECT * FROM applications",
+    names: Some(Names { aggregate_type: "portfolio.application", parameter: "name" }),
     ..Query::OF_WORKSPACE
 };
 

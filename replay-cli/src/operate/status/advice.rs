@@ -85,9 +85,13 @@ pub(super) fn remedy(name: &str, live: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use annals_read_models::definitions;
+    use annals_model::read_model::Definition;
 
     use super::*;
+
+    fn definitions() -> Vec<Definition> {
+        annals_platform::application().read_models
+    }
 
     #[test]
     fn generations_of_a_version_that_leaves_are_warned_of_with_what_helps() {

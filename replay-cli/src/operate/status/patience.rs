@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use annals_engine::sink::StoreError;
+use annals_model::application::Application;
 use annals_model::ids::LogId;
 use annals_projectors::deployment::Deployment;
 use annals_stores::sinks::Store;
@@ -35,9 +36,13 @@ impl Patience {
 }
 
 /// The read models of a deployment; the inner error says why their store cannot be asked now.
-pub(super) async fn open_store(deployment: &Deployment, log: LogId) -> Result<Result<Store, String>, Failure> {
+pub(super) async fn open_store(
+    application: &Application,
+    deployment: &Deployment,
+    log: LogId,
+) -> Result<Result<Store, String>, Failure> {
     // On the heap: it would make every future that holds it too large.
-    match within(Box::pin(deployment.open_store(log))).await {
+    match within(Box::pin(deployment.open_store(application, log))).await {
         Some(Ok(store)) => Ok(Ok(store)),
         Some(Err(error)) if error.may_pass() => Ok(Err(error.to_string())),
         Some(Err(error)) => Err(open_store_failure(&error)),

@@ -1,5 +1,6 @@
 //! Everything that can be held against a cluster once it is quiet.
 
+use annals_platform::application;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use annals_engine::sink::{Checkpoints, Generation};
 use annals_engine::verify::{VerifyOutcome, verify as verify_rows};
 use annals_model::ids::Partition;
 use annals_model::position::ContextPartition;
-use annals_schemas::{CATALOGUE, contexts};
+use annals_schemas::CATALOGUE;
 use anyhow::Context as _;
 
 use super::Bed;
@@ -30,7 +31,7 @@ impl Bed {
         let content = self.content(catch_up_ms).await?;
         let mut found = check(&self.history, &content);
         let known = |schema| CATALOGUE.get(schema).is_some();
-        let report = verify::verify(&*self.log, contexts::ALL, &known, &mut |_| {}).await?;
+        let report = verify::verify(&*self.log, &application().context_ids(), &known, &mut |_| {}).await?;
         let findings = report.findings.iter().map(ToString::to_string).chain(report.meta.clone());
         found.extend(findings.map(|what| Violation { rule: Rule::LogIsSound, what }));
         found.extend(self.judge_rows(&content, catch_up_ms).await?);
@@ -87,7 +88,7 @@ impl Bed {
     async fn content(&self, patience_ms: u64) -> anyhow::Result<LogContent> {
         let deadline = Instant::now() + Duration::from_millis(patience_ms);
         loop {
-            match LogContent::read_behind(&*self.log, contexts::ALL, &self.made.marks).await {
+            match LogContent::read_behind(&*self.log, &application().context_ids(), &self.made.marks).await {
                 Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(limits::POLL_MS)).await,
                 read => return read,
             }

@@ -21,7 +21,7 @@ pub(in crate::owners) struct Owning {
     pub(in crate::owners) at: ContextPartition,
     pub(in crate::owners) meters: OwnerMeters,
     pub(in crate::owners) log: Arc<dyn EventLog>,
-    pub(in crate::owners) context: Arc<BoundedContext>,
+    pub(in crate::owners) context: BoundedContext,
     pub(in crate::owners) owner: Owner,
     pub(in crate::owners) clock: Arc<OwnersClock>,
     pub(in crate::owners) store: Box<dyn StateStore>,

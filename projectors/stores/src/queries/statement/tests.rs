@@ -28,6 +28,7 @@ const GOOD: Query = Query {
     columns: Columns::Listed(&[]),
     order: &[Column { name: "id", column_type: ColumnType::Uuid, nullable: false }],
     rows: "SELECT * FROM applications",
+    names: None,
     gave_up: None,
 };
 

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::cli::DemoArgs;
-use crate::exit::{Exit, Failure};
-use crate::import::cargo_lock::Inventory;
-use crate::output::cell::count;
-use crate::output::{Output, columns};
+use crate::DemoArgs;
+use crate::cargo_lock::Inventory;
+use annals_cli::exit::{Exit, Failure};
+use annals_cli::output::cell::count;
+use annals_cli::output::{Output, columns};
 
 mod crash;
 mod inventory;
@@ -130,7 +130,7 @@ impl Demo {
     ) -> anyhow::Result<Vec<Value>> {
         let mut parameters = vec![("workspace_id".to_owned(), workspace.to_string())];
         parameters.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let ask = crate::talk::query::Ask { client: &self.server.client, name, parameters, token: Some(token) };
+        let ask = annals_cli::talk::query::Ask { client: &self.server.client, name, parameters, token: Some(token) };
         ask.all().await.map_err(|error| Failure::from(error).into())
     }
 

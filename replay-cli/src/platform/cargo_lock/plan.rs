@@ -7,10 +7,10 @@ use uuid::Uuid;
 use super::Inventory;
 use super::commands::{Commands, EDGE_KIND};
 use super::present::{Edge, Known, Present, Reader};
-use crate::client::Client;
-use crate::exit::Failure;
-use crate::import::CommandLine;
-use crate::import::ids::Life;
+use annals_cli::client::Client;
+use annals_cli::exit::Failure;
+use annals_cli::import::CommandLine;
+use annals_cli::import::ids::Life;
 
 /// The commands, in the order in which they can be carried out, and what is left as it is.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,7 +3,7 @@
 use super::Demo;
 use super::schema_change::digest;
 use super::server::bytes_under;
-use crate::output::cell::{bytes, count};
+use annals_cli::output::cell::{bytes, count};
 
 /// Verifies the log and all read models.
 pub(super) async fn everything(demo: &mut Demo) -> anyhow::Result<()> {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use annals_projectors::process::say;
 use serde_json::{Value, json};
 
-use crate::output::fold::{Edges, fold};
-use crate::output::{Column, columns, render_within};
+use annals_cli::output::fold::{Edges, fold};
+use annals_cli::output::{Column, columns, render_within};
 
 /// The terminal that nobody has to widen.
 const WIDTH_COLUMNS: u16 = 80;

@@ -7,13 +7,14 @@ use uuid::Uuid;
 
 use super::server::Server;
 use super::{Demo, counted};
-use crate::client::Client;
-use crate::client::lines::LineAnswer;
-use crate::exit::Failure;
-use crate::import::{CommandLine, ImportError, Tally, send_all, target};
 use crate::limits;
-use crate::output::cell::count;
-use crate::progress::Progress;
+use crate::target;
+use annals_cli::client::Client;
+use annals_cli::client::lines::LineAnswer;
+use annals_cli::exit::Failure;
+use annals_cli::import::{CommandLine, ImportError, Tally, send_all};
+use annals_cli::output::cell::count;
+use annals_cli::progress::Progress;
 
 /// Workspaces of the second import: enough to be caught in the middle, and to make the rates that follow mean something.
 const TEAMS: u32 = 12;

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::import::CommandLine;
-use crate::import::ids::{Life, derive, derive_again, is_of_import};
+use annals_cli::import::CommandLine;
+use annals_cli::import::ids::{Life, derive, derive_again, is_of_import};
 
 /// A lock file does not say what a dependency is for; all of them are needed to build.
 pub(super) const EDGE_KIND: &str = "build";

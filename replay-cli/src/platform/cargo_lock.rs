@@ -8,9 +8,10 @@ use cargo_lock::Lockfile;
 use uuid::Uuid;
 
 use self::commands::Commands;
-use super::CommandLine;
-use crate::exit::Failure;
-use crate::{input, limits};
+use crate::limits;
+use annals_cli::exit::Failure;
+use annals_cli::import::CommandLine;
+use annals_cli::input;
 
 pub(crate) mod commands;
 pub(crate) mod plan;

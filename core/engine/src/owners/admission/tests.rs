@@ -1,8 +1,8 @@
-use annals_engine::log::EventLog as _;
-use annals_engine::log::memory::MemoryLog;
 use annals_model::position::Offset;
 
 use super::*;
+use crate::log::EventLog as _;
+use crate::log::memory::MemoryLog;
 
 fn workspace(n: u128) -> (TenantId, WorkspaceId) {
     (TenantId(uuid::Uuid::from_u128(1)), WorkspaceId(uuid::Uuid::from_u128(n)))
@@ -13,38 +13,39 @@ async fn what_was_read_before_something_was_forgotten_is_not_remembered() {
     let mut known = Known::default();
     let before = known.forgotten;
     known.forgotten += 1;
-    known.remember(workspace(1), WorkspaceState::Active, before);
+    known.remember(workspace(1), Standing::Open, before);
     assert!(known.workspaces.is_empty());
-    known.remember(workspace(1), WorkspaceState::Active, known.forgotten);
+    known.remember(workspace(1), Standing::Open, known.forgotten);
     assert_eq!(known.workspaces.len(), 1);
 }
 
 #[tokio::test]
 async fn nothing_is_remembered_while_a_partition_is_out_of_sight() {
     let mut known = Known::default();
-    known.remember(workspace(1), WorkspaceState::Active, known.forgotten);
+    known.remember(workspace(1), Standing::Open, known.forgotten);
     known.lose_sight_of(Partition(3));
     assert!(known.workspaces.is_empty());
-    known.remember(workspace(1), WorkspaceState::Active, known.forgotten);
+    known.remember(workspace(1), Standing::Open, known.forgotten);
     assert!(known.workspaces.is_empty());
 }
 
 #[tokio::test]
 async fn no_more_workspaces_are_remembered_than_the_limit() {
     let mut known = Known::default();
-    for n in 0..=limits::WORKSPACES_CACHED_MAX as u128 {
-        known.remember(workspace(n), WorkspaceState::Active, known.forgotten);
+    for n in 0..=limits::WORKSPACES_REMEMBERED_MAX as u128 {
+        known.remember(workspace(n), Standing::Open, known.forgotten);
     }
-    assert!(known.workspaces.len() <= limits::WORKSPACES_CACHED_MAX);
+    assert!(known.workspaces.len() <= limits::WORKSPACES_REMEMBERED_MAX);
 }
 
 #[tokio::test]
 async fn a_claim_changes_no_workspace_and_blinds_nobody() {
-    let (log, at) = (MemoryLog::new(&[ACCESS]), ContextPartition { context: ACCESS, partition: Partition(0) });
+    let context = ContextId { number: 2, name: "places" };
+    let (log, at) = (MemoryLog::new(&[context]), ContextPartition { context, partition: Partition(0) });
     log.claim_by_rival(at);
     let mut batch = RawBatch::default();
     log.reader(at, Offset::START).await.unwrap().next(&mut batch).await.unwrap();
     let (offset, bytes) = batch.iter().next().unwrap();
-    assert_eq!(changed_workspace(offset, bytes), Ok(None));
-    assert!(changed_workspace(offset, &bytes[..bytes.len() - 1]).is_err());
+    assert_eq!(changed_aggregate("place", offset, bytes), Ok(None));
+    assert!(changed_aggregate("place", offset, &bytes[..bytes.len() - 1]).is_err());
 }

@@ -3,10 +3,10 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::ids::derive;
-use crate::cli::TargetWorkspace;
-use crate::client::{CallError, Client};
-use crate::exit::Failure;
+use crate::TargetWorkspace;
+use annals_cli::client::{CallError, Client};
+use annals_cli::exit::Failure;
+use annals_cli::import::ids::derive;
 
 /// The workspace that the command line names; made when it is named by a slug that nobody has.
 pub(crate) async fn resolve(client: &Client, target: &TargetWorkspace) -> anyhow::Result<Uuid> {

@@ -8,11 +8,11 @@ use tokio::time::{Instant, sleep};
 
 use super::writer::Writer;
 use super::{Demo, FIRST_WORKSPACE, body};
-use crate::exit::Failure;
-use crate::import::ids::derive;
 use crate::limits;
-use crate::output::cell::count;
-use crate::progress::rate;
+use annals_cli::exit::Failure;
+use annals_cli::import::ids::derive;
+use annals_cli::output::cell::count;
+use annals_cli::progress::rate;
 
 /// The read model that changes.
 const NAME: &str = "portfolio";
@@ -34,7 +34,7 @@ pub(super) async fn run(demo: &mut Demo) -> anyhow::Result<()> {
         "{}; it would read {} events ({}); nothing is executed",
         plan["why"].as_str().unwrap_or_default(),
         count(plan["events"].as_u64().unwrap_or_default()),
-        crate::output::cell::bytes(plan["bytes"].as_u64().unwrap_or_default()),
+        annals_cli::output::cell::bytes(plan["bytes"].as_u64().unwrap_or_default()),
     ));
 
     let application = derive(&["demo", "busy application"]);

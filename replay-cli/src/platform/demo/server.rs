@@ -11,9 +11,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
 
-use crate::client::Client;
 use crate::limits;
 use annals_api::endpoint::Endpoint;
+use annals_cli::client::Client;
 
 /// A running server; killed when dropped, unless it is kept.
 #[derive(Debug)]

@@ -4,13 +4,14 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::{Demo, FIRST_WORKSPACE, counted, first_rows};
-use crate::client::lines::LineAnswer;
-use crate::exit::Failure;
-use crate::import::cargo_lock::application_id;
-use crate::import::{CommandLine, Tally, send_all, target};
-use crate::output::cell::count;
-use crate::progress::{Progress, rate};
-use crate::talk::{events_of, history_columns};
+use crate::cargo_lock::application_id;
+use crate::target;
+use annals_cli::client::lines::LineAnswer;
+use annals_cli::exit::Failure;
+use annals_cli::import::{CommandLine, Tally, send_all};
+use annals_cli::output::cell::count;
+use annals_cli::progress::{Progress, rate};
+use annals_cli::talk::{events_of, history_columns};
 
 /// The application whose history is shown, and whose dependents are asked for.
 const SHOWN: &str = "serde";

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::body;
-use crate::client::{CallError, Client};
 use crate::limits;
+use annals_cli::client::{CallError, Client};
 
 /// A background writer.
 #[derive(Debug)]

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::client::{CallError, Client};
-use crate::exit::Failure;
 use crate::limits;
-use crate::talk::query::{Ask, next_cursor, take_rows};
+use annals_cli::client::{CallError, Client};
+use annals_cli::exit::Failure;
+use annals_cli::talk::query::{Ask, next_cursor, take_rows};
 
 /// Applications, retired ones too, and live dependencies of any kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
 
     /// All rows of a query, page by page, up to the bound.
     async fn rows(&self, name: &str, more: &[(&str, String)]) -> Result<Vec<Value>, Failure> {
-        let ask = self.ask(name, &[&[("limit", limits::PAGE_ROWS.to_string())], more].concat());
+        let ask = self.ask(name, &[&[("limit", annals_cli::limits::PAGE_ROWS.to_string())], more].concat());
         let mut rows = Vec::new();
         let mut cursor = None;
         loop {
