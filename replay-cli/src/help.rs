@@ -37,8 +37,8 @@ impl Words {
             context.aggregates().map(move |kind| (format!("{}.{}", context.id(), kind.aggregate_type()), kind))
         });
         let kinds: Vec<_> = kinds.collect();
-        let shown = kinds.iter().find(|(name, _)| Some(name) == named.as_ref()).or(kinds.first());
-        let query = queries().find(|query| query.scope == QueryScope::Workspace).or(queries().next());
+        let shown = kinds.iter().find(|(name, _)| Some(name) == named.as_ref()).or_else(|| kinds.first());
+        let query = queries().find(|query| query.scope == QueryScope::Workspace).or_else(|| queries().next());
         Self {
             query: query.map_or("NAME", |query| query.name),
             read_model: definitions().next().map_or("NAME", |definition| definition.model.name()),

@@ -17,6 +17,7 @@ use annals_engine::rebuild::fold::FoldOptions;
 use annals_engine::runner::ends;
 use annals_engine::sink::Generation;
 use annals_engine::verify::{VerifyOutcome, verify};
+use annals_model::application::Application;
 use annals_model::envelope::Fingerprint;
 use annals_model::ids::{Actor, ClientRequestId, Scope, TenantId, UserId, WorkspaceId};
 use annals_stores::sinks::{SqliteStore, Store};
@@ -48,7 +49,9 @@ impl World {
         let path = directory.path().join("log.db");
         let log = SqliteLog::open(&path, &application().context_ids(), SqliteOptions::default()).await.unwrap();
         let options = EngineOptions::new(Owner { id: "a test".into(), address: String::new() });
-        let engine = Engine::start(log.clone(), &application(), &options).await.unwrap();
+        // Nobody makes the workspaces that it registers in.
+        let anywhere = Application { admission: None, ..application() };
+        let engine = Engine::start(log.clone(), &anywhere, &options).await.unwrap();
         let definitions = application().read_models;
         let store = SqliteStore::open(directory.path(), definitions, log.id()).await.unwrap().into();
         Self { log, store, engine, sent: 0, directory }
