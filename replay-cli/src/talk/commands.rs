@@ -1,5 +1,6 @@
 //! `command list` and `command show`: what the server's own catalogue says.
 
+use annals_projectors::process::tool;
 use serde_json::{Value, json};
 
 use crate::cli::Global;
@@ -39,7 +40,7 @@ pub async fn show(global: &Global, output: Output, command_type: &str) -> anyhow
 
 fn described(command_type: &str, command: &Value) -> String {
     let needs = |name: &str| command["needs"].as_array().is_some_and(|needs| needs.iter().any(|needed| needed == name));
-    let mut send = format!("annals command send {command_type}");
+    let mut send = format!("{} command send {command_type}", tool::name());
     if needs("workspace_id") {
         send += " --workspace ID|SLUG";
     }

@@ -3,6 +3,7 @@
 use annals_engine::rebuild::{Plan, Why};
 use annals_engine::sink::GenerationState;
 use annals_model::read_model::Definition;
+use annals_projectors::process::tool::in_own_name;
 use serde_json::{Value, json};
 
 use super::super::plan::{called_for, why};
@@ -10,7 +11,7 @@ use super::text;
 
 /// Of a read model: its plan, or why there is none, and its generations.
 pub(super) fn advise(name: &str, planned: Result<&Plan, &str>, lines: &[Value]) -> Vec<Value> {
-    let advice = |why: String, remedy: String| json!({"read_model": name, "why": why, "remedy": remedy});
+    let advice = |why: String, remedy: String| advice(name, &why, &remedy);
     let live = lines.iter().find(|line| line["state"] == GenerationState::Live.name());
     let trouble = live.filter(|live| live["trouble"].is_string());
     let planned = match planned {
@@ -62,10 +63,14 @@ pub(super) fn leaving(definitions: &[Definition], name: &str, lines: &[Value]) -
                 () => return None,
             };
             let why = format!("generation {generation} is version {version}, and release {release} {consequence}");
-            Some(json!({"read_model": name, "why": why, "remedy": remedy}))
+            Some(advice(name, &why, &remedy))
         })
     });
     warnings.collect()
+}
+
+fn advice(name: &str, why: &str, remedy: &str) -> Value {
+    json!({"read_model": name, "why": why, "remedy": in_own_name(remedy)})
 }
 
 pub(super) const SEE_TO_IT: &str = "see to the cause: the server tries again every few seconds";
