@@ -18,6 +18,7 @@ pub mod presence;
 pub mod published;
 pub mod rebuild;
 pub mod runner;
+#[cfg(feature = "seeded-bugs")]
 pub mod seeded;
 pub mod sink;
 pub mod telemetry;

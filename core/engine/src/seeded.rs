@@ -1,8 +1,14 @@
 //! Mistakes on purpose. A checker that finds nothing proves little until it has found something, so tests build the real
 //! processes with the cargo feature `seeded-bugs` and switch on one of these through the environment.
 //!
-//! Without that feature, as releases are built, [`is_on`] is the constant `false` and [`reached`] is nothing: the
-//! compiler removes what hangs on them. A test of `annals-tests` sees to it that no binary has the feature by default.
+//! Without that feature, as releases are built, there is nothing of this, nor of the files `mistakes.rs` that alone ask for
+//! it. A test of `annals-tests` sees to both, and that no binary has the feature by default.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use annals_model::position::ContextPartition;
 
 /// One mistake. Where it is made: the place that asks [`is_on`] for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,123 +115,75 @@ pub const BUG_VARIABLE: &str = "ANNALS_SEEDED_BUG";
 /// `<point>.lose` loses one outcome.
 pub const POINTS_VARIABLE: &str = "ANNALS_SEEDED_POINTS";
 
-#[cfg(not(feature = "seeded-bugs"))]
-mod switched {
-    use annals_model::position::ContextPartition;
+const LOOK: Duration = Duration::from_millis(2);
 
-    use super::{Hand, Point, SeededBug};
-
-    /// True if this mistake is to be made: never, in this build.
-    #[inline(always)]
-    pub const fn is_on(_: SeededBug) -> bool {
-        false
-    }
-
-    /// True while whoever reaches the point is held: never, in this build.
-    #[inline(always)]
-    pub const fn is_held(_: Point) -> bool {
-        false
-    }
-
-    /// A test may stop the thread here: not in this build.
-    #[inline(always)]
-    pub const fn reached(_: Point) -> Hand {
-        Hand::Told
-    }
-
-    /// As [`reached`], by whoever is about one partition.
-    #[inline(always)]
-    pub const fn reached_in(_: Point, _: ContextPartition) -> Hand {
-        Hand::Told
-    }
-
-    /// As [`reached`], for tasks.
-    #[inline(always)]
-    pub async fn reached_by_task(_: Point) {}
+/// True if this mistake is to be made.
+pub fn is_on(bug: SeededBug) -> bool {
+    static ON: OnceLock<Option<SeededBug>> = OnceLock::new();
+    *ON.get_or_init(|| {
+        let name = std::env::var(BUG_VARIABLE).ok().filter(|name| !name.is_empty())?;
+        let bug = SeededBug::ALL.into_iter().find(|bug| bug.name() == name);
+        // A test that believes to have switched something on must not pass.
+        Some(bug.unwrap_or_else(|| panic!("{BUG_VARIABLE}={name}: there is no such bug")))
+    }) == Some(bug)
 }
 
-#[cfg(feature = "seeded-bugs")]
-mod switched {
-    use std::path::{Path, PathBuf};
-    use std::sync::OnceLock;
-    use std::time::Duration;
+fn directory() -> Option<&'static Path> {
+    static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    DIRECTORY.get_or_init(|| std::env::var_os(POINTS_VARIABLE).map(PathBuf::from)).as_deref()
+}
 
-    use annals_model::position::ContextPartition;
+fn hold_file(point: Point, at: Option<ContextPartition>) -> Option<PathBuf> {
+    let hold = directory()?.join(format!("{}.hold", point.name()));
+    let whom = std::fs::read_to_string(&hold).ok()?;
+    let is_meant =
+        whom.is_empty() || whom == std::process::id().to_string() || at.is_some_and(|at| whom == at.to_string());
+    is_meant.then_some(hold)
+}
 
-    use super::{BUG_VARIABLE, Hand, POINTS_VARIABLE, Point, SeededBug};
+/// True while whoever reaches the point is held.
+pub fn is_held(point: Point) -> bool {
+    hold_file(point, None).is_some()
+}
 
-    const LOOK: Duration = Duration::from_millis(2);
+/// The file that holds whoever comes to this point, after it was told that somebody came.
+fn hold(point: Point, at: Option<ContextPartition>) -> Option<PathBuf> {
+    let hold = hold_file(point, at)?;
+    let reached = hold.with_extension("reached");
+    // Whoever waits for this file notices that it does not come.
+    let _ = std::fs::write(reached, std::process::id().to_string());
+    Some(hold)
+}
 
-    /// True if this mistake is to be made.
-    pub fn is_on(bug: SeededBug) -> bool {
-        static ON: OnceLock<Option<SeededBug>> = OnceLock::new();
-        *ON.get_or_init(|| {
-            let name = std::env::var(BUG_VARIABLE).ok().filter(|name| !name.is_empty())?;
-            let bug = SeededBug::ALL.into_iter().find(|bug| bug.name() == name);
-            // A test that believes to have switched something on must not pass.
-            Some(bug.unwrap_or_else(|| panic!("{BUG_VARIABLE}={name}: there is no such bug")))
-        }) == Some(bug)
-    }
+/// A test may stop the thread here.
+pub fn reached(point: Point) -> Hand {
+    passed(point, None)
+}
 
-    fn directory() -> Option<&'static Path> {
-        static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
-        DIRECTORY.get_or_init(|| std::env::var_os(POINTS_VARIABLE).map(PathBuf::from)).as_deref()
-    }
+/// As [`reached`], by whoever is about one partition.
+pub fn reached_in(point: Point, at: ContextPartition) -> Hand {
+    passed(point, Some(at))
+}
 
-    fn hold_file(point: Point, at: Option<ContextPartition>) -> Option<PathBuf> {
-        let hold = directory()?.join(format!("{}.hold", point.name()));
-        let whom = std::fs::read_to_string(&hold).ok()?;
-        let is_meant =
-            whom.is_empty() || whom == std::process::id().to_string() || at.is_some_and(|at| whom == at.to_string());
-        is_meant.then_some(hold)
-    }
-
-    /// True while whoever reaches the point is held.
-    pub fn is_held(point: Point) -> bool {
-        hold_file(point, None).is_some()
-    }
-
-    /// The file that holds whoever comes to this point, after it was told that somebody came.
-    fn hold(point: Point, at: Option<ContextPartition>) -> Option<PathBuf> {
-        let hold = hold_file(point, at)?;
-        let reached = hold.with_extension("reached");
-        // Whoever waits for this file notices that it does not come.
-        let _ = std::fs::write(reached, std::process::id().to_string());
-        Some(hold)
-    }
-
-    /// A test may stop the thread here.
-    pub fn reached(point: Point) -> Hand {
-        passed(point, None)
-    }
-
-    /// As [`reached`], by whoever is about one partition.
-    pub fn reached_in(point: Point, at: ContextPartition) -> Hand {
-        passed(point, Some(at))
-    }
-
-    fn passed(point: Point, at: Option<ContextPartition>) -> Hand {
-        if let Some(hold) = hold(point, at) {
-            while hold.exists() {
-                std::thread::sleep(LOOK);
-            }
-        }
-        // Removing it makes sure that one outcome is lost, not two.
-        let lose = directory().map(|directory| directory.join(format!("{}.lose", point.name())));
-        match lose.map(std::fs::remove_file) {
-            Some(Ok(())) => Hand::Lost,
-            Some(Err(_)) | None => Hand::Told,
+fn passed(point: Point, at: Option<ContextPartition>) -> Hand {
+    if let Some(hold) = hold(point, at) {
+        while hold.exists() {
+            std::thread::sleep(LOOK);
         }
     }
-
-    /// As [`reached`], for tasks.
-    pub async fn reached_by_task(point: Point) {
-        if let Some(hold) = hold(point, None) {
-            while hold.exists() {
-                tokio::time::sleep(LOOK).await;
-            }
-        }
+    // Removing it makes sure that one outcome is lost, not two.
+    let lose = directory().map(|directory| directory.join(format!("{}.lose", point.name())));
+    match lose.map(std::fs::remove_file) {
+        Some(Ok(())) => Hand::Lost,
+        Some(Err(_)) | None => Hand::Told,
     }
 }
 
-pub use self::switched::{is_held, is_on, reached, reached_by_task, reached_in};
+/// As [`reached`], for tasks.
+pub async fn reached_by_task(point: Point) {
+    if let Some(hold) = hold(point, None) {
+        while hold.exists() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}

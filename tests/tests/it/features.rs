@@ -1,6 +1,7 @@
 //! What is a build made of? No binary can make a mistake on purpose, or holds what only tests need, but those that this
 //! package builds for itself; and one that works on files alone is made without the libraries for anything else.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -29,6 +30,30 @@ fn no_binary_is_built_with_mistakes_on_purpose_unless_this_package_is_built_with
 #[test]
 fn no_binary_is_built_with_what_only_tests_need_unless_this_package_is_built_with_it() {
     nothing_is_built_with(FEATURES[1]);
+}
+
+/// Files below a folder that ask for a mistake on purpose, or for a place where a test may stop a process.
+fn mistaken(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let of = |path: PathBuf| match path.is_dir() {
+        true => mistaken(&path),
+        false if std::fs::read_to_string(&path).is_ok_and(|text| text.contains("::seeded::")) => vec![path],
+        false => Vec::new(),
+    };
+    entries.flat_map(of).collect()
+}
+
+/// The module of mistakes is not there without the feature, so whoever else asks for one does not compile.
+#[test]
+fn mistakes_on_purpose_are_made_in_files_of_their_own() {
+    let files: Vec<_> = ["core", "projectors", "api", "replay-cli", "aggregates", "schemas"]
+        .iter()
+        .flat_map(|folder| mistaken(&Path::new(ROOT).join(folder)))
+        .collect();
+    // The check sees what it looks for where it is.
+    assert!(files.len() >= 7, "{files:?}");
+    let elsewhere: Vec<_> = files.iter().filter(|file| !file.ends_with("mistakes.rs")).collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
 }
 
 fn nothing_is_built_with(feature: &str) {

@@ -13,6 +13,8 @@ mod guard;
 mod lookups;
 pub mod membership;
 mod meta;
+#[cfg(feature = "seeded-bugs")]
+mod mistakes;
 mod native;
 mod positions;
 mod producer;
@@ -48,7 +50,6 @@ use self::witness::Witness;
 use self::writer::{ClaimTurn, Claiming};
 use super::{BoxFuture, ClaimError, Claimed, EventLog, LogReader, MetaEntry, MetaError, Owner, RawBatch, ReadError};
 use crate::limits;
-use crate::seeded::{SeededBug, is_on};
 
 /// How the log is reached.
 #[derive(Clone, Debug)]
@@ -374,10 +375,8 @@ impl EventLog for KafkaLog {
             let id = format!("{}.{}.{}", self.options.prefix, at.context.name, at.partition.0);
             let proofs = self.proofs(at);
             let witness = self.witness(at, topic);
-            let seeming = match is_on(SeededBug::StableOffsetInsteadOfBarrier) {
-                true => Some(self.positions.stable_end(&to.topic, to.partition).await?),
-                false => None,
-            };
+            #[cfg(feature = "seeded-bugs")]
+            let seeming = mistakes::seeming_barrier(&self.positions, &to).await?;
             let (clients, trouble) = (self.clients.clone(), self.trouble.subscribe());
             let claimed =
                 writer::claim(Claiming { clients, at, to, proofs, id, owner, witness: witness.clone(), trouble }).await;
@@ -389,7 +388,9 @@ impl EventLog for KafkaLog {
                     return Err(self.trouble().map_or(error, ClaimError::Unavailable));
                 }
             };
-            let barrier = seeming.unwrap_or_else(|| writer.barrier());
+            let barrier = writer.barrier();
+            #[cfg(feature = "seeded-bugs")]
+            let barrier = seeming.unwrap_or(barrier);
             let tail =
                 tail::last_ordinal_before(&witness, barrier, Certainty::Likely).await.map_err(|error| match error {
                     ReadError::Unavailable(cause) => ClaimError::Unavailable(cause),

@@ -1,5 +1,8 @@
 //! What a runner tries again, and what it says of that: once for as long as it lasts, however often it is started anew.
 
+#[cfg(feature = "seeded-bugs")]
+mod mistakes;
+
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -8,7 +11,6 @@ use super::progress::{RunnerFailure, RunnerProgress, RunnerState};
 use crate::limits;
 use crate::log::ReadError;
 use crate::outage::Outage;
-use crate::seeded::{SeededBug, is_on};
 use crate::sink::SinkError;
 use crate::telemetry::RunnerMeters;
 
@@ -78,9 +80,8 @@ impl Tries {
         if !error.is_transient() || self.made >= limits::RUNNER_ATTEMPTS_MAX {
             return Err(error.into());
         }
-        if is_on(SeededBug::RunnerGivesUp) {
-            std::future::pending::<()>().await;
-        }
+        #[cfg(feature = "seeded-bugs")]
+        mistakes::give_up().await;
         let (attempts, cause) = (self.made, error.to_string());
         meters.retries.increment(1);
         if operation.begins() {

@@ -7,6 +7,8 @@ mod bulk;
 pub(crate) mod checkpoints;
 mod connect;
 mod ddl;
+#[cfg(feature = "seeded-bugs")]
+mod mistakes;
 mod open;
 mod processes;
 mod readers;

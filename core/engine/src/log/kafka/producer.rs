@@ -1,5 +1,8 @@
 //! One transactional producer of one partition: its transactions, and how they end.
 
+#[cfg(feature = "seeded-bugs")]
+mod mistakes;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +18,6 @@ use super::client::{CONNECTION_LOST, log};
 use super::native;
 use super::settings::SOCKET_TIMEOUT_MS;
 use crate::limits;
-use crate::seeded::{Hand, Point, SeededBug, is_held, is_on, reached};
 
 /// One record to produce.
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +85,8 @@ impl Producer {
         let watch = &**self.producer.client().context();
         let _in_flight = watch.begin();
         let count = self.produce_all(to, records)?;
-        if is_held(Point::Produced) {
-            self.wait_for_the_brokers();
-            reached(Point::Produced);
-        }
+        #[cfg(feature = "seeded-bugs")]
+        self.produced();
         self.commit()?;
         self.positions(count)
     }
@@ -104,11 +104,10 @@ impl Producer {
 
     /// Commits the transaction that is open.
     pub(super) fn commit(&self) -> Result<(), Failure> {
-        match native::commit(&self.producer) {
-            Ok(()) if reached(Point::Committed) == Hand::Lost => Err(Failure::Unknown("its answer was lost".into())),
-            Err((code, text)) if !is_on(SeededBug::CommitOutcomeIgnored) => Err(self.classify(code, text)),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        let committed = native::commit(&self.producer);
+        #[cfg(feature = "seeded-bugs")]
+        let committed = mistakes::heard(committed)?;
+        committed.map_err(|(code, text)| self.classify(code, text))
     }
 
     /// Where the transaction's records lie.
@@ -119,23 +118,6 @@ impl Producer {
             return Err(Failure::Unknown(format!("a commit of {count} records with {found} positions")));
         }
         Ok(delivered.offsets)
-    }
-
-    /// For mistakes on purpose: where the records lie before they are committed.
-    pub(super) fn produce_only<'a>(
-        &self,
-        to: &Destination,
-        records: impl Iterator<Item = Outgoing<'a>>,
-    ) -> Result<Vec<RecordOffset>, Failure> {
-        let count = self.produce_all(to, records)?;
-        self.wait_for_the_brokers();
-        self.positions(count)
-    }
-
-    /// A commit does this on its own.
-    fn wait_for_the_brokers(&self) {
-        // What is not delivered in time is found by the commit.
-        let _ = self.producer.flush(Duration::from_millis(SOCKET_TIMEOUT_MS));
     }
 
     /// Why this producer must not be used again although its last transaction was committed.

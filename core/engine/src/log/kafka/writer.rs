@@ -3,6 +3,9 @@
 //! Two, because the brokers write a transaction's marker after they have acknowledged it, and the next transaction of
 //! the same producer would be told to come back in 20 ms.
 
+#[cfg(feature = "seeded-bugs")]
+mod mistakes;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -21,7 +24,6 @@ use crate::log::admission::{Admitted, admit, follows};
 use crate::log::claim_record::encode_claim;
 use crate::log::{AppendBatch, AppendOutcome, BoxFuture, ClaimError, LogWriter, Owner, ProofOutcome};
 use crate::owners::system_now;
-use crate::seeded::{Point, SeededBug, is_on, reached, reached_in};
 
 const FENCE_CHECK: Outgoing<'_> = Outgoing { key: FENCE_CHECK_KEY, value: None, timestamp_ms: 0 };
 
@@ -93,9 +95,12 @@ impl Claiming {
     /// First all older owners lose both producers, then each of ours must still work: two owners who claim at the same
     /// time cannot both come through.
     fn attempt(&self) -> Result<(Pair, RecordOffset), Failure> {
-        reached_in(Point::ClaimBegins, self.at);
+        #[cfg(feature = "seeded-bugs")]
+        mistakes::claim_begins(self.at);
         let connect = |suffix| {
-            let id = seeded_id(format!("{}.{suffix}", self.id), suffix);
+            let id = format!("{}.{suffix}", self.id);
+            #[cfg(feature = "seeded-bugs")]
+            let id = mistakes::unheard(id, suffix);
             let config = self.clients.transactional(&id);
             Producer::connect(&config, self.to.clone())
         };
@@ -114,12 +119,6 @@ impl Claiming {
         let chance = uuid::Uuid::new_v4().as_u128() % u128::from(limits::KAFKA_CLAIM_JITTER_MS_MAX);
         Duration::from_millis(u64::try_from(chance).unwrap_or_default() * u64::from(attempt))
     }
-}
-
-/// With one of these mistakes on purpose, an id of which the old owner's producer does not hear.
-fn seeded_id(id: String, suffix: char) -> String {
-    let unheard = is_on(SeededBug::MembershipInsteadOfFence) || is_on(SeededBug::OneClaimInsteadOfTwo) && suffix == 'b';
-    if unheard { format!("{id}.{}", uuid::Uuid::new_v4()) } else { id }
 }
 
 /// The two producers.
@@ -141,9 +140,11 @@ impl Pair {
             // Who does not wait any more reads from the log how it ended.
             match job {
                 Job::Append(batch, reply) => {
-                    reached(Point::AppendBegins);
+                    #[cfg(feature = "seeded-bugs")]
+                    mistakes::append_begins();
                     let appended = self.append(&batch);
                     let _ = reply.send(appended);
+                    #[cfg(feature = "seeded-bugs")]
                     self.commit_what_was_answered();
                 }
                 Job::Prove(reply) => {
@@ -186,7 +187,8 @@ impl Pair {
             return Err(Failure::Unknown(format!("nothing was written, {cause} before")));
         }
         let producer = &self.producers[self.turn];
-        if is_on(SeededBug::AnswerBeforeCommit) {
+        #[cfg(feature = "seeded-bugs")]
+        if mistakes::answers_before_the_commit() {
             return producer.produce_only(to, records);
         }
         self.turn = 1 - self.turn;
@@ -197,19 +199,6 @@ impl Pair {
         };
         self.is_spent.store(self.spent.is_some(), Ordering::Release);
         outcome
-    }
-}
-
-impl Pair {
-    /// Only with the mistake of that name does anything wait here.
-    fn commit_what_was_answered(&mut self) {
-        if is_on(SeededBug::AnswerBeforeCommit) {
-            reached(Point::Produced);
-            if self.producers[self.turn].commit().is_err() {
-                self.spent = Some("a transaction failed".into());
-            }
-            self.turn = 1 - self.turn;
-        }
     }
 }
 

@@ -8,7 +8,6 @@ use std::fmt;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use annals_engine::seeded::{SeededBug, is_on};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::time::Instant;
@@ -16,6 +15,8 @@ use uuid::Uuid;
 
 use super::access::WRITER_SETTING;
 use super::answer::{OutOfTime, within};
+#[cfg(feature = "seeded-bugs")]
+use super::mistakes;
 use crate::limits;
 
 /// Pause between two looks whether a session has ended.
@@ -127,10 +128,8 @@ impl Address {
     fn own(&self, idle_ms: u64, statement_ms: u64) -> PgConnectOptions {
         let times = [("idle_in_transaction_session_timeout", idle_ms), ("statement_timeout", statement_ms)];
         let own = self.0.clone().options(times.map(|(name, ms)| (name, ms.to_string())));
-        if is_on(SeededBug::SessionsLeftBehind) {
-            let bounds = ["statement_timeout", "lock_timeout", "client_connection_check_interval"];
-            return own.options(bounds.map(|name| (name, "0")));
-        }
+        #[cfg(feature = "seeded-bugs")]
+        let own = mistakes::unbounded(own);
         own
     }
 }
@@ -167,7 +166,8 @@ pub(super) async fn connect_alone(options: &PgConnectOptions, name: &SessionName
 }
 
 async fn end_others(connection: &mut PgConnection, name: &SessionName) -> Result<(), sqlx::Error> {
-    if is_on(SeededBug::SessionsLeftBehind) {
+    #[cfg(feature = "seeded-bugs")]
+    if mistakes::leaves_sessions_behind() {
         return Ok(());
     }
     let deadline = Instant::now() + Duration::from_millis(limits::SESSION_END_MS_MAX);

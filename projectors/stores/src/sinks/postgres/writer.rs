@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use annals_engine::log::BoxFuture;
-use annals_engine::seeded::{Point, SeededBug, is_on, reached_by_task};
 use annals_engine::sink::{Checkpoints, CommitError, GenerationState, Sink, SinkError, SinkSnapshot};
 use annals_model::position::{Checkpoint, ContextPartition};
 use annals_model::projection::{GroupRow, KeySets, RollupTotals, RowKey, RowLife, Tables, Value};
@@ -13,6 +12,8 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use super::answer::within;
 use super::checkpoints::{self, fact};
 use super::connect::{SessionName, connect_alone};
+#[cfg(feature = "seeded-bugs")]
+use super::mistakes;
 use super::snapshot::PostgresSnapshot;
 use super::statements::{Statements, TableStatements};
 use super::target::Target;
@@ -145,11 +146,8 @@ impl PostgresSink {
                 .await
                 .map_err(|error| target.error(table.shape.name, &error))?;
         }
-        if is_on(SeededBug::CheckpointOutsideTransaction) {
-            within(limit, transaction.commit()).await.map_err(error)?;
-            transaction = within(limit, connection.begin()).await.map_err(error)?;
-        }
-        reached_by_task(Point::RowsWritten).await;
+        #[cfg(feature = "seeded-bugs")]
+        mistakes::rows_written(&mut transaction).await.map_err(error)?;
         within(limit, checkpoints::put(&mut transaction, &target.schema, at, to)).await.map_err(error)?;
         within(limit, transaction.commit()).await.map_err(error)?;
         Ok(())
