@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use cargo_metadata::{MetadataCommand, Package, Target};
+
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// For tests: mistakes on purpose; contracts, test logs and test stores.
 const FEATURES: [&str; 2] = ["annals-engine feature \"seeded-bugs\"", "annals-engine feature \"testing\""];
@@ -85,6 +87,31 @@ fn a_build_for_files_alone_has_no_library_for_kafka_or_postgres_and_a_production
     assert_eq!(made_with(&domain, &[]), domain);
     // Whoever says nothing gets all of it, `annals dev` as well.
     assert_eq!(made_with(&servers, &[]), servers);
+}
+
+/// Binaries that need a feature of their package that these arguments of cargo do not give, of packages that they name:
+/// cargo leaves them out without a word.
+fn left_out(arguments: &str) -> Vec<String> {
+    let named =
+        |flag| arguments.split_whitespace().zip(arguments.split_whitespace().skip(1)).filter(move |(f, _)| *f == flag);
+    let features: Vec<&str> = named("--features").flat_map(|(_, list)| list.split(',')).collect();
+    let metadata = MetadataCommand::new().current_dir(ROOT).no_deps().exec().unwrap();
+    let packages =
+        metadata.packages.iter().filter(|package| named("-p").any(|(_, name)| package.name.as_str() == name));
+    let targets = packages.flat_map(|package| package.targets.iter().map(move |target| (package, target)));
+    let lacks = |(package, target): &(&Package, &Target)| {
+        target.required_features.iter().any(|one| !features.contains(&format!("{}/{one}", package.name).as_str()))
+    };
+    targets.filter(lacks).map(|(_, target)| target.name.clone()).collect()
+}
+
+#[test]
+fn the_image_is_built_with_every_binary_that_it_copies() {
+    let file = std::fs::read_to_string(format!("{ROOT}/deploy/Containerfile")).unwrap();
+    let build = file.replace("\\\n", " ");
+    let build = build.lines().find(|line| line.contains("cargo build")).unwrap();
+    assert_eq!(left_out(build), [""; 0]);
+    assert_eq!(left_out(&build.replace("annals-api/kafka", "annals-api/postgres")), ["annals-api"]);
 }
 
 #[test]
