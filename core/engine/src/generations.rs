@@ -11,6 +11,7 @@ pub mod registry;
 pub mod retention;
 pub mod storage;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,19 +45,23 @@ struct Inner {
     log_id: LogId,
     models: Vec<Arc<ReadModel>>,
     registry: Arc<dyn Registry>,
-    /// Of each read model, in the order of `models`: kinds may differ between read models, not between versions of one.
-    storages: Vec<Arc<dyn Storage>>,
+    /// By read model: kinds may differ between read models, not between versions of one.
+    storages: BTreeMap<String, Arc<dyn Storage>>,
 }
 
 impl Generations {
-    /// Of the read models, in all versions, that this build carries, each with the storage that its rows lie in; all
-    /// stand for positions of this log.
+    /// Of the read models, in all versions, that this build carries, with the storage that their rows lie in; all stand
+    /// for positions of this log.
     pub fn new(
         log_id: LogId,
         registry: Arc<dyn Registry>,
-        stored: impl IntoIterator<Item = (Arc<ReadModel>, Arc<dyn Storage>)>,
+        stored: impl IntoIterator<Item = (Vec<Arc<ReadModel>>, Arc<dyn Storage>)>,
     ) -> Self {
-        let (models, storages) = stored.into_iter().unzip();
+        let (mut models, mut storages) = (Vec::new(), BTreeMap::new());
+        for (stored, storage) in stored {
+            storages.extend(stored.iter().map(|model| (model.name().to_owned(), Arc::clone(&storage))));
+            models.extend(stored);
+        }
         Self { inner: Arc::new(Inner { log_id, models, registry, storages }) }
     }
 
@@ -91,9 +96,8 @@ impl Generations {
     }
 
     fn storage(&self, read_model: &str, version: u32) -> Result<&dyn Storage, StoreError> {
-        let of_name = self.read_models().iter().zip(&self.inner.storages).find(|(model, _)| model.name() == read_model);
         let unknown = || StoreError::UnknownVersion { read_model: read_model.to_owned(), version };
-        of_name.map(|(_, storage)| &**storage).ok_or_else(unknown)
+        self.inner.storages.get(read_model).map(|storage| &**storage).ok_or_else(unknown)
     }
 
     /// Where a generation's rows lie.

@@ -1,6 +1,7 @@
 //! Where do read models keep their rows? In a relational store: in SQLite, a file per generation; or in PostgreSQL, a
 //! schema per generation.
 
+mod checkpoints;
 mod ddl;
 mod merge;
 #[cfg(feature = "postgres")]
@@ -9,6 +10,7 @@ mod processes;
 mod registry;
 mod shape;
 pub(crate) mod sqlite;
+mod statements;
 mod store;
 
 pub use self::ddl::ddl;

@@ -72,8 +72,7 @@ impl MemoryStore {
     pub(super) fn with(models: impl IntoIterator<Item = Arc<ReadModel>>, log_id: LogId, bug: Option<Bug>) -> Self {
         let models: Vec<_> = models.into_iter().collect();
         let storage = MemoryStorage::with(models.clone(), log_id, bug);
-        let shared: Arc<dyn Storage> = Arc::new(storage.clone());
-        let stored = models.into_iter().map(|model| (model, Arc::clone(&shared)));
+        let stored = [(models, Arc::new(storage.clone()) as Arc<dyn Storage>)];
         let generations = Generations::new(log_id, Arc::new(MemoryRegistry::with(bug)), stored);
         Self { generations, storage }
     }

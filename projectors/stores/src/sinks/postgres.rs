@@ -60,8 +60,7 @@ impl PostgresStore {
         let registry = Arc::new(PostgresRegistry::new(address.clone()));
         let models: Vec<_> = definitions.into_iter().map(|definition| definition.model).collect();
         let storage = Arc::new(PostgresStorage::new(address, registry.pool.clone(), log_id, models.clone()));
-        let shared: Arc<dyn Storage> = storage.clone();
-        let stored = models.into_iter().map(|model| (model, Arc::clone(&shared)));
+        let stored = [(models, storage.clone() as Arc<dyn Storage>)];
         Ok(Self { generations: Generations::new(log_id, registry.clone(), stored), registry, storage })
     }
 

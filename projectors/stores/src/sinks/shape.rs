@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use annals_engine::sink::SinkError;
 use annals_model::projection::{ColumnType, ReadModel, TableKind, TableShape};
 
 /// The sinks' own tables.
@@ -21,6 +22,13 @@ pub(super) struct Declared {
 
 /// The tables of a database, by name, each with its columns.
 pub(super) type Found = BTreeMap<String, BTreeMap<String, Declared>>;
+
+/// Refuses tables that are not the definition's.
+pub(super) fn refuse(model: &ReadModel, difference: Option<String>) -> Result<(), SinkError> {
+    let refused =
+        |difference| SinkError::Shape { read_model: model.name().to_owned(), version: model.version(), difference };
+    difference.map(refused).map_or(Ok(()), Err)
+}
 
 /// Compares the tables of a database with a read model's definition; the first difference by name, if there is one.
 pub(super) fn difference(model: &ReadModel, found: &Found, type_name: TypeName) -> Option<String> {

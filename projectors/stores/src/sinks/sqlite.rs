@@ -52,8 +52,7 @@ impl SqliteStore {
         let registry = Arc::new(SqliteRegistry::open(files.clone(), Arc::clone(&readers)).await?);
         let models: Vec<_> = definitions.into_iter().map(|definition| definition.model).collect();
         let storage = Arc::new(SqliteStorage::new(files, readers, log_id, &models));
-        let shared: Arc<dyn Storage> = storage.clone();
-        let stored = models.into_iter().map(|model| (model, Arc::clone(&shared)));
+        let stored = [(models, storage.clone() as Arc<dyn Storage>)];
         Ok(Self { generations: Generations::new(log_id, registry.clone(), stored), registry, storage })
     }
 

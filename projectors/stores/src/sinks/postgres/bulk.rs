@@ -11,13 +11,14 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
 use super::answer::within;
-use super::checkpoints::{self, fact};
+use super::checkpoints;
 use super::ddl;
 use super::statements::{Statements, TableStatements};
 use super::target::Target;
 use super::values::{Arrays, put, put_key};
 use super::write::put_groups;
 use crate::limits;
+use crate::sinks::checkpoints::fact;
 use crate::sinks::merge::merged;
 
 /// What a binary COPY begins with: its signature, no flags, no extension.

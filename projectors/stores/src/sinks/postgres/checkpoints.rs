@@ -2,34 +2,12 @@
 
 use annals_engine::sink::Checkpoints;
 use annals_model::ids::{ContextId, LogId, Partition};
-use annals_model::position::{Checkpoint, ClaimEpoch, ContextPartition, Offset, Ordinal};
-use annals_model::time::Timestamp;
-use sqlx::postgres::{PgConnection, PgRow};
+use annals_model::position::{Checkpoint, ContextPartition};
+use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
+use crate::sinks::checkpoints::{self as stored, checkpoint, columns, fact};
 use crate::sinks::shape::quoted;
-
-/// The facts of `annals_meta`.
-pub(super) mod fact {
-    /// The log whose positions the checkpoints are.
-    pub(in super::super) const LOG_ID: &str = "log_id";
-    /// Name of the read model.
-    pub(in super::super) const READ_MODEL: &str = "read_model";
-    /// Its version.
-    pub(in super::super) const VERSION: &str = "version";
-    /// Number of the generation.
-    pub(in super::super) const GENERATION: &str = "generation";
-    /// When its build began: one that was begun anew has the number of the one before it.
-    pub(in super::super) const STARTED_AT: &str = "started_at";
-    /// Set when the bulk load has ended, or none was needed.
-    pub(in super::super) const LOADED: &str = "loaded";
-}
-
-macro_rules! columns {
-    () => {
-        "context, partition, log_offset, ordinal, claim_epoch, emitted_at"
-    };
-}
 
 fn text(schema: &str, statement: impl FnOnce(&str) -> String) -> AssertSqlSafe<String> {
     AssertSqlSafe(statement(&quoted(schema)))
@@ -71,8 +49,7 @@ pub(super) async fn held_fact(
 
 /// The log that a generation was made from.
 pub(super) async fn log_id(connection: &mut PgConnection, schema: &str) -> Result<LogId, sqlx::Error> {
-    let text = fact(connection, schema, fact::LOG_ID).await?.unwrap_or_default();
-    text.parse().map_err(|_| sqlx::Error::Decode(format!("`{text}` is no log id").into()))
+    stored::log_id(fact(connection, schema, fact::LOG_ID).await?)
 }
 
 /// The stored checkpoint of one partition, the default one where none is stored; nobody else changes it before the
@@ -146,11 +123,7 @@ pub(crate) async fn all(
         )
     });
     let rows = sqlx::query(text).fetch_all(connection).await?;
-    let log: String = match rows.first() {
-        Some(row) => row.try_get(6)?,
-        None => return Err(sqlx::Error::Decode("it does not say which log it was built from".into())),
-    };
-    let log = log.parse().map_err(|_| sqlx::Error::Decode(format!("`{log}` is no log id").into()))?;
+    let log = stored::log_id(rows.first().map(|row| row.try_get(6)).transpose()?)?;
     let mut checkpoints = Checkpoints::start(log);
     for row in &rows {
         let (Some(number), Some(partition)) = (row.try_get::<Option<i16>, _>(0)?, row.try_get::<Option<i32>, _>(1)?)
@@ -194,14 +167,4 @@ pub(super) async fn put(
         .execute(connection)
         .await
         .map(|_| ())
-}
-
-fn checkpoint(row: &PgRow) -> Result<Checkpoint, sqlx::Error> {
-    let unsigned = |index: usize| row.try_get::<i64, _>(index).map(i64::cast_unsigned);
-    Ok(Checkpoint {
-        offset: Offset(unsigned(2)?),
-        ordinal: Ordinal(unsigned(3)?),
-        claim_epoch: ClaimEpoch(unsigned(4)?),
-        emitted_at: Timestamp(row.try_get(5)?),
-    })
 }

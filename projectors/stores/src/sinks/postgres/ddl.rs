@@ -88,14 +88,7 @@ pub(super) enum Stage {
 /// Refuses tables that are not the definition's, or that show every tenant's rows to everybody.
 pub(super) async fn check(connection: &mut PgConnection, target: &Target, stage: Stage) -> Result<(), SinkError> {
     let found = difference(connection, target, stage).await.map_err(|error| target.error("", &error))?;
-    match found {
-        None => Ok(()),
-        Some(difference) => Err(SinkError::Shape {
-            read_model: target.model.name().to_owned(),
-            version: target.model.version(),
-            difference,
-        }),
-    }
+    shape::refuse(&target.model, found)
 }
 
 async fn difference(

@@ -44,8 +44,9 @@ impl PostgresSnapshot {
         let table = &self.statements.tables[table];
         let key = after.iter().flat_map(|key| [key.tenant.0, key.workspace.0, key.id.0]).map(Value::Uuid);
         let arguments = arguments(key.chain([Value::Int(SNAPSHOT_CHUNK_ROWS_MAX as i64)]))?;
-        let text = if after.is_some() { &table.page_after } else { &table.page };
-        let rows = sqlx::query_with(AssertSqlSafe(text.clone()), arguments).fetch_all(&mut self.connection).await?;
+        let rows = sqlx::query_with(AssertSqlSafe(table.pages.next(after.is_none())), arguments)
+            .fetch_all(&mut self.connection)
+            .await?;
         for row in &rows {
             let mut values = Vec::with_capacity(table.types.len());
             let (key, life) = stored_row(&table.shape, row, &mut values)?;

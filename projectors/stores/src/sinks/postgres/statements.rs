@@ -9,37 +9,18 @@
 
 use std::sync::Arc;
 
-use annals_model::projection::{ColumnType, ReadModel, TableKind, TableShape};
+use annals_model::projection::{ColumnType, ReadModel, TableShape};
 
 use crate::sinks::shape::{KEY, all_columns, is_of_rows, joined, measures, quoted, type_name};
+use crate::sinks::statements::{self, OfTable, Pages, conflict_assignments};
 
 /// The statements of all tables of a generation.
-#[derive(Debug)]
-pub(super) struct Statements {
-    /// In the order of [`ReadModel::tables`].
-    pub(super) tables: Vec<TableStatements>,
-}
+pub(super) type Statements = statements::Statements<TableStatements>;
 
 impl Statements {
     /// Of the generation that lies in `schema`.
     pub(super) fn new(model: &ReadModel, schema: &str) -> Self {
         Self { tables: model.tables().iter().map(|shape| TableStatements::new(shape, schema)).collect() }
-    }
-
-    /// The tables of rows, each with its index among them.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (usize, &TableStatements)> {
-        self.tables.iter().filter_map(|table| match table.shape.kind {
-            TableKind::Rows(index) => Some((index, table)),
-            TableKind::Rollup(_) => None,
-        })
-    }
-
-    /// The tables of rollups, each with its index among them.
-    pub(super) fn rollups(&self) -> impl Iterator<Item = (usize, &TableStatements)> {
-        self.tables.iter().filter_map(|table| match table.shape.kind {
-            TableKind::Rows(_) => None,
-            TableKind::Rollup(index) => Some((index, table)),
-        })
     }
 }
 
@@ -57,10 +38,13 @@ pub(super) struct TableStatements {
     pub(super) delete_empty: Arc<str>,
     /// Takes rows in binary.
     pub(super) copy: String,
-    /// The next rows in key order: three values of the key behind which they lie, then the number of rows.
-    pub(super) page_after: Arc<str>,
-    /// The first rows in key order: the number of rows.
-    pub(super) page: Arc<str>,
+    pub(super) pages: Pages,
+}
+
+impl OfTable for TableStatements {
+    fn shape(&self) -> &TableShape {
+        &self.shape
+    }
 }
 
 impl TableStatements {
@@ -80,9 +64,6 @@ impl TableStatements {
         };
         let of_t = columns.iter().map(|name| format!("t.{}", quoted(name))).collect::<Vec<_>>().join(", ");
         let empty = measures(shape).map(|name| format!("t.{} = 0", quoted(name))).collect::<Vec<_>>().join(" AND ");
-        let page = |behind: &str, place: u8| {
-            format!("SELECT {list} FROM {table}{behind} ORDER BY {} LIMIT ${place}", joined(&KEY)).into()
-        };
         Self {
             write: format!(
                 "INSERT INTO {table} AS t ({list}) SELECT * FROM unnest({}) ON CONFLICT ({}) DO UPDATE SET {}",
@@ -100,8 +81,7 @@ impl TableStatements {
             )
             .into(),
             copy: format!("COPY {table} ({list}) FROM STDIN (FORMAT binary)"),
-            page_after: page(&format!(" WHERE ({}) > ($1, $2, $3)", joined(&KEY)), 4),
-            page: page("", 1),
+            pages: Pages::new(&table, shape),
             types,
             shape: shape.clone(),
         }
@@ -111,16 +91,6 @@ impl TableStatements {
 fn types(shape: &TableShape) -> Vec<ColumnType> {
     let own = shape.columns.iter().map(|column| column.column_type);
     [ColumnType::Uuid; KEY.len()].into_iter().chain(own).chain(is_of_rows(shape).then_some(ColumnType::Bool)).collect()
-}
-
-fn conflict_assignments(shape: &TableShape) -> String {
-    let assign = |name: &str| format!("{0} = excluded.{0}", quoted(name));
-    let add = |name: &str| format!("{0} = t.{0} + excluded.{0}", quoted(name));
-    let list: Vec<String> = match shape.kind {
-        TableKind::Rows(_) => all_columns(shape).into_iter().skip(KEY.len()).map(assign).collect(),
-        TableKind::Rollup(_) => measures(shape).map(add).collect(),
-    };
-    list.join(", ")
 }
 
 /// `$1::uuid[], $2::text[]`

@@ -13,7 +13,7 @@ use sqlx::postgres::{PgConnection, PgPool};
 
 use super::access::{put_views, run};
 use super::answer::{sink_error, sqlstate, told, within};
-use super::checkpoints::{self, fact};
+use super::checkpoints;
 use super::connect::Address;
 use super::readers::PostgresReaders;
 use super::registry::{transaction, unavailable};
@@ -21,6 +21,7 @@ use super::target::Target;
 use super::writer::PostgresSink;
 use super::{ddl, readers, schema};
 use crate::limits;
+use crate::sinks::checkpoints::fact;
 use crate::sinks::shape::quoted;
 
 /// The schemas of one database's generations, in which its registry lies as well.

@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::answer::within;
-use super::checkpoints::{self, fact};
+use super::checkpoints;
 use super::connect::{SessionName, connect_alone};
 #[cfg(feature = "seeded-bugs")]
 use super::mistakes;
@@ -21,6 +21,7 @@ use super::values::{Arrays, stored_row};
 use super::write::{put_groups, run};
 use super::{bulk, ddl};
 use crate::limits;
+use crate::sinks::checkpoints::fact;
 use crate::sinks::shape::KEY;
 
 /// The writer of one generation.

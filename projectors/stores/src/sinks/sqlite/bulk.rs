@@ -15,6 +15,7 @@ use super::target::Target;
 use super::values::Parameters;
 use super::{checkpoints, ddl, files};
 use crate::limits;
+use crate::sinks::checkpoints::fact;
 use crate::sinks::ddl::indexes;
 use crate::sinks::merge::merged;
 
@@ -88,7 +89,7 @@ pub(super) async fn finish(
     for (at, checkpoint) in to.iter() {
         checkpoints::put(&mut transaction, at, checkpoint).await.map_err(error)?;
     }
-    checkpoints::put_fact(&mut transaction, checkpoints::fact::LOADED, "yes").await.map_err(error)?;
+    checkpoints::put_fact(&mut transaction, fact::LOADED, "yes").await.map_err(error)?;
     transaction.commit().await.map_err(error)
 }
 

@@ -37,8 +37,7 @@ impl SqliteSnapshot {
             parameters.key(key)?;
         }
         parameters.value(Value::Int(SNAPSHOT_CHUNK_ROWS_MAX as i64))?;
-        let text = if after.is_some() { &table.page_after } else { &table.page };
-        let rows = sqlx::query_with(AssertSqlSafe(text.clone()), parameters.into_arguments())
+        let rows = sqlx::query_with(AssertSqlSafe(table.pages.next(after.is_none())), parameters.into_arguments())
             .fetch_all(&mut self.connection)
             .await?;
         for row in &rows {

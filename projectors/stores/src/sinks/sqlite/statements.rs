@@ -4,37 +4,18 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use annals_model::projection::{ReadModel, TableKind, TableShape};
+use annals_model::projection::{ReadModel, TableShape};
 
 use crate::limits;
 use crate::sinks::shape::{KEY, all_columns, is_of_rows, joined, measures, quoted};
+use crate::sinks::statements::{self, OfTable, Pages, conflict_assignments};
 
 /// The statements of all tables of a read model.
-#[derive(Debug)]
-pub(super) struct Statements {
-    /// In the order of [`ReadModel::tables`].
-    pub(super) tables: Vec<TableStatements>,
-}
+pub(super) type Statements = statements::Statements<TableStatements>;
 
 impl Statements {
     pub(super) fn new(model: &ReadModel) -> Self {
         Self { tables: model.tables().iter().map(TableStatements::new).collect() }
-    }
-
-    /// The tables of rows, each with its index among them.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (usize, &TableStatements)> {
-        self.tables.iter().filter_map(|table| match table.shape.kind {
-            TableKind::Rows(index) => Some((index, table)),
-            TableKind::Rollup(_) => None,
-        })
-    }
-
-    /// The tables of rollups, each with its index among them.
-    pub(super) fn rollups(&self) -> impl Iterator<Item = (usize, &TableStatements)> {
-        self.tables.iter().filter_map(|table| match table.shape.kind {
-            TableKind::Rows(_) => None,
-            TableKind::Rollup(index) => Some((index, table)),
-        })
     }
 }
 
@@ -49,10 +30,13 @@ pub(super) struct TableStatements {
     write: Vec<Arc<str>>,
     select: Vec<Arc<str>>,
     delete_empty: Vec<Arc<str>>,
-    /// The next rows in key order: three values of the key behind which they lie, then the number of rows.
-    pub(super) page_after: Arc<str>,
-    /// The first rows in key order: the number of rows.
-    pub(super) page: Arc<str>,
+    pub(super) pages: Pages,
+}
+
+impl OfTable for TableStatements {
+    fn shape(&self) -> &TableShape {
+        &self.shape
+    }
 }
 
 impl TableStatements {
@@ -65,7 +49,7 @@ impl TableStatements {
         let each = |text: &dyn Fn(usize) -> String| -> Vec<Arc<str>> {
             (0..=rows_max.ilog2()).map(|power| text(1 << power).into()).collect()
         };
-        let insert = |rows| format!("INSERT INTO {table} ({list}) VALUES {}", places(rows, width));
+        let insert = |rows| format!("INSERT INTO {table} AS t ({list}) VALUES {}", places(rows, width));
         let set = conflict_assignments(shape);
         let write = |rows| format!("{} ON CONFLICT ({}) DO UPDATE SET {set}", insert(rows), joined(&KEY));
         let on_key = KEY.map(|name| format!("t.{name} = k.{name}")).join(" AND ");
@@ -78,16 +62,13 @@ impl TableStatements {
             let keys = places(rows, KEY.len());
             format!("DELETE FROM {table} WHERE ({}) IN (VALUES {keys}) AND {empty}", joined(&KEY))
         };
-        let page =
-            |behind: &str| format!("SELECT {list} FROM {table}{behind} ORDER BY {} LIMIT ?", joined(&KEY)).into();
         Self {
             width,
             insert: each(&insert),
             write: each(&write),
             select: each(&select),
             delete_empty: if is_of_rows(shape) { Vec::new() } else { each(&delete_empty) },
-            page_after: page(&format!(" WHERE ({}) > (?, ?, ?)", joined(&KEY))),
-            page: page(""),
+            pages: Pages::new(&table, shape),
             shape: shape.clone(),
         }
     }
@@ -126,16 +107,6 @@ impl TableStatements {
 
 fn text_for(texts: &[Arc<str>], rows: usize) -> Arc<str> {
     texts[rows.ilog2() as usize].clone()
-}
-
-fn conflict_assignments(shape: &TableShape) -> String {
-    let assign = |name: &str| format!("{0} = excluded.{0}", quoted(name));
-    let add = |name: &str| format!("{0} = {0} + excluded.{0}", quoted(name));
-    let list: Vec<String> = match shape.kind {
-        TableKind::Rows(_) => all_columns(shape).into_iter().skip(KEY.len()).map(assign).collect(),
-        TableKind::Rollup(_) => measures(shape).map(add).collect(),
-    };
-    list.join(", ")
 }
 
 /// `(?, ?), (?, ?)`

@@ -18,7 +18,9 @@ use super::statements::Statements;
 use super::target::Target;
 use super::writer::SqliteSink;
 use super::{checkpoints, connect, ddl};
+use crate::sinks::checkpoints::fact;
 use crate::sinks::ddl::indexes;
+use crate::sinks::shape::refuse;
 
 /// The files of one data directory's generations.
 #[derive(Debug)]
@@ -70,15 +72,15 @@ impl SqliteStorage {
         let version = generation.version.to_string();
         let log_id = self.log_id.to_string();
         let mut facts = vec![
-            (checkpoints::fact::LOG_ID, log_id.as_str()),
-            (checkpoints::fact::READ_MODEL, &generation.read_model),
-            (checkpoints::fact::VERSION, &version),
-            (checkpoints::fact::GENERATION, &id),
+            (fact::LOG_ID, log_id.as_str()),
+            (fact::READ_MODEL, &generation.read_model),
+            (fact::VERSION, &version),
+            (fact::GENERATION, &id),
         ];
         if generation.state != GenerationState::Building {
             ddl::run(&mut transaction, indexes(&target.model)).await.map_err(error)?;
             ddl::put_statistics(&mut transaction).await.map_err(error)?;
-            facts.push((checkpoints::fact::LOADED, "yes"));
+            facts.push((fact::LOADED, "yes"));
         }
         for (key, value) in facts {
             checkpoints::put_fact(&mut transaction, key, value).await.map_err(error)?;
@@ -186,12 +188,5 @@ impl Storage for SqliteStorage {
 
 async fn check_shape(connection: &mut SqliteConnection, target: &Target) -> Result<(), SinkError> {
     let found = ddl::difference(connection, &target.model).await.map_err(|error| target.error("", &error))?;
-    match found {
-        None => Ok(()),
-        Some(difference) => Err(SinkError::Shape {
-            read_model: target.model.name().to_owned(),
-            version: target.model.version(),
-            difference,
-        }),
-    }
+    refuse(&target.model, found)
 }

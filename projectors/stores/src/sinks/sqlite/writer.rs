@@ -14,6 +14,7 @@ use super::statements::TableStatements;
 use super::target::Target;
 use super::values::{Parameters, stored_row};
 use super::{bulk, checkpoints};
+use crate::sinks::checkpoints::fact;
 
 /// The writer of one generation.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(super) struct SqliteSink {
 impl SqliteSink {
     pub(super) async fn open(target: Target) -> Result<Self, SinkError> {
         let mut connection = target.connect(&connect::reader(&target.path)).await?;
-        let loaded = checkpoints::fact(&mut connection, checkpoints::fact::LOADED).await;
+        let loaded = checkpoints::fact(&mut connection, fact::LOADED).await;
         let loaded = loaded.map_err(|error| target.error("annals_meta", &error))?.is_some();
         let loading = target.generation.state == GenerationState::Building && !loaded;
         // Closed before another journal mode is set: that needs the file for itself.

@@ -143,7 +143,7 @@ async fn keys_are_found_by_the_index_however_large_the_table_and_whatever_is_bel
             for (statement, columns) in statements(table) {
                 probes(&generic_plan(&mut writer, statement, columns).await, table.shape.name);
             }
-            for (page, keys) in [(&table.page_after, 3), (&table.page, 0)] {
+            for (page, keys) in [(&table.pages.after, 3), (&table.pages.first, 0)] {
                 let values = || std::iter::repeat_n(Value::Uuid(Uuid::from_u128(1)), keys);
                 let values = arguments(values().chain([Value::Int(1_000)])).unwrap();
                 let plan = plan(&mut snapshot, page, values).await;

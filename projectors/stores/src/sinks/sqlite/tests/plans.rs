@@ -46,7 +46,8 @@ fn statements(table: &TableStatements) -> Vec<(Arc<str>, String)> {
     let name = table.shape.name;
     let is_rollup = matches!(table.shape.kind, TableKind::Rollup(_));
     let page_after = format!("SEARCH {name} USING PRIMARY KEY ((tenant_id,workspace_id,id)>(?,?,?))");
-    let mut statements = vec![(table.page_after.clone(), page_after), (table.page.clone(), format!("SCAN {name}"))];
+    let mut statements =
+        vec![(table.pages.after.clone(), page_after), (table.pages.first.clone(), format!("SCAN {name}"))];
     let largest = table.chunks(&[(); limits::SINK_STATEMENT_ROWS_MAX]).next().map_or(0, <[()]>::len);
     for rows in std::iter::successors(Some(1), |rows| Some(rows * 2)).take_while(|rows| *rows <= largest) {
         statements.push((table.select(rows), format!("SEARCH t {KEYS}")));
