@@ -65,6 +65,7 @@ checks! {
     generations::a_failed_build_says_why_and_is_never_promoted,
     generations::a_generation_that_is_behind_is_not_promoted,
     generations::a_promotion_waits_for_the_targets_runner,
+    generations::what_the_live_one_shows_before_a_promotion_the_promoted_one_shows_as_well,
     generations::promotion_and_rollback_change_which_is_live,
     generations::only_retired_and_failed_generations_are_removed,
     generations::what_was_live_since_it_was_seen_is_not_removed,

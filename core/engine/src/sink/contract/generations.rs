@@ -121,6 +121,33 @@ pub(super) async fn a_promotion_waits_for_the_targets_runner(store: Generations)
     assert_eq!(promoted.map(|promoted| promoted.live.id), Ok(target.id));
 }
 
+pub(super) async fn what_the_live_one_shows_before_a_promotion_the_promoted_one_shows_as_well(store: Generations) {
+    let (model, mut shop) = (stock_v1(), Batches::new(17, 0, 1, 12));
+    let mut live = first(&store, &model).await;
+    let mut next = built(&store, &model, &[]).await;
+    for pause in [0, 1, 2, 5] {
+        let batch = shop.next(10);
+        let (mut sink, mut behind) = (open(&store, &live).await, open(&store, &next).await);
+        let (promoted, is_shown) = tokio::join!(store.promote(STOCK, next.id), async {
+            for _ in 0..pause {
+                tokio::task::yield_now().await;
+            }
+            consume_all(&mut *sink, &model, std::slice::from_ref(&batch)).await;
+            // What is live behind the commit was so when it came.
+            now(&store, &live).await.state == GenerationState::Live
+        });
+        consume_all(&mut *behind, &model, &[batch]).await;
+        match promoted {
+            Ok(_) => {
+                assert!(!is_shown, "what was shown is not in the generation that was promoted");
+                std::mem::swap(&mut live, &mut next);
+            }
+            // The commit came first.
+            Err(error) => assert!(matches!(error, PromoteError::Behind { .. }), "{error}"),
+        }
+    }
+}
+
 pub(super) async fn promotion_and_rollback_change_which_is_live(store: Generations) {
     let batches = [Batches::new(15, 0, 1, 12).next(30)];
     let nothing = store.rollback(STOCK).await;

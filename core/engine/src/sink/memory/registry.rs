@@ -117,6 +117,9 @@ impl Registry for MemoryRegistry {
     }
 }
 
+/// A commit takes its time: so often may others come between.
+const COMMIT_PAUSES: u32 = 8;
+
 #[derive(Debug)]
 struct MemoryTurn {
     found: Life,
@@ -177,6 +180,9 @@ impl Turn for MemoryTurn {
 
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async move {
+            for _ in 0..COMMIT_PAUSES {
+                tokio::task::yield_now().await;
+            }
             self.publish();
             Ok(())
         })

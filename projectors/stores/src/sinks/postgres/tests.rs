@@ -98,6 +98,7 @@ contract! {
     a_failed_build_says_why_and_is_never_promoted,
     a_generation_that_is_behind_is_not_promoted,
     a_promotion_waits_for_the_targets_runner,
+    what_the_live_one_shows_before_a_promotion_the_promoted_one_shows_as_well,
     promotion_and_rollback_change_which_is_live,
     only_retired_and_failed_generations_are_removed,
     what_was_live_since_it_was_seen_is_not_removed,
