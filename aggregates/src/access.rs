@@ -14,12 +14,12 @@ pub const ADMISSION: Admission = Admission {
     standing: workspace::standing,
 };
 
-/// Random commands of the context.
+/// Its random commands, and the rules between its aggregates that they must meet.
 #[cfg(feature = "testing")]
-pub fn random(pools: &crate::testing::Pools) -> crate::testing::Asks {
-    use proptest::strategy::Strategy as _;
-    proptest::prop_oneof![workspace::random::any(pools), membership::random::any(pools)].boxed()
-}
+pub(crate) const RANDOM: crate::testing::Random = crate::testing::Random {
+    commands: |pools| crate::testing::any_of([workspace::random::any(pools), membership::random::any(pools)]),
+    rules: &["workspace_archived", "last_owner", "of_another_workspace", "no_such_workspace"],
+};
 
 /// The context `access`.
 pub fn context() -> BoundedContext {

@@ -14,7 +14,16 @@ pub mod scale;
 pub mod testing;
 pub mod text;
 
-/// Every bounded context of the domain.
-pub fn contexts() -> Vec<BoundedContext> {
-    vec![access::context(), portfolio::context()]
+macro_rules! contexts {
+    ($($context:ident),+) => {
+        /// Every bounded context of the domain, by number.
+        pub fn contexts() -> Vec<BoundedContext> {
+            vec![$($context::context()),+]
+        }
+
+        #[cfg(feature = "testing")]
+        const RANDOM: &[(&str, testing::Random)] = &[$((stringify!($context), $context::RANDOM)),+];
+    };
 }
+
+contexts!(access, portfolio);

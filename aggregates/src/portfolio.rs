@@ -6,13 +6,15 @@ pub mod application;
 pub mod dependency;
 pub mod project;
 
-/// Random commands of the context.
+/// Its random commands, and the rules between its aggregates that they must meet.
 #[cfg(feature = "testing")]
-pub fn random(pools: &crate::testing::Pools) -> crate::testing::Asks {
-    use proptest::strategy::Strategy as _;
-    let (project, application) = (project::random::any(pools), application::random::any(pools));
-    proptest::prop_oneof![project, application, dependency::random::any(pools)].boxed()
-}
+pub(crate) const RANDOM: crate::testing::Random = crate::testing::Random {
+    commands: |pools| {
+        let (project, application) = (project::random::any(pools), application::random::any(pools));
+        crate::testing::any_of([project, application, dependency::random::any(pools)])
+    },
+    rules: &["project_archived", "still_needed", "application_retired", "on_itself", "no_such_project"],
+};
 
 /// The context `portfolio`.
 pub fn context() -> BoundedContext {

@@ -7,7 +7,7 @@ use annals_model::ids::{AggregateId, WorkspaceId};
 use annals_model::testing::id;
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest::strategy::ValueTree as _;
+use proptest::strategy::{Union, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::Value;
 
@@ -27,6 +27,11 @@ pub struct Ask {
 
 /// Random ones.
 pub type Asks = BoxedStrategy<Ask>;
+
+/// Of any of these, each as likely as the others.
+pub fn any_of<const N: usize>(asks: [Asks; N]) -> Asks {
+    Union::new(asks).boxed()
+}
 
 impl Ask {
     /// The aggregate's type, and the command's name in it.
@@ -87,14 +92,29 @@ pub struct Step {
     pub reason: Option<String>,
 }
 
+/// The refusals that random commands of a context must meet: those of its rules between aggregates.
+pub fn rules(context: &str) -> impl Iterator<Item = &'static str> {
+    random_of(context).rules.iter().copied()
+}
+
+/// What a context brings to its tests.
+#[derive(Clone, Copy, Debug)]
+pub struct Random {
+    /// Its commands.
+    pub commands: fn(&Pools) -> Asks,
+    /// Codes of refusals that they must meet.
+    pub rules: &'static [&'static str],
+}
+
+fn random_of(context: &str) -> Random {
+    let of_context = crate::RANDOM.iter().find(|(name, _)| *name == context);
+    of_context.unwrap_or_else(|| panic!("there is no context {context}")).1
+}
+
 /// Random commands of one context.
 pub fn steps(context: &str) -> BoxedStrategy<Vec<Step>> {
     let pools = Pools::default();
-    let asks = match context {
-        "access" => crate::access::random(&pools),
-        "portfolio" => crate::portfolio::random(&pools),
-        _ => panic!("context {context} has no random commands; add them here"),
-    };
+    let asks = (random_of(context).commands)(&pools);
     let reason = prop::option::of(select(vec!["because", " "]));
     let step = (asks, pools.id(), pools.id(), reason).prop_map(|(ask, id, workspace, reason)| Step {
         ask,

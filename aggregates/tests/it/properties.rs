@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use annals_aggregates::access::membership::Membership;
-use annals_aggregates::testing::{Ask, Simulation, Step, samples, steps};
-use annals_aggregates::{access, contexts, portfolio};
+use annals_aggregates::testing::{Ask, Simulation, Step, rules, samples, steps};
+use annals_aggregates::{access, contexts};
 use annals_model::aggregate::{Aggregate, Context, Events, ScopeKind};
 use annals_model::context::{BoundedContext, ErasedAggregate};
 use annals_model::envelope::SchemaId;
@@ -27,16 +27,6 @@ fn replays(context: &BoundedContext, steps: &[Step]) -> Result<(), String> {
 
 proptest! {
     #[test]
-    fn access_decides_alike_and_replays_to_the_same_state(steps in steps("access")) {
-        prop_assert_eq!(replays(&access::context(), &steps), Ok(()));
-    }
-
-    #[test]
-    fn portfolio_decides_alike_and_replays_to_the_same_state(steps in steps("portfolio")) {
-        prop_assert_eq!(replays(&portfolio::context(), &steps), Ok(()));
-    }
-
-    #[test]
     fn a_workspace_that_had_an_owner_keeps_one(steps in steps("access")) {
         let context = access::context();
         let mut simulation = Simulation::new(&context);
@@ -47,6 +37,15 @@ proptest! {
             prop_assert!(owned.is_subset(&now), "{owned:?} had owners before {step:?}, and only {now:?} after it");
             owned = now;
         }
+    }
+}
+
+#[test]
+fn every_context_decides_alike_and_replays_to_the_same_state() {
+    for context in contexts() {
+        TestRunner::default()
+            .run(&steps(context.id().name), |steps| replays(&context, &steps).map_err(TestCaseError::fail))
+            .unwrap_or_else(|error| panic!("{}: {error}", context.id()));
     }
 }
 
@@ -67,12 +66,8 @@ fn the_random_commands_reach_every_event_and_the_rules_between_aggregates() {
             events.extend(simulation.histories.values().flatten().map(|event| event.event_type));
             refusals.extend(simulation.refusals);
         }
-        let rules = match context.id().name {
-            "access" => ["workspace_archived", "last_owner", "of_another_workspace", "no_such_workspace"].as_slice(),
-            _ => ["project_archived", "still_needed", "application_retired", "on_itself", "no_such_project"].as_slice(),
-        };
-        for rule in rules {
-            assert!(refusals.contains(*rule), "no random command of {} was refused for {rule}", context.id());
+        for rule in rules(context.id().name) {
+            assert!(refusals.contains(rule), "no random command of {} was refused for {rule}", context.id());
         }
         for kind in context.aggregates().flat_map(|aggregate| aggregate.event_kinds()) {
             assert!(

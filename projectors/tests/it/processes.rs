@@ -168,8 +168,9 @@ async fn a_projector_stops_in_time_while_neither_its_brokers_nor_its_database_an
 #[test]
 fn a_wrong_command_line_is_refused_with_what_there_is() {
     let directory = tempfile::tempdir().unwrap();
+    let there_are = format!("there are {}", application().read_model_names().join(", "));
     for (arguments, words) in [
-        (&["--read-model", "portfolios"][..], "there are access, portfolio"),
+        (&["--read-model", "portfolios"][..], there_are.as_str()),
         (&["--log", "kafka"], "--brokers"),
         (&["--read-models", "mysql://x"], "postgres://"),
         (&["--metrics", "here"], "127.0.0.1:9464"),

@@ -1,12 +1,15 @@
 //! Queries against real generations: the same tests for each store.
 
+use std::collections::BTreeSet;
+
+use annals_aggregates::testing::{Logged, Pools, samples};
 use annals_model::ids::{AggregateId, Scope, WorkspaceId};
 use annals_schemas::portfolio::application::{Criticality, Registered, Retired, VersionReleased};
 use annals_schemas::portfolio::dependency::{Declared, Kind, Withdrawn};
 use annals_schemas::portfolio::project::Created;
 use serde_json::{Value, json};
 
-use annals_model::query::{CursorKey, ParameterType, QueryRequest, QueryScope, QuestionError, catalogue};
+use annals_model::query::{CursorKey, ParameterType, Query, QueryRequest, QueryScope, QuestionError, catalogue};
 
 use super::*;
 use crate::testing::{History, Place, Rows, id, scope};
@@ -62,7 +65,7 @@ fn ask(name: &str, scope: Scope, parameters: &[(&str, &str)]) -> QueryRequest {
     QueryRequest {
         name: name.to_owned(),
         tenant: scope.tenant,
-        workspace: Some(scope.workspace).filter(|workspace| *workspace != WorkspaceId::NIL),
+        workspace: workspace(scope),
         parameters: parameters.iter().map(owned).collect(),
         limit: Some(500),
         cursor: None,
@@ -198,47 +201,102 @@ async fn what_is_answered_is_what_stood_at_the_position_that_is_answered() {
 }
 
 async fn nobody_sees_the_rows_of_another_tenant_or_workspace() {
-    let (mine, all) = (two_of_each(&[HERE]), two_of_each(&[HERE, scope(1, 3), scope(9, 2), scope(9, 3)]));
-    for definition in definitions() {
-        let alone = Rows::of(&definition, &mine).await;
-        let among = Rows::of(&definition, &all).await;
-        for query in definition.queries {
-            let (twenty, thing) = (id(20).to_string(), ("name", "billing"));
-            let needed: Vec<(&str, &str)> = match query.name {
-                "portfolio.application_versions" | "portfolio.cycle" => vec![("application_id", &twenty)],
-                "portfolio.dependents" => vec![thing],
-                _ => vec![],
-            };
-            let place = if query.scope == QueryScope::Tenant { scope(1, 0) } else { HERE };
-            let request = ask(query.name, place, &needed);
-            let expected = rows(&alone.live, &request).await;
-            assert_eq!(rows(&among.live, &request).await, expected, "{}", query.name);
-            assert!(!expected.is_empty(), "{} has nothing to hide; add an event to two_of_each()", query.name);
-            let stranger = if query.scope == QueryScope::Tenant { scope(8, 0) } else { scope(1, 8) };
-            assert_eq!(rows(&among.live, &ask(query.name, stranger, &needed)).await, [] as [Value; 0]);
+    for name in newest(&definitions()).map(|one| one.model.name()) {
+        let (lived, here) = found_by_all(&newest_of(name)).await;
+        let [mine, all] = [&[(1, 0)][..], &[(1, 0), (1, 100), (9, 0), (9, 100)]].map(|places| copied(&lived, places));
+        for definition in definitions().into_iter().filter(|one| one.model.name() == name) {
+            let alone = Rows::of(&definition, &mine).await;
+            let among = Rows::of(&definition, &all).await;
+            for query in definition.queries {
+                let request = finding(query, here, &alone.live).await.expect("of what the newest version finds");
+                let expected = rows(&alone.live, &request).await;
+                assert_eq!(rows(&among.live, &request).await, expected, "{}", query.name);
+                let stranger = if query.scope == QueryScope::Tenant { scope(8, 0) } else { scope(1, 8) };
+                let asked = QueryRequest { tenant: stranger.tenant, workspace: workspace(stranger), ..request };
+                assert_eq!(rows(&among.live, &asked).await, [] as [Value; 0], "{}", query.name);
+            }
         }
     }
 }
 
-/// Something of every table in each scope, under the same ids and names everywhere.
-fn two_of_each(scopes: &[Scope]) -> History {
-    use annals_schemas::access::{membership, workspace};
-    let mut history = History::default();
-    let mut tenants = Vec::new();
-    for scope in scopes {
-        if !tenants.contains(&scope.tenant) {
-            tenants.push(scope.tenant);
-            let created = workspace::Created { name: "Core".into(), slug: "core".into() };
-            history.push(Scope::of_tenant(scope.tenant), id(2), created);
+/// What happened in one tenant, event by event.
+type Lived = Vec<Logged>;
+
+/// The first of what random commands come to in which every query of a read model finds something, and the workspace where.
+async fn found_by_all(definition: &Definition) -> (Lived, WorkspaceId) {
+    let contexts = annals_aggregates::contexts();
+    let context = contexts.iter().find(|context| definition.model.contexts() == [context.id()]).unwrap();
+    for simulation in samples(context).take(200) {
+        let history = copied(&simulation.log, &[(1, 0)]);
+        // Without a row in each table there is no need to ask.
+        let tables = history.tables(&definition.model);
+        if (0..tables.table_count()).any(|table| tables.sorted_keys(table).is_empty()) {
+            continue;
         }
-        let (user_id, role) = (annals_model::ids::UserId(id(7).0), membership::Role::Owner);
-        history.push(*scope, id(40), membership::Added { workspace_id: scope.workspace, user_id, role, team: None });
-        history.push(*scope, id(10), Created { name: "core".into() });
-        application(&mut history, *scope, 20, "billing", &[21]);
-        application(&mut history, *scope, 21, "ledger", &[20]);
-        history.push(*scope, id(20), VersionReleased { number: "1.0.0".into() });
+        let generation = crate::testing::IN.scope(Place::Sqlite, Rows::of(definition, &history)).await;
+        let places: BTreeSet<_> = simulation.log.iter().map(|logged| logged.workspace).collect();
+        'places: for place in places.into_iter().filter(|place| *place != WorkspaceId::NIL) {
+            // Alone: what is about other workspaces is in none of its answers.
+            for query in definition.queries {
+                if finding(query, place, &generation.live).await.is_none() {
+                    continue 'places;
+                }
+            }
+            let mine = |logged: &Logged| [place, WorkspaceId::NIL].contains(&logged.workspace);
+            return (simulation.log.into_iter().filter(mine).collect(), place);
+        }
+    }
+    panic!("no random commands lead to rows for every query of {}", definition.model.name());
+}
+
+/// The same events in several tenants, and in workspaces so much further, under the same ids everywhere. What is the
+/// tenant's is there once.
+fn copied(lived: &[Logged], places: &[(u128, u128)]) -> History {
+    let mut history = History::default();
+    for (tenant, further) in places {
+        for Logged { id, workspace, event } in lived {
+            let workspace = match workspace.0.as_u128() {
+                0 if *further > 0 => continue,
+                0 => 0,
+                number => number + further,
+            };
+            history.push_bytes(scope(*tenant, workspace), *id, event.schema, event.payload.clone());
+        }
     }
     history
+}
+
+/// A request that is answered with rows, if there is one: whatever has to be given is one of the few values that random
+/// commands choose from.
+async fn finding(query: &Query, here: WorkspaceId, live: &LiveGeneration) -> Option<QueryRequest> {
+    let pools = Pools::default();
+    let value = |kind, n: usize| match kind {
+        ParameterType::Uuid => pools.ids[n % pools.ids.len()].to_string(),
+        ParameterType::Text => pools.names[n % pools.names.len()].clone(),
+        ParameterType::OneOf(words) => words[n % words.len()].to_owned(),
+        ParameterType::Int => n.to_string(),
+        ParameterType::Bool => n.is_multiple_of(2).to_string(),
+    };
+    let of_any = query.any_of.first();
+    let needed = query.parameters.iter().filter(|one| one.required || of_any == Some(&one.name));
+    let needed: Vec<_> = needed.collect();
+    let place = match query.scope {
+        QueryScope::Tenant => scope(1, 0),
+        QueryScope::Workspace => Scope { workspace: here, ..scope(1, 0) },
+    };
+    for n in 0..if needed.is_empty() { 1 } else { pools.ids.len() } {
+        let given: Vec<_> = needed.iter().map(|one| (one.name, value(one.parameter_type, n))).collect();
+        let given: Vec<_> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let request = ask(query.name, place, &given);
+        if !rows(live, &request).await.is_empty() {
+            return Some(request);
+        }
+    }
+    None
+}
+
+fn workspace(scope: Scope) -> Option<WorkspaceId> {
+    Some(scope.workspace).filter(|workspace| *workspace != WorkspaceId::NIL)
 }
 
 on_each_store! {

@@ -26,7 +26,7 @@ fn readers(generation: &Rows) -> &PostgresReaders {
 /// not covered.
 #[tokio::test]
 async fn a_statement_that_forgot_its_tenant_sees_no_other_tenants_rows() {
-    let generation = generation(&two_of_each(&[HERE, scope(9, 2)])).await;
+    let generation = generation(&a_little_of_each(&[HERE, scope(9, 2)])).await;
     let readers = readers(&generation);
     let definition = newest_of("portfolio");
     let query = definition.queries.iter().find(|query| query.name == "portfolio.projects").unwrap();
@@ -139,7 +139,7 @@ async fn plan(generation: &Rows, request: &QueryRequest) -> String {
 /// Row-level security lets an operator use an index only if it leaks nothing: all that pages are read by do so.
 #[tokio::test]
 async fn pages_are_read_from_an_index_in_order() {
-    let generation = generation(&two_of_each(&[HERE])).await;
+    let generation = generation(&a_little_of_each(&[HERE])).await;
     let one = id(1).to_string();
     let in_order: &[(&str, Given<'_>, &str, &str)] = &[
         ("portfolio.projects", &[], "projects_by_name", "ROW(name, id) >"),
@@ -173,4 +173,16 @@ async fn pages_are_read_from_an_index_in_order() {
         assert!(conditions.any(|line| line.contains(condition)), "{name} {parameters:?}:\n{plan}");
         assert!(!plan.contains("Sort"), "{name} {parameters:?}:\n{plan}");
     }
+}
+
+/// Something of every table in each scope, under the same ids and names everywhere.
+fn a_little_of_each(scopes: &[Scope]) -> History {
+    let mut history = History::default();
+    for scope in scopes {
+        history.push(*scope, id(10), Created { name: "core".into() });
+        application(&mut history, *scope, 20, "billing", &[21]);
+        application(&mut history, *scope, 21, "ledger", &[20]);
+        history.push(*scope, id(20), VersionReleased { number: "1.0.0".into() });
+    }
+    history
 }
