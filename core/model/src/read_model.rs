@@ -1,13 +1,28 @@
 //! A version of a read model as a build carries it: its projections and its queries.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::projection::ReadModel;
 use crate::query::Query;
 
+/// What a read model holds for whoever asks, and so which storage it lies in and in what language it is asked. The list is
+/// whole; a kind that nothing stores yet cannot be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Contents {
+    /// Rows of tables, asked in SQL.
+    Tables,
+    /// Documents of a full-text index.
+    Documents(Infallible),
+    /// Nodes and edges.
+    Graph(Infallible),
+}
+
 /// One version of one read model.
 #[derive(Clone, Debug)]
 pub struct Definition {
+    /// What it holds.
+    pub contents: Contents,
     /// Projections and rollups: what a store makes its tables and indexes of.
     pub model: Arc<ReadModel>,
     /// What can be asked of it.
@@ -18,13 +33,13 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// A version that stays for now. Panics on a query without name, rows or order: a mistake in the program's text.
+    /// A version with tables, which stays for now. Panics on a query without name, rows or order: a mistake in the program's text.
     pub fn new(model: impl Into<Arc<ReadModel>>, queries: &'static [Query]) -> Self {
         for query in queries {
             let complete = !query.name.is_empty() && !query.rows.is_empty() && !query.order.is_empty();
             assert!(complete, "query {:?} has no name, no rows or no order", query.name);
         }
-        Self { model: model.into(), queries, leaves_with: None }
+        Self { contents: Contents::Tables, model: model.into(), queries, leaves_with: None }
     }
 
     /// The same, carried until this release.

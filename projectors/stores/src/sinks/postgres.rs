@@ -35,6 +35,7 @@ pub use self::open::OpenError;
 pub use self::readers::PostgresReaders;
 use self::registry::PostgresRegistry;
 use self::storage::PostgresStorage;
+use super::store::relational;
 use crate::limits;
 
 /// All generations of all read models of one deployment, in one database. Cheap to clone.
@@ -58,7 +59,7 @@ impl PostgresStore {
         let address = Address::parse(url).map_err(|error| OpenError::Address(error.to_string()))?;
         open::prepare(&address).await?;
         let registry = Arc::new(PostgresRegistry::new(address.clone()));
-        let models: Vec<_> = definitions.into_iter().map(|definition| definition.model).collect();
+        let models: Vec<_> = definitions.into_iter().map(relational).collect();
         let storage = Arc::new(PostgresStorage::new(address, registry.pool.clone(), log_id, models.clone()));
         let stored = [(models, storage.clone() as Arc<dyn Storage>)];
         Ok(Self { generations: Generations::new(log_id, registry.clone(), stored), registry, storage })

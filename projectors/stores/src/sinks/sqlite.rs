@@ -35,6 +35,7 @@ use self::readers::Readers;
 use self::registry::{SqliteRegistry, unavailable};
 use self::storage::SqliteStorage;
 pub(crate) use self::values::{Parameters, stored_value};
+use super::store::relational;
 
 /// All generations of all read models under one data directory. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -50,7 +51,7 @@ impl SqliteStore {
     pub async fn open(data_directory: &Path, definitions: Vec<Definition>, log_id: LogId) -> Result<Self, StoreError> {
         let (files, readers) = (Files::new(data_directory), Arc::new(Readers::default()));
         let registry = Arc::new(SqliteRegistry::open(files.clone(), Arc::clone(&readers)).await?);
-        let models: Vec<_> = definitions.into_iter().map(|definition| definition.model).collect();
+        let models: Vec<_> = definitions.into_iter().map(relational).collect();
         let storage = Arc::new(SqliteStorage::new(files, readers, log_id, &models));
         let stored = [(models, storage.clone() as Arc<dyn Storage>)];
         Ok(Self { generations: Generations::new(log_id, registry.clone(), stored), registry, storage })

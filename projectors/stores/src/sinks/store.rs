@@ -1,10 +1,13 @@
 //! Whichever store a deployment keeps its read models in: one closed enum, so that servers and tools name no database.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use annals_engine::generations::Generations;
 use annals_engine::sink::{Generation, StoreError};
 use annals_model::ids::LogId;
+use annals_model::projection::ReadModel;
+use annals_model::read_model::{Contents, Definition};
 use sqlx::SqlitePool;
 
 use super::SqliteStore;
@@ -59,6 +62,14 @@ impl Store {
             #[cfg(feature = "postgres")]
             Self::Postgres(store) => store.place(),
         }
+    }
+}
+
+/// What a relational database stores of a read model. Other kinds have storages of their own.
+pub(crate) fn relational(definition: Definition) -> Arc<ReadModel> {
+    match definition.contents {
+        Contents::Tables => definition.model,
+        Contents::Documents(never) | Contents::Graph(never) => match never {},
     }
 }
 
