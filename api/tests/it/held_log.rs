@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use annals_engine::log::{BoxFuture, ClaimError, Claimed, EventLog, LogReader, MetaError, Owner, RawBatch, ReadError};
-use annals_model::ids::{ContextId, LogId};
-use annals_model::position::{ContextPartition, Offset, Ordinal};
+use annals_engine::log::layer::Layer;
+use annals_engine::log::{BoxFuture, EventLog, LogReader, RawBatch, ReadError};
+use annals_model::position::{ContextPartition, Offset};
 use tokio::sync::watch;
 
 /// The log, whose readers deliver nothing while it is held.
@@ -20,36 +20,15 @@ impl HeldLog {
     }
 }
 
-impl EventLog for HeldLog {
-    fn id(&self) -> LogId {
-        self.log.id()
-    }
-    fn partitions(&self, context: ContextId) -> u16 {
-        self.log.partitions(context)
-    }
-    fn claim(&self, at: ContextPartition, owner: Owner) -> BoxFuture<'_, Result<Claimed, ClaimError>> {
-        self.log.claim(at, owner)
+impl Layer for HeldLog {
+    fn beneath(&self) -> &dyn EventLog {
+        &*self.log
     }
     fn reader(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>> {
         Box::pin(async move {
             let reader = self.log.reader(at, from).await?;
             Ok(Box::new(HeldReader { reader, flowing: self.flowing.subscribe() }) as Box<dyn LogReader>)
         })
-    }
-    fn end(&self, at: ContextPartition) -> BoxFuture<'_, Result<Offset, ReadError>> {
-        self.log.end(at)
-    }
-    fn last_ordinal(&self, at: ContextPartition) -> BoxFuture<'_, Result<Ordinal, ReadError>> {
-        self.log.last_ordinal(at)
-    }
-    fn meta_get(&self, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, ReadError>> {
-        self.log.meta_get(key)
-    }
-    fn meta_list(&self, prefix: &str) -> BoxFuture<'_, Result<Vec<(String, Vec<u8>)>, ReadError>> {
-        self.log.meta_list(prefix)
-    }
-    fn meta_put(&self, key: &str, value: &[u8]) -> BoxFuture<'_, Result<(), MetaError>> {
-        self.log.meta_put(key, value)
     }
 }
 

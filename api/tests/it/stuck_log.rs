@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use annals_engine::log::layer::Layer;
 use annals_engine::log::{
-    AppendBatch, AppendOutcome, BoxFuture, ClaimError, Claimed, EventLog, LogReader, LogWriter, MetaError, Owner,
-    ProofOutcome, ReadError,
+    AppendBatch, AppendOutcome, BoxFuture, ClaimError, Claimed, EventLog, LogWriter, Owner, ProofOutcome, ReadError,
 };
-use annals_model::ids::{ContextId, LogId};
-use annals_model::position::{ClaimEpoch, ContextPartition, Offset, Ordinal};
+use annals_model::position::{ClaimEpoch, ContextPartition};
 use tokio::sync::watch;
 
 /// The log.
@@ -32,12 +31,9 @@ impl StuckLog {
     }
 }
 
-impl EventLog for StuckLog {
-    fn id(&self) -> LogId {
-        self.log.id()
-    }
-    fn partitions(&self, context: ContextId) -> u16 {
-        self.log.partitions(context)
+impl Layer for StuckLog {
+    fn beneath(&self) -> &dyn EventLog {
+        &*self.log
     }
     fn claim(&self, at: ContextPartition, owner: Owner) -> BoxFuture<'_, Result<Claimed, ClaimError>> {
         Box::pin(async move {
@@ -45,18 +41,6 @@ impl EventLog for StuckLog {
             let (stuck, begun) = (self.stuck.subscribe(), self.appends_stuck.clone());
             Ok(Claimed { writer: Box::new(StuckWriter { writer, at, stuck, begun }), barrier })
         })
-    }
-    fn reader(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>> {
-        self.log.reader(at, from)
-    }
-    fn end(&self, at: ContextPartition) -> BoxFuture<'_, Result<Offset, ReadError>> {
-        self.log.end(at)
-    }
-    fn last_ordinal(&self, at: ContextPartition) -> BoxFuture<'_, Result<Ordinal, ReadError>> {
-        self.log.last_ordinal(at)
-    }
-    fn meta_get(&self, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, ReadError>> {
-        self.log.meta_get(key)
     }
     fn meta_list(&self, prefix: &str) -> BoxFuture<'_, Result<Vec<(String, Vec<u8>)>, ReadError>> {
         self.meta_reads.fetch_add(1, Ordering::Relaxed);
@@ -66,9 +50,6 @@ impl EventLog for StuckLog {
             let _ = self.meta_stuck.subscribe().wait_for(|stuck| !*stuck).await;
             self.log.meta_list(&prefix).await
         })
-    }
-    fn meta_put(&self, key: &str, value: &[u8]) -> BoxFuture<'_, Result<(), MetaError>> {
-        self.log.meta_put(key, value)
     }
 }
 

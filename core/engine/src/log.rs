@@ -12,6 +12,8 @@ pub(crate) mod holes;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(any(test, feature = "testing"))]
+pub mod layer;
+#[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod sqlite;
 pub mod stats;

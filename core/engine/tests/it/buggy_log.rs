@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_engine::log::checked::CheckedReader;
+use annals_engine::log::layer::Layer;
 use annals_engine::log::memory::MemoryLog;
 use annals_engine::log::{
-    AppendBatch, AppendOutcome, BoxFuture, ClaimError, Claimed, EventLog, LogReader, LogWriter, MetaEntry, MetaError,
-    Owner, ProofOutcome, ReadError,
+    AppendBatch, AppendOutcome, BoxFuture, ClaimError, Claimed, EventLog, LogWriter, MetaError, Owner, ProofOutcome,
 };
 use annals_model::envelope::{Envelope, Record, put_frame};
-use annals_model::ids::{ContextId, LogId};
-use annals_model::position::{Checkpoint, ClaimEpoch, ContextPartition, Offset, Ordinal, RecordOffset};
+use annals_model::position::{Checkpoint, ClaimEpoch, ContextPartition, RecordOffset};
 
 /// What is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,12 +162,9 @@ impl LogWriter for BuggyWriter {
     }
 }
 
-impl EventLog for BuggyLog {
-    fn id(&self) -> LogId {
-        self.inner.id()
-    }
-    fn partitions(&self, context: ContextId) -> u16 {
-        self.inner.partitions(context)
+impl Layer for BuggyLog {
+    fn beneath(&self) -> &dyn EventLog {
+        &*self.inner
     }
     fn claim(&self, at: ContextPartition, owner: Owner) -> BoxFuture<'_, Result<Claimed, ClaimError>> {
         Box::pin(async move {
@@ -184,21 +180,6 @@ impl EventLog for BuggyLog {
             let writer = BuggyWriter { log, bug: self.bug, at, claim_epoch, writer: Some(writer) };
             Ok(Claimed { writer: Box::new(writer), barrier })
         })
-    }
-    fn reader(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>> {
-        self.inner.reader(at, from)
-    }
-    fn end(&self, at: ContextPartition) -> BoxFuture<'_, Result<Offset, ReadError>> {
-        self.inner.end(at)
-    }
-    fn last_ordinal(&self, at: ContextPartition) -> BoxFuture<'_, Result<Ordinal, ReadError>> {
-        self.inner.last_ordinal(at)
-    }
-    fn meta_get(&self, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, ReadError>> {
-        self.inner.meta_get(key)
-    }
-    fn meta_list(&self, prefix: &str) -> BoxFuture<'_, Result<Vec<MetaEntry>, ReadError>> {
-        self.inner.meta_list(prefix)
     }
     fn meta_put(&self, key: &str, value: &[u8]) -> BoxFuture<'_, Result<(), MetaError>> {
         if self.bug == LogBug::OwnersAreNotWritten && key.starts_with("owner/") {

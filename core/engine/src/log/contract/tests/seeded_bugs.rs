@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use annals_model::ids::{ContextId, LogId};
-use annals_model::position::{ClaimEpoch, ContextPartition, Offset, Ordinal};
+use annals_model::position::{ClaimEpoch, ContextPartition, Offset};
 
 use crate::log::contract::{CHECKS, CONTEXTS, PATIENCE};
+use crate::log::layer::Layer;
 use crate::log::memory::MemoryLog;
 use crate::log::{
-    AppendBatch, AppendOutcome, BoxFuture, ClaimError, Claimed, EventLog, LogReader, LogWriter, MetaEntry, MetaError,
-    Owner, ProofOutcome, RawBatch, ReadError,
+    AppendBatch, AppendOutcome, BoxFuture, ClaimError, Claimed, EventLog, LogReader, LogWriter, Owner, ProofOutcome,
+    RawBatch, ReadError,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +35,9 @@ struct Buggy {
     bug: Bug,
 }
 
-impl EventLog for Buggy {
-    fn id(&self) -> LogId {
-        self.inner.id()
-    }
-    fn partitions(&self, context: ContextId) -> u16 {
-        self.inner.partitions(context)
+impl Layer for Buggy {
+    fn beneath(&self) -> &dyn EventLog {
+        &*self.inner
     }
     fn claim(&self, at: ContextPartition, owner: Owner) -> BoxFuture<'_, Result<Claimed, ClaimError>> {
         Box::pin(async move {
@@ -64,21 +61,6 @@ impl EventLog for Buggy {
     fn tail(&self, at: ContextPartition, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, ReadError>> {
         let late = u64::from(self.bug == Bug::TailStartsLate);
         self.inner.tail(at, Offset(from.0 + late))
-    }
-    fn end(&self, at: ContextPartition) -> BoxFuture<'_, Result<Offset, ReadError>> {
-        self.inner.end(at)
-    }
-    fn last_ordinal(&self, at: ContextPartition) -> BoxFuture<'_, Result<Ordinal, ReadError>> {
-        self.inner.last_ordinal(at)
-    }
-    fn meta_get(&self, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, ReadError>> {
-        self.inner.meta_get(key)
-    }
-    fn meta_list(&self, prefix: &str) -> BoxFuture<'_, Result<Vec<MetaEntry>, ReadError>> {
-        self.inner.meta_list(prefix)
-    }
-    fn meta_put(&self, key: &str, value: &[u8]) -> BoxFuture<'_, Result<(), MetaError>> {
-        self.inner.meta_put(key, value)
     }
 }
 
