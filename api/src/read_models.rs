@@ -116,6 +116,9 @@ impl ReadModels {
             let rows = self.rows(&live).await?;
             let answer = source.tell(answer_by(turn.deadline, name, self.queries.answer(request, &rows)).await)?;
             drop(place);
+            if self.runners.is_replaced(&live.generation) {
+                continue;
+            }
             let Some(wanted) = &wanted else { return Ok(answer) };
             let position = answer.position.positions();
             // Of the contexts that this very version reads: it never comes to positions of any other.

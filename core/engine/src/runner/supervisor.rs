@@ -95,6 +95,12 @@ impl ReadModels {
         self.view.read().unwrap_or_else(PoisonError::into_inner).live.get(read_model).cloned()
     }
 
+    /// Whether another generation serves instead of this one now. To be asked behind a look at its rows: it moves on by
+    /// itself, and shows more since than the one that serves, so that the next look would show less.
+    pub fn is_replaced(&self, generation: &Generation) -> bool {
+        self.live(&generation.read_model).is_some_and(|live| live.generation.id != generation.id)
+    }
+
     /// All generations with their runners, by read model and number.
     pub fn statuses(&self) -> Vec<GenerationStatus> {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);

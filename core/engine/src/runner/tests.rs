@@ -374,6 +374,8 @@ async fn read_models_follow_what_is_built_promoted_and_removed() {
     tokio::time::timeout(PATIENCE, promote).await.unwrap();
     let promoted = until_live(&read_models, 2).await;
     assert_eq!((promoted.read_model.version(), promoted.positions()), (2, until));
+    // Whoever still reads from the first is told to look again.
+    assert!(read_models.is_replaced(&first) && !read_models.is_replaced(&promoted.generation));
     // Both are kept current; a rollback is possible at any time.
     world.append(1, 40, Shop::event).await;
     let until = ends(&*world.log, &live.read_model).await.unwrap();
