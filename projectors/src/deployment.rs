@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
-use annals_engine::generations::retention::Keep;
+use annals_engine::generations::keep::Keep;
 #[cfg(feature = "kafka")]
 use annals_engine::log::kafka::KafkaOptions;
 use annals_model::ids::TenantId;

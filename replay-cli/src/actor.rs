@@ -2,7 +2,7 @@
 
 use annals_model::ids::{Actor, UserId};
 
-use crate::client::naming::only_id;
+use crate::id::only_id;
 
 /// Somebody who acts, as all output writes it. A bare id is a person's.
 pub(crate) fn actor(text: &str) -> Result<Actor, String> {

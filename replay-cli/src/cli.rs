@@ -13,7 +13,7 @@ use clap_complete::Shell;
 
 use crate::Extension;
 use crate::actor::actor;
-use crate::client::naming::only_id;
+use crate::id::only_id;
 use crate::output::Format;
 
 const EXAMPLES: &str = "\

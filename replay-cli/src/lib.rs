@@ -21,6 +21,7 @@ mod endpoint;
 pub mod exit;
 mod failure;
 mod help;
+pub mod id;
 pub mod import;
 pub mod input;
 pub mod limits;

@@ -4,7 +4,7 @@
 use std::io::{IsTerminal as _, stdin};
 use std::sync::{Arc, OnceLock};
 
-use annals_engine::generations::retention::Keep;
+use annals_engine::generations::keep::Keep;
 use annals_engine::log::EventLog;
 use annals_engine::rebuild::control::Control;
 use annals_engine::sink::{Generation, GenerationId};

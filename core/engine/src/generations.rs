@@ -6,6 +6,7 @@
 //! [`retention`] says which retired generations nobody needs any more.
 
 mod generation;
+pub mod keep;
 pub mod life;
 pub mod registry;
 pub mod retention;

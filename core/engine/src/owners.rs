@@ -25,6 +25,7 @@ mod batch;
 mod chain;
 mod clock;
 mod decide;
+mod gate;
 mod handle;
 mod history;
 mod mailbox;
@@ -37,20 +38,20 @@ mod state;
 mod status;
 
 pub use addresses::PartitionOwner;
-pub use admission::{Admitted, AskOwners};
 pub use assignment::{Assigned, Assignment};
 pub use chain::{Chain, Link};
 pub use clock::{Clock, Passed, system_now, system_passed};
-pub use handle::{AggregateAddress, EngineHandle};
+pub use gate::{Admitted, AskOwners};
+pub use handle::EngineHandle;
 pub use state::{
-    AggregateEntry, AggregateKey, Changes, LedgerEntry, MemoryStateStore, Peek, ReferenceKey, StateDigests, StateStore,
-    UniqueKey,
+    AggregateAddress, AggregateEntry, AggregateKey, Changes, LedgerEntry, MemoryStateStore, Peek, ReferenceKey,
+    StateDigests, StateStore, UniqueKey,
 };
 pub use status::{PartitionState, PartitionStatus};
 
 use addresses::Addresses;
-use admission::Gate;
 use clock::OwnersClock;
+use gate::Gate;
 use handle::{Mailbox, Shared};
 use owner::Owning;
 

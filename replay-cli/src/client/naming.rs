@@ -10,28 +10,9 @@ use uuid::Uuid;
 use super::Client;
 use crate::cli::Global;
 use crate::exit::{Exit, Failure};
+use crate::id::{id, or_id};
 use crate::limits;
 use crate::output::cell::count;
-
-/// An id in the one spelling in which all output has it: lower case, with hyphens. What a UUID may also be written as,
-/// in capitals, without hyphens, in braces, can be somebody's name or slug.
-pub fn id(text: &str) -> Option<Uuid> {
-    text.parse::<Uuid>().ok().filter(|id| id.hyphenated().to_string() == text)
-}
-
-/// The same where nothing but an id can be meant, for the command line's parser.
-pub fn only_id(text: &str) -> Result<Uuid, String> {
-    match (id(text), text.parse::<Uuid>()) {
-        (Some(id), _) => Ok(id),
-        (None, Ok(otherwise)) => Err(format!("write the id as {otherwise}")),
-        (None, Err(_)) => Err("it is no id, like 3f2b8c1e-4e1a-4b6e-9d53-1d1c43f1a9b7".to_owned()),
-    }
-}
-
-/// What else a name that nobody has may have meant.
-fn or_id(text: &str) -> String {
-    text.parse::<Uuid>().map_or_else(|_| String::new(), |id| format!("; if you mean an id, write {id}"))
-}
 
 /// The workspace that the user means: an id as it is, a name looked up among the tenant's workspaces.
 pub async fn workspace_id(global: &Global, client: &Client, text: &str) -> anyhow::Result<Uuid> {
@@ -138,24 +119,5 @@ async fn first_id(client: &Client, query: &str, parameters: &[(&str, String)]) -
             return Ok(page["behind_events"].as_u64().map_or(Named::Nothing, Named::NotYet));
         }
         tokio::time::sleep(Duration::from_millis(limits::NAME_POLL_MS)).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_has_one_spelling_and_the_others_are_names() {
-        let text = "3f2b8c1e-4e1a-4b6e-9d53-1d1c43f1a9b7";
-        assert_eq!(id(text).map(|id| id.to_string()).as_deref(), Some(text));
-        let (capitals, plain) = (text.to_uppercase(), text.replace('-', ""));
-        for otherwise in [&capitals, &plain, &format!("{{{text}}}"), &format!("urn:uuid:{text}")] {
-            assert_eq!(id(otherwise), None, "{otherwise}");
-            assert_eq!(only_id(otherwise), Err(format!("write the id as {text}")));
-            assert!(or_id(otherwise).ends_with(text));
-        }
-        assert!(only_id("home").is_err());
-        assert_eq!(or_id("home"), "");
     }
 }

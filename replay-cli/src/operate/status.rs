@@ -7,8 +7,8 @@ mod processes;
 use std::time::Duration;
 
 use annals_api::endpoint::Endpoint;
+use annals_engine::generations::keep::Keep;
 use annals_engine::generations::life::Life;
-use annals_engine::generations::retention::Keep;
 use annals_engine::log::checked::CheckedReader;
 use annals_engine::owners::system_now;
 use annals_engine::rebuild::extent::{Extent, extents};

@@ -11,8 +11,8 @@ use std::process::ExitCode;
 
 use annals_cli::Extension;
 use annals_cli::cli::Global;
-use annals_cli::client::naming::only_id;
 use annals_cli::exit::Exit;
+use annals_cli::id::only_id;
 use annals_cli::output::Output;
 use clap::{Args, Subcommand, ValueHint};
 

@@ -8,7 +8,7 @@
 use annals_model::ids::ContextId;
 use annals_model::time::Timestamp;
 
-use super::retention::Keep;
+use super::keep::Keep;
 use super::{BehindComponent, Checkpoints, Generation, GenerationId, GenerationState};
 
 /// The registry's rows of one read model.

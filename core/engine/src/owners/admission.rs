@@ -1,10 +1,8 @@
 //! May the workspace be worked in? Asked before a command reaches its owner, whoever sends it; remembered for a short while,
 //! and forgotten when what the workspace says of itself changes.
 
-use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
-use std::fmt;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
 use annals_model::application::{Admission, Standing};
@@ -13,90 +11,16 @@ use annals_model::engine_record::Claim;
 use annals_model::envelope::Record;
 use annals_model::ids::{Actor, AggregateId, ContextId, Partition, Scope, TenantId, WorkspaceId};
 use annals_model::position::{ContextPartition, RecordOffset};
-use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::handle::{AggregateAddress, EngineHandle};
+use super::gate::{Admitted, AskOwners, Gate};
+use super::handle::EngineHandle;
+use super::state::AggregateAddress;
 use crate::command::{CommandRequest, NotAdmitted};
 use crate::limits;
 use crate::log::{RawBatch, ReadError};
-
-/// A command whose workspace may be worked in: what an owner is sent.
-#[derive(Clone, Debug)]
-pub struct Admitted(pub(super) CommandRequest);
-
-/// Asks owners in other processes, too.
-pub trait AskOwners: fmt::Debug + Send + Sync {
-    /// An aggregate's state as clients see it; nothing if it does not exist.
-    fn state<'a>(
-        &'a self,
-        of: AggregateAddress<'a>,
-        actor: &'a Actor,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Option<Value>, NotAdmitted>>;
-}
-
-/// Knows the standing of workspaces.
-#[derive(Debug)]
-pub(super) struct Gate {
-    rule: Admission,
-    /// Weak: it holds the engine itself. Without it, this process's own owners are asked.
-    elsewhere: OnceLock<Weak<dyn AskOwners>>,
-    known: Mutex<Known>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    workspaces: HashMap<(TenantId, WorkspaceId), (Standing, Instant)>,
-    /// Counts what was forgotten: what was read before something was forgotten is not remembered.
-    forgotten: u64,
-    /// Partitions whose events are not seen now. While there is one, nothing is remembered.
-    unseen: BTreeSet<Partition>,
-}
-
-impl Gate {
-    /// Remembers nothing until [`follow`] sees the events of all these partitions.
-    pub(super) fn new(rule: Admission, partitions: u16) -> Self {
-        let unseen = (0..partitions).map(Partition).collect();
-        Self { rule, elsewhere: OnceLock::new(), known: Mutex::new(Known { unseen, ..Known::default() }) }
-    }
-
-    /// The context whose events tell of workspaces.
-    pub(super) const fn context(&self) -> ContextId {
-        self.rule.context
-    }
-
-    async fn ask(
-        &self,
-        engine: &EngineHandle,
-        (tenant, workspace): (TenantId, WorkspaceId),
-        actor: &Actor,
-        deadline: Instant,
-    ) -> Result<Option<Value>, NotAdmitted> {
-        let Admission { context, aggregate_type, .. } = self.rule;
-        let scope = Scope::of_tenant(tenant);
-        let of = AggregateAddress { context, aggregate_type, scope, id: AggregateId(workspace.0) };
-        match self.elsewhere.get().and_then(Weak::upgrade) {
-            Some(elsewhere) => elsewhere.state(of, actor, deadline).await,
-            None => {
-                let view = engine.aggregate(of, deadline).await.map_err(NotAdmitted::unasked)?;
-                Ok(view.map(|view| view.state))
-            }
-        }
-    }
-
-    /// The workspace that this aggregate stands for, if it stands for one.
-    fn workspace_of(&self, context: ContextId, aggregate_type: &str, id: AggregateId) -> Option<WorkspaceId> {
-        ((context, aggregate_type) == (self.rule.context, self.rule.aggregate_type)).then_some(WorkspaceId(id.0))
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // Nothing between lock and unlock leaves the map half changed.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl EngineHandle {
     /// Lets workspaces be asked about at owners in other processes. The first one counts.
@@ -117,15 +41,35 @@ impl EngineHandle {
         let Some(gate) = &self.shared.gate else { return Ok(Standing::Open) };
         let forgotten = {
             let known = gate.known();
-            match known.workspaces.get(&(tenant, workspace)) {
-                Some((standing, until)) if *until > Instant::now() => return Ok(*standing),
-                Some(_) | None => known.forgotten,
+            match known.standing((tenant, workspace)) {
+                Some(standing) => return Ok(standing),
+                None => known.forgotten,
             }
         };
-        let state = gate.ask(self, (tenant, workspace), actor, deadline).await?;
+        let state = self.ask(gate, (tenant, workspace), actor, deadline).await?;
         let standing = (gate.rule.standing)(&state.ok_or(NotAdmitted::NoWorkspace(workspace))?);
         gate.known().remember((tenant, workspace), standing, forgotten);
         Ok(standing)
+    }
+
+    /// What a workspace says of itself, as clients see it; nothing if it is not there.
+    async fn ask(
+        &self,
+        gate: &Gate,
+        (tenant, workspace): (TenantId, WorkspaceId),
+        actor: &Actor,
+        deadline: Instant,
+    ) -> Result<Option<Value>, NotAdmitted> {
+        let Admission { context, aggregate_type, .. } = gate.rule;
+        let scope = Scope::of_tenant(tenant);
+        let of = AggregateAddress { context, aggregate_type, scope, id: AggregateId(workspace.0) };
+        match gate.elsewhere.get().and_then(Weak::upgrade) {
+            Some(elsewhere) => elsewhere.state(of, actor, deadline).await,
+            None => {
+                let view = self.aggregate(of, deadline).await.map_err(NotAdmitted::unasked)?;
+                Ok(view.map(|view| view.state))
+            }
+        }
     }
 
     /// Lets a command through to its owner if its workspace may be worked in.
@@ -215,34 +159,6 @@ fn changed_aggregate(
     Ok((envelope.aggregate_type == aggregate_type).then_some((envelope.tenant_id, envelope.aggregate_id)))
 }
 
-impl Known {
-    fn forget(&mut self, tenant: TenantId, workspace: WorkspaceId) {
-        self.forgotten += 1;
-        self.workspaces.remove(&(tenant, workspace));
-    }
-
-    fn remember(&mut self, workspace: (TenantId, WorkspaceId), standing: Standing, forgotten: u64) {
-        if self.forgotten != forgotten || !self.unseen.is_empty() {
-            return;
-        }
-        if self.workspaces.len() >= limits::WORKSPACES_REMEMBERED_MAX {
-            let now = Instant::now();
-            self.workspaces.retain(|_, (_, until)| *until > now);
-        }
-        if self.workspaces.len() >= limits::WORKSPACES_REMEMBERED_MAX {
-            self.workspaces.clear();
-        }
-        let until = Instant::now() + Duration::from_millis(limits::WORKSPACE_REMEMBERED_MS);
-        self.workspaces.insert(workspace, (standing, until));
-    }
-
-    fn lose_sight_of(&mut self, partition: Partition) {
-        self.unseen.insert(partition);
-        self.forgotten += 1;
-        self.workspaces.clear();
-    }
-}
-
 /// Why the events that tell of workspaces cannot be followed now: try again.
 #[derive(Debug, thiserror::Error)]
 enum FollowError {
@@ -253,4 +169,22 @@ enum FollowError {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use annals_model::position::Offset;
+
+    use super::*;
+    use crate::log::EventLog as _;
+    use crate::log::memory::MemoryLog;
+
+    #[tokio::test]
+    async fn a_claim_changes_no_workspace_and_blinds_nobody() {
+        let context = ContextId { number: 2, name: "places" };
+        let (log, at) = (MemoryLog::new(&[context]), ContextPartition { context, partition: Partition(0) });
+        log.claim_by_rival(at);
+        let mut batch = RawBatch::default();
+        log.reader(at, Offset::START).await.unwrap().next(&mut batch).await.unwrap();
+        let (offset, bytes) = batch.iter().next().unwrap();
+        assert_eq!(changed_aggregate("place", offset, bytes), Ok(None));
+        assert!(changed_aggregate("place", offset, &bytes[..bytes.len() - 1]).is_err());
+    }
+}

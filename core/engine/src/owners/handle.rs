@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use annals_model::context::BoundedContext;
 use annals_model::event::SchemaCatalogue;
-use annals_model::ids::{AggregateId, ContextId, OperationId, Scope, Slot, TenantId};
+use annals_model::ids::{ContextId, OperationId, Slot, TenantId};
 use annals_model::position::{ContextPartition, Offset, PositionVector, Sequence};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::addresses::{Addresses, PartitionOwner};
-use super::admission::{Admitted, Gate};
 use super::batch::RETRY_AFTER;
 use super::chain::Link;
+use super::gate::{Admitted, Gate};
 use super::mailbox::{Input, ReadAnswer, ReadQuery, Recorded, ReplyTo};
-use super::state::AggregateKey;
+use super::state::{AggregateAddress, AggregateKey};
 use super::status::{PartitionState, PartitionStatus};
 use crate::command::{
     AggregateView, AnsweredEvent, CommandAnswer, CommandError, CommandRequest, HistoryEvent, NotNow, ReadFailure,
@@ -57,19 +57,6 @@ impl Mailbox {
             state => state,
         }
     }
-}
-
-/// Where an aggregate is to be found.
-#[derive(Clone, Copy, Debug)]
-pub struct AggregateAddress<'a> {
-    /// The context that owns it.
-    pub context: ContextId,
-    /// Wire name of its type.
-    pub aggregate_type: &'a str,
-    /// Its consistency boundary: workspace nil for tenant-level aggregates.
-    pub scope: Scope,
-    /// Its id.
-    pub id: AggregateId,
 }
 
 /// A cheap way to the owners.

@@ -5,7 +5,7 @@
 use annals_model::aggregate::AnyLabel;
 use annals_model::context::AnyState;
 use annals_model::envelope::Fingerprint;
-use annals_model::ids::{AggregateId, OperationId, Scope, WorkspaceId};
+use annals_model::ids::{AggregateId, ContextId, OperationId, Scope, WorkspaceId};
 use annals_model::position::{Checkpoint, Offset, RecordOffset, Sequence};
 use foldhash::HashMap;
 
@@ -17,6 +17,19 @@ mod digest;
 pub(super) use changes::Advanced;
 pub use changes::Changes;
 pub use digest::StateDigests;
+
+/// Where an aggregate is to be found.
+#[derive(Clone, Copy, Debug)]
+pub struct AggregateAddress<'a> {
+    /// The context that owns it.
+    pub context: ContextId,
+    /// Wire name of its type.
+    pub aggregate_type: &'a str,
+    /// Its consistency boundary: workspace nil for tenant-level aggregates.
+    pub scope: Scope,
+    /// Its id.
+    pub id: AggregateId,
+}
 
 /// One aggregate of the partition.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -7,8 +7,9 @@ use super::history::{Batch, Batches};
 use super::stock::{STOCK, stock_v1, stock_v2};
 use super::{PATIENCE, consume_all, first, folded, open, stored};
 use crate::generations::Generations;
+use crate::generations::keep::Keep;
 use crate::generations::life::Refusal;
-use crate::generations::retention::{Keep, drop_old, old_after_a_promotion};
+use crate::generations::retention::{drop_old, old_after_a_promotion};
 use crate::sink::{CreateError, Generation, GenerationId, GenerationState, PromoteError, StoreError};
 
 async fn states(store: &Generations) -> Vec<(u32, u32, GenerationState)> {

@@ -1,6 +1,7 @@
 //! A live schema that somebody dropped or emptied, and registries of other builds.
 
-use annals_engine::generations::retention::{Keep, drop_old};
+use annals_engine::generations::keep::Keep;
+use annals_engine::generations::retention::drop_old;
 use annals_engine::sink::SinkError;
 
 use super::*;

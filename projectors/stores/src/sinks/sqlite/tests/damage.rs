@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use annals_engine::generations::retention::{Keep, drop_old};
+use annals_engine::generations::keep::Keep;
+use annals_engine::generations::retention::drop_old;
 use annals_engine::rebuild::{Why, plan};
 use annals_engine::sink::Generation;
 use sqlx::ConnectOptions as _;

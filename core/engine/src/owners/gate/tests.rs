@@ -1,8 +1,4 @@
-use annals_model::position::Offset;
-
 use super::*;
-use crate::log::EventLog as _;
-use crate::log::memory::MemoryLog;
 
 fn workspace(n: u128) -> (TenantId, WorkspaceId) {
     (TenantId(uuid::Uuid::from_u128(1)), WorkspaceId(uuid::Uuid::from_u128(n)))
@@ -36,16 +32,4 @@ async fn no_more_workspaces_are_remembered_than_the_limit() {
         known.remember(workspace(n), Standing::Open, known.forgotten);
     }
     assert!(known.workspaces.len() <= limits::WORKSPACES_REMEMBERED_MAX);
-}
-
-#[tokio::test]
-async fn a_claim_changes_no_workspace_and_blinds_nobody() {
-    let context = ContextId { number: 2, name: "places" };
-    let (log, at) = (MemoryLog::new(&[context]), ContextPartition { context, partition: Partition(0) });
-    log.claim_by_rival(at);
-    let mut batch = RawBatch::default();
-    log.reader(at, Offset::START).await.unwrap().next(&mut batch).await.unwrap();
-    let (offset, bytes) = batch.iter().next().unwrap();
-    assert_eq!(changed_aggregate("place", offset, bytes), Ok(None));
-    assert!(changed_aggregate("place", offset, &bytes[..bytes.len() - 1]).is_err());
 }
