@@ -21,14 +21,15 @@ Examples:
 {examples}  annals up &                           start everything on ./annals-data
   annals command list                   what can be sent
   annals query                          what can be asked
-  annals rebuild {read model}           a read model anew from the log
+  annals status                         read models, and what to do about them
+  annals rebuild {read model}
 
 Exit codes: 0 ok, 1 failed, 2 usage or environment, 3 mismatch or corruption found, 4 conflict or already \
 running, 5 partial, 6 timeout, 130 interrupted.";
 
 /// Event-sourced record keeping with read models that can be rebuilt and proved.
 #[derive(Debug, Parser)]
-#[command(name = "annals", version, about, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "annals", version, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli<E: Extension> {
     #[command(flatten)]
     pub global: GlobalArgs,
@@ -108,7 +109,7 @@ pub enum Command<E: Extension> {
     /// What only this application can do
     #[command(flatten)]
     Own(E::Verb),
-    /// Send a real inventory as commands; safe to interrupt and to run again
+    /// Send a file as commands; safe to interrupt and to run again
     Import {
         #[command(subcommand)]
         source: ImportSource<E::Import>,
@@ -161,7 +162,7 @@ pub enum Command<E: Extension> {
         command: DevCommand,
     },
     /// Print a completion script for a shell
-    #[command(after_help = "Example:\n  annals completions bash > ~/.local/share/bash-completion/completions/annals")]
+    #[command(after_help = "Example:\n  annals completions bash > ~/.local/share/bash-completion/completions/{tool}")]
     Completions {
         /// The shell
         shell: Shell,
@@ -193,8 +194,9 @@ pub enum ImportSource<I: Subcommand> {
     Own(I),
     /// A file of commands, one JSON object per line, each with `type` and the fields of a command
     #[command(after_help = "A line:
-  {\"type\": \"{command}\", \"workspace_id\": \"…\",
-   \"payload\": {\"name\": \"billing\"}}
+  {\"type\": \"{command}\", \"payload\": {…}}
+
+with workspace_id where the command is about one; `annals command show {command}` has its fields.
 
 A line without client_request_id gets one from what it says, and from which of the equal lines it is. So the file can be \
 sent again, also with lines added, moved, corrected or written otherwise: what was accepted is answered, not repeated. \
@@ -251,9 +253,8 @@ pub struct EndpointArgs {
 pub enum SendCommand {
     /// Send one command and show its answer
     #[command(after_help = "Examples:
-  annals command send {command}{workspace} --payload @payload.json
-  annals command send {command}{workspace} --payload '{\"name\": \"billing\"}' --reason 'first of all'
-  annals command send TYPE{workspace} --id billing --expected-version 1")]
+  annals command send {command}{sent in} --payload @payload.json --reason 'first of all'
+  annals command send TYPE{sent in} --id ID --expected-version 1 --payload @change.json")]
     Send(SendArgs),
     /// List the commands there are
     #[command(after_help = "Example:\n  annals command list")]
@@ -301,8 +302,8 @@ pub struct SendArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   annals query                                            the queries there are
-  annals query {query}{workspace} --limit 20
-  annals query {query}{workspace} --param KEY=VALUE -o jsonl --all")]
+  annals query {query}{asked in} --limit 20
+  annals query {query}{asked in} --param KEY=VALUE -o jsonl --all")]
 pub struct QueryArgs {
     /// Its name; without one, all queries are listed
     pub name: Option<String>,
@@ -327,7 +328,7 @@ pub struct QueryArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  annals history {aggregate} billing{workspace}")]
+#[command(after_help = "Example:\n  annals history {aggregate} ID{sent in}")]
 pub struct HistoryArgs {
     /// context.aggregate
     #[arg(value_name = "TYPE")]
@@ -396,7 +397,7 @@ pub struct PlanArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  annals rebuild {read model} --yes --reason 'release counts' && annals verify {read model} --generation 2"
+    after_help = "Example:\n  annals rebuild {read model} --yes --reason 'a column more' && annals verify {read model} --generation 2"
 )]
 pub struct RebuildArgs {
     /// The read model

@@ -86,9 +86,17 @@ impl From<CallError> for Failure {
 
 /// A failure of a command that knows `--workspace`: the server names the field that it is sent as.
 pub fn with_workspace(error: CallError) -> Failure {
-    let is_missing = matches!(&error, CallError::Refused(problem) if problem.field == "workspace_id");
+    let remedy = match &error {
+        CallError::Refused(problem) if problem.field != "workspace_id" => None,
+        CallError::Refused(problem) if problem.detail.contains("leave ") => Some("leave --workspace (-w) out"),
+        CallError::Refused(_) => Some("name it with --workspace (-w), by id or slug"),
+        _ => None,
+    };
     let failure = Failure::from(error);
-    if is_missing { failure.remedy("name it with --workspace (-w), by id or slug") } else { failure }
+    match remedy {
+        Some(remedy) => failure.remedy(remedy),
+        None => failure,
+    }
 }
 
 impl Client {

@@ -1,8 +1,9 @@
 //! What a data directory leads to: its deployment, and the log and the read models of that.
 
 pub(crate) use annals_api::data_dir::DataDir;
+use annals_engine::log::sqlite::OpenError;
 use annals_model::ids::LogId;
-use annals_projectors::deployment::{Access, Deployment, Given, LogSettings, OpenLog};
+use annals_projectors::deployment::{Access, Deployment, Given, LogSettings, OpenLog, OpenLogError};
 use annals_stores::sinks::Store;
 
 use crate::cli::Global;
@@ -28,9 +29,18 @@ fn no_log(deployment: &Deployment) -> Failure {
         .remedy("name the directory with --data, or make one with `annals up`")
 }
 
-/// Opens the log to read it, whoever writes it.
+/// Opens the log to read it, whoever writes it. A context that came with this build has nothing in a log in a file before a
+/// server has run on it, and is no reason not to look at the others.
 pub(crate) async fn read_log(global: &Global, deployment: &Deployment) -> Result<OpenLog, Failure> {
-    deployment.open_log(&global.application, Access::Read).await.map_err(|error| log_failure(&error))
+    let mut known = (*global.application).clone();
+    loop {
+        match deployment.open_log(&known, Access::Read).await {
+            Err(OpenLogError::Sqlite(OpenError::UnknownContext(new))) => {
+                known.contexts.retain(|context| context.id() != new);
+            }
+            opened => return opened.map_err(|error| log_failure(&error)),
+        }
+    }
 }
 
 /// Opens the read models, in the versions that this build carries.

@@ -1,7 +1,9 @@
 //! The help texts in an application's own words: its tool's name, and its own commands and read models in the examples.
 
+use annals_model::aggregate::ScopeKind;
 use annals_model::application::Application;
 use annals_model::query::QueryScope;
+use annals_model::read_model::Definition;
 use annals_projectors::process::tool;
 use clap::CommandFactory as _;
 
@@ -16,41 +18,48 @@ pub(crate) fn command<E: Extension>(application: &Application) -> clap::Command 
 
 /// What stands in the examples.
 struct Words {
+    /// `{tool}`: its name.
+    tool: &'static str,
     /// `{query}`: one that can be asked in a workspace, if there is one.
     query: &'static str,
+    /// `{asked in}`: the workspace of that; nothing where it is in none.
+    asked_in: &'static str,
     /// `{read model}`.
     read_model: &'static str,
     /// `{aggregate}`: one that a query finds by its name, if there is one.
     aggregate: String,
     /// `{command}`: one that makes such an aggregate.
     command: String,
-    /// `{workspace}`: where all that is; nothing where it is in none.
-    workspace: &'static str,
+    /// `{sent in}`: the workspace of that.
+    sent_in: &'static str,
 }
 
 impl Words {
     fn of(application: &Application) -> Self {
         let definitions = || application.read_models.iter().rev();
-        let queries = || definitions().flat_map(|definition| definition.queries);
-        let named = queries().rev().find_map(|query| query.names).map(|names| names.aggregate_type.to_owned());
+        // One whose queries find things by their names shows most.
+        let names = |definition: &&Definition| definition.queries.iter().any(|query| query.names.is_some());
+        let definition = definitions().find(names).or_else(|| definitions().next());
+        let queries = || definition.into_iter().flat_map(|definition| definition.queries);
+        let named = queries().find_map(|query| query.names).map(|names| names.aggregate_type.to_owned());
         let kinds = application.contexts.iter().rev().flat_map(|context| {
             context.aggregates().map(move |kind| (format!("{}.{}", context.id(), kind.aggregate_type()), kind))
         });
         let kinds: Vec<_> = kinds.collect();
         let shown = kinds.iter().find(|(name, _)| Some(name) == named.as_ref()).or_else(|| kinds.first());
         let query = queries().find(|query| query.scope == QueryScope::Workspace).or_else(|| queries().next());
+        let at_home = |is_in_workspace| if is_in_workspace { " --workspace home" } else { "" };
         Self {
+            tool: application.name,
             query: query.map_or("NAME", |query| query.name),
-            read_model: definitions().next().map_or("NAME", |definition| definition.model.name()),
+            asked_in: at_home(query.is_some_and(|query| query.scope == QueryScope::Workspace)),
+            read_model: definition.map_or("NAME", |definition| definition.model.name()),
             aggregate: shown.map_or_else(|| "TYPE".to_owned(), |(name, _)| name.clone()),
             command: shown.map_or_else(
                 || "TYPE".to_owned(),
                 |(name, kind)| format!("{name}.{}", kind.created_by().first().unwrap_or(&"COMMAND")),
             ),
-            workspace: match query.map(|query| query.scope) {
-                Some(QueryScope::Workspace) => " --workspace home",
-                Some(QueryScope::Tenant) | None => "",
-            },
+            sent_in: at_home(shown.is_some_and(|(_, kind)| kind.scope() == ScopeKind::Workspace)),
         }
     }
 
@@ -65,13 +74,15 @@ impl Words {
     }
 
     fn written(&self, text: &str) -> String {
-        let Self { query, read_model, aggregate, command, workspace } = self;
+        let Self { tool, query, asked_in, read_model, aggregate, command, sent_in } = self;
         let words = [
-            ("{query}", *query),
+            ("{tool}", *tool),
+            ("{query}", query),
+            ("{asked in}", asked_in),
             ("{read model}", read_model),
             ("{aggregate}", aggregate),
             ("{command}", command),
-            ("{workspace}", workspace),
+            ("{sent in}", sent_in),
         ];
         let text = words.iter().fold(text.to_owned(), |text, (place, word)| text.replace(place, word));
         tool::in_own_name(&text).into_owned()

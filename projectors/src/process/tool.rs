@@ -17,7 +17,7 @@ pub fn name() -> &'static str {
     NAME.get().unwrap_or(&WRITTEN)
 }
 
-/// The same text with the tool's own name wherever a command line of it stands: `annals` before a space, and behind
+/// The same text with the tool's own name wherever a command line of it stands: `annals` before a space or the end of its quotation, and behind
 /// nothing that would make it part of another word.
 pub fn in_own_name(text: &str) -> Cow<'_, str> {
     match name() {
@@ -34,7 +34,7 @@ fn named(text: &str, name: &str) -> String {
         let begins =
             before.chars().next_back().or_else(|| own.chars().next_back()).is_none_or(|c| " `\n'\"(".contains(c));
         own.push_str(before);
-        own.push_str(if begins && behind.starts_with(' ') { name } else { WRITTEN });
+        own.push_str(if begins && behind.starts_with([' ', '`']) { name } else { WRITTEN });
         rest = behind;
     }
     own.push_str(rest);
@@ -47,9 +47,8 @@ mod tests {
 
     #[test]
     fn only_the_tools_own_command_lines_are_renamed() {
-        let text =
-            "annals up on ./annals-data; `annals status` reads annals.toml of postgres://annals@host (annals log)";
-        let own = "bank up on ./annals-data; `bank status` reads annals.toml of postgres://annals@host (bank log)";
+        let text = "annals up on ./annals-data; `annals status` reads annals.toml of postgres://annals@host (annals log), and `annals` itself";
+        let own = "bank up on ./annals-data; `bank status` reads annals.toml of postgres://annals@host (bank log), and `bank` itself";
         assert_eq!(named(text, "bank"), own);
         assert_eq!(in_own_name(text), text);
     }

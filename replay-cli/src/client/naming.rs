@@ -59,6 +59,14 @@ pub async fn aggregate_id(
             .remedy("write it as context.aggregate; `annals command list` has them")
             .into());
     }
+    let mut kinds = global.application.contexts.iter().flat_map(|context| {
+        context.aggregates().map(move |kind| format!("{}.{}", context.id(), kind.aggregate_type()))
+    });
+    if !kinds.any(|kind| kind == aggregate_type) {
+        return Err(Failure::usage(format!("there is no type of aggregate {aggregate_type:?} here"))
+            .remedy("`annals command list` has those that there are, before the command's own name")
+            .into());
+    }
     let Some((query, names)) = naming(&global.application, aggregate_type) else {
         let failure = format!("{text:?} is no id; name the {aggregate_type} by its uuid{}", or_id(text));
         return Err(Failure::usage(failure).into());

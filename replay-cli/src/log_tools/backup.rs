@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use annals_engine::log::sqlite::{SqliteLog, backup};
+use annals_engine::log::sqlite::backup;
 use annals_engine::log::verify::{VerifyReport, verify};
 use annals_model::position::Offset;
 use annals_projectors::deployment::{FILE, LogSettings};
@@ -14,9 +14,9 @@ use serde_json::json;
 
 use super::known;
 use crate::cli::{BackupArgs, Global};
-use crate::data_dir::existing;
+use crate::data_dir::{existing, read_log};
 use crate::exit::{Exit, Failure};
-use crate::failure::{log_failure, read_failure};
+use crate::failure::read_failure;
 use crate::output::cell::count;
 use crate::output::{Output, render_pairs};
 use crate::progress::Progress;
@@ -38,13 +38,16 @@ pub(crate) async fn run(global: &Global, output: Output, args: &BackupArgs) -> a
     let beside = copy_beside(&deployment.data, &args.to)?;
     // A copy that nobody has read is none.
     let (contexts, known) = known(&global.application);
-    let log = SqliteLog::open_read_only(&copy, &contexts).await.map_err(|error| log_failure(&error.into()))?;
+    let mut there = deployment.clone();
+    there.data.clone_from(&args.to);
+    let copied = read_log(global, &there).await?;
+    let log = copied.shared();
     let progress = Progress::start("log backup", "records", None);
     let report = verify(&*log, &contexts, &known, &mut |at| progress.set(at.records)).await;
     progress.clear();
     let report = report.map_err(|error| read_failure(&error))?;
     tell(output, &args.to, &beside, &report, &position(&report))?;
-    log.close().await;
+    copied.close().await;
     if report.is_sound() {
         return Ok(Exit::Ok);
     }

@@ -27,6 +27,11 @@ pub(crate) async fn run(global: &Global, output: Output, args: &VerifyArgs) -> a
     };
     let mut results = Vec::new();
     for name in &names {
+        // Of all of them; who names one wants to know of it.
+        if args.names.is_empty() && site.store.live(name).await.map_err(|error| store_failure(&error))?.is_none() {
+            say!("{name} is not begun yet: whatever keeps read models current begins it when it starts");
+            continue;
+        }
         let generation = site.generation(name, args.generation).await?;
         results.push(one(&site, &generation).await?);
     }

@@ -27,10 +27,10 @@ enum Platform {}
 impl Extension for Platform {
     type Verb = Verb;
     type Import = Import;
-    const EXAMPLES: &'static str = "\
-  annals demo                           the guided tour, on real input
-  annals import cargo-lock Cargo.lock   a real inventory as commands
-";
+    const EXAMPLES: &'static str = concat!(
+        "  annals demo                           the guided tour, on real input\n",
+        "  annals import cargo-lock Cargo.lock   a real inventory as commands\n",
+    );
     const FIRST_STEPS: &'static [&'static str] =
         &["import cargo-lock Cargo.lock", "query portfolio.applications --workspace inventory", "status"];
 
@@ -56,8 +56,8 @@ enum Import {
 Example:
   annals import cargo-lock Cargo.lock --workspace-slug my-service
 
-Brings the workspace to what the file says: registers, releases and declares what is missing, withdraws dependencies
-and retires applications that an import made and the file does not have any more, and says what it changed. Releases
+Brings the workspace to what the file says: registers, releases and declares what is missing, withdraws dependencies \
+and retires applications that an import made and the file does not have any more, and says what it changed. Releases \
 stay: they were made. What no import made is left alone. So two lock files need two workspaces, or --add-only.")]
     CargoLock(CargoLockArgs),
 }

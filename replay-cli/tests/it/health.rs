@@ -9,10 +9,11 @@ use std::path::Path;
 use std::process::Stdio;
 
 use annals_dev::postgres;
+use annals_engine::log::sqlite::{SqliteLog, SqliteOptions};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::server::{Server, annals, newest_version, read_models, run, signal, wait_until};
+use crate::server::{Server, annals, newest_of, newest_version, read_models, run, signal, wait_until};
 
 /// `GET` of a path without a token; its status and all of the answer.
 fn get(server: &Server, path: &str) -> (u16, String) {
@@ -178,7 +179,12 @@ fn a_server_takes_commands_while_postgresql_refuses_hangs_or_has_lost_a_schema()
 #[test]
 fn a_registry_that_cannot_be_read_ends_the_start_with_3_and_the_remedy() {
     let (_, directory) = Server::start().stop();
-    std::fs::write(directory.path().join("read-models/registry.db"), [0x5a; 9_000]).unwrap();
+    let registry = directory.path().join("read-models/registry.db");
+    std::fs::write(&registry, [0x5a; 9_000]).unwrap();
+    // Whoever ends leaves it behind where its last connection had no time to close: it would have all pages whole.
+    for beside in ["registry.db-wal", "registry.db-shm"] {
+        drop(std::fs::remove_file(registry.with_file_name(beside)));
+    }
     let ended = run(directory.path(), &["up"]).exits(3);
     assert!(ended.stderr().contains("registry of read models is damaged"), "{}", ended.stderr());
     assert!(ended.stderr().contains("remove"), "{}", ended.stderr());
@@ -199,7 +205,7 @@ fn a_rebuild_that_was_killed_is_shown_as_dead_and_begun_anew() {
         .unwrap();
     let newest = || {
         let status = server.run(&["status", "-o", "json"]).exits(0).json();
-        (status["generations"].as_array().unwrap().last().unwrap().clone(), status["advice"].clone())
+        (newest_of(&status, "portfolio").clone(), status["advice"].clone())
     };
     wait_until("the rebuild has begun", || newest().0["state"] == "building");
     assert!(server.run(&["plan", "portfolio"]).exits(0).stdout().contains("is being built by another process"));
@@ -238,4 +244,24 @@ fn status_names_the_processes_and_what_they_own_and_keep() {
     assert_eq!(processes(directory.path()), json!([]));
     let status = run(directory.path(), &["status", "-o", "json"]).exits(0).json();
     assert!(status["generations"].as_array().unwrap().iter().all(|line| line["runner"] == "none"), "{status}");
+}
+
+#[tokio::test]
+async fn a_directory_from_before_a_context_and_its_read_models_is_looked_at_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let contexts = application().context_ids();
+    let log = directory.path().join("log.db");
+    SqliteLog::open(&log, &contexts[..1], SqliteOptions::default()).await.unwrap().close().await;
+    let copy = directory.path().join("copy");
+    let backup = ["log", "backup", copy.to_str().unwrap()];
+    for line in
+        [&["log", "verify"][..], &["log", "stats"], &backup[..], &["status"], &["plan", "portfolio"], &["verify"]]
+    {
+        let ended = run(directory.path(), line);
+        let said = ended.stderr();
+        ended.exits(0);
+        assert_eq!(said.contains("portfolio is not begun yet"), line == ["verify"], "{line:?}: {said}");
+    }
+    // Who names one wants to know of it.
+    run(directory.path(), &["verify", "portfolio"]).exits(1);
 }

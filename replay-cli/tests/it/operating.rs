@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
-use crate::server::{Server, annals, copy, newest_version, run, signal, wait_until};
+use crate::server::{Server, annals, copy, newest_of, newest_version, run, signal, wait_until};
 
 const ID: &str = "6b0f5c0e-9c43-4a5e-a1d0-5d0f0c7b9a11";
 const NAME: &str = "application-with-a-name-that-is-found-in-the-file";
@@ -293,7 +293,7 @@ fn a_rebuild_runs_once_at_a_time_and_can_be_interrupted_and_run_again() {
         .unwrap();
     let newest_state = || {
         let status = server.run(&["status", "-o", "json"]).exits(0).json();
-        status["generations"].as_array().unwrap().last().unwrap()["state"].clone()
+        newest_of(&status, "portfolio")["state"].clone()
     };
     wait_until("the rebuild has begun", || newest_state() == "building");
     server.run(&["rebuild", "portfolio", "--yes"]).exits(4);
@@ -320,7 +320,7 @@ fn a_second_interruption_ends_a_rebuild_that_cannot_end_well_now() {
         .unwrap();
     wait_until("the rebuild has begun", || {
         let status = server.run(&["status", "-o", "json"]).exits(0).json();
-        status["generations"].as_array().unwrap().last().unwrap()["state"] == "building"
+        newest_of(&status, "portfolio")["state"] == "building"
     });
     // Its end cannot be written down while somebody else writes to the registry.
     let registry = server.data().join("read-models/registry.db");

@@ -188,3 +188,9 @@ pub(crate) fn read_models() -> Vec<&'static str> {
     names.sort_unstable();
     names
 }
+
+/// The newest generation of a read model, of a status.
+pub(crate) fn newest_of<'a>(status: &'a Value, read_model: &str) -> &'a Value {
+    let generations = status["generations"].as_array().unwrap();
+    generations.iter().rfind(|generation| generation["read_model"] == read_model).unwrap()
+}

@@ -1,6 +1,6 @@
 //! What PostgreSQL makes of a statement, and what it does beneath one.
 
-use annals_model::projection::OwnedValue;
+use annals_model::projection::{ColumnType, OwnedValue};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
 use annals_model::query::Question;
@@ -30,7 +30,9 @@ async fn a_statement_that_forgot_its_tenant_sees_no_other_tenants_rows() {
     let readers = readers(&generation);
     let definition = newest_of("portfolio");
     let query = definition.queries.iter().find(|query| query.name == "portfolio.projects").unwrap();
-    let text = format!("SELECT id, name, status, version, name, id FROM {}.projects", readers.schema);
+    let columns = query.columns.of_tables(definition.model.tables()).unwrap();
+    let columns: Vec<_> = columns.iter().chain(query.order).map(|column| column.name).collect();
+    let text = format!("SELECT {} FROM {}.projects", columns.join(", "), readers.schema);
     let forgot = Statement { text, arguments: Vec::new() };
     let seen = async |tenant| {
         postgres::read(readers, forgot.clone(), query, &definition.model, tenant).await.unwrap().rows.len()
@@ -103,7 +105,25 @@ fn fill(generation: &Rows) {
             format!("{one}, {other}, 'runtime', 1"),
         ),
     ];
+    let definition = newest_of("portfolio");
     let statements = rows.map(|(table, columns, values)| {
+        // Whatever else the table must have.
+        let shape = definition.model.tables().iter().find(|shape| shape.name == table).unwrap();
+        let listed: Vec<_> = columns.split(", ").collect();
+        let more = shape.columns.iter().filter(|column| !column.nullable && !listed.contains(&column.name));
+        let (mut columns, mut values) = (columns.to_owned(), values);
+        for column in more {
+            columns.push_str(&format!(", {}", column.name));
+            values.push_str(match column.column_type {
+                ColumnType::Text => ", 'x'",
+                ColumnType::Uuid => ", gen_random_uuid()",
+                ColumnType::Int => ", 1",
+                ColumnType::Float => ", 1.0",
+                ColumnType::Bool => ", false",
+                ColumnType::Timestamp => ", now()",
+                ColumnType::Json => ", '{}'",
+            });
+        }
         format!(
             "ALTER TABLE {schema}.{table} SET (autovacuum_enabled = off);
              INSERT INTO {schema}.{table} (tenant_id, workspace_id, id, {columns}, deleted)
