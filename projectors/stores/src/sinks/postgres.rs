@@ -7,6 +7,7 @@ mod bulk;
 pub(crate) mod checkpoints;
 mod connect;
 mod ddl;
+mod follow;
 #[cfg(feature = "seeded-bugs")]
 mod mistakes;
 mod open;
@@ -85,7 +86,7 @@ impl PostgresStore {
             }
             Ok(logs)
         };
-        answer::within(limits::STORE_ANSWER_MS_MAX, looking).await.map_err(registry::unavailable)
+        answer::within(limits::STORE_ANSWER_MS_MAX, looking).await.map_err(answer::unavailable)
     }
 
     /// Where they lie and as whom they are read, for messages.

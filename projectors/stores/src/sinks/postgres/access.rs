@@ -13,9 +13,10 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::answer::sqlstate;
-use super::registry::SCHEMA;
 use crate::sinks::shape::{is_of_rows, quoted};
 
+/// Where the registry lies.
+pub(super) const SCHEMA: &str = "annals";
 /// Set to `on` by connections that write, or read for all tenants; counts for the tables' owner alone.
 pub(super) const WRITER_SETTING: &str = "annals.writer";
 /// Names the tenant whose rows a transaction may see.

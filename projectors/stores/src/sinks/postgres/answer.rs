@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::time::{Duration, Instant};
 
-use annals_engine::sink::SinkError;
+use annals_engine::sink::{SinkError, StoreError};
 
 /// An answer that came too late, or not at all.
 #[derive(Debug, thiserror::Error)]
@@ -136,4 +136,9 @@ pub(crate) fn told(error: &sqlx::Error) -> String {
             None => format!("the connection to PostgreSQL failed: {error}"),
         },
     }
+}
+
+/// The registry's own failures.
+pub(super) fn unavailable(error: sqlx::Error) -> StoreError {
+    StoreError::Unavailable(told(&error))
 }

@@ -85,7 +85,7 @@ pub(super) async fn prepare(address: &Address) -> Result<(), OpenError> {
             // One process at a time: making a schema that is there already is an error where two do it at once.
             let statements = format!("BEGIN; SELECT pg_advisory_xact_lock(hashtext('annals registry'), 0); {TABLES}");
             access::run(&mut connection, statements).await?;
-            access::let_serve(&mut connection, registry::SCHEMA).await?;
+            access::let_serve(&mut connection, access::SCHEMA).await?;
             access::let_tell(&mut connection).await?;
             for generation in registry_generations(&mut connection).await? {
                 access::let_serve(&mut connection, &generation.0).await?;

@@ -4,8 +4,7 @@ use annals_engine::limits::{PROCESS_FORGOTTEN_MS, PROCESSES_KNOWN_MAX};
 use annals_engine::sink::{KnownProcess, ProcessReport, StoreError};
 use sqlx::postgres::PgPool;
 
-use super::answer::within;
-use super::registry::unavailable;
+use super::answer::{unavailable, within};
 use crate::limits;
 use crate::sinks::processes::{known_processes, report_text};
 

@@ -1,18 +1,16 @@
-//! Connections that serve queries, and the look at what other processes did to the registry.
+//! Connections that serve queries.
 
 use std::time::Duration;
 
-use annals_engine::limits::REGISTRY_POLL_MS;
 use annals_engine::sink::{Checkpoints, Generation, StoreError};
 use annals_model::projection::ReadModel;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
-use tokio::sync::watch;
 
-use super::answer::{sink_error, told, within};
-use super::connect::{self, Address};
-use super::{checkpoints, registry};
+use super::answer::{sink_error, within};
+use super::checkpoints;
+use super::connect::Address;
 use crate::limits;
 
 /// Read-only connections to the rows of one generation. All generations of a process share them.
@@ -82,38 +80,4 @@ pub(super) fn pool(address: &Address) -> PgPool {
         .max_connections(limits::POSTGRES_READERS_MAX)
         .acquire_timeout(Duration::from_millis(limits::READER_WAIT_MS_MAX))
         .connect_lazy_with(address.reader())
-}
-
-/// Tells `changes` whenever anybody changed the registry. Ends when it is aborted.
-pub(super) async fn follow_registry(address: Address, changes: watch::Sender<u64>) {
-    let mut connection = None;
-    let mut seen = None;
-    let mut is_down = false;
-    loop {
-        tokio::time::sleep(Duration::from_millis(REGISTRY_POLL_MS)).await;
-        match look(&mut connection, &address).await {
-            Ok(version) => {
-                if std::mem::take(&mut is_down) {
-                    tracing::info!("registry of read models can be followed again");
-                }
-                if seen.replace(version) != Some(version) {
-                    changes.send_modify(|version| *version += 1);
-                }
-            }
-            Err(error) => {
-                connection = None;
-                if !std::mem::replace(&mut is_down, true) {
-                    tracing::warn!(error = %told(&error), "registry of read models cannot be followed, trying again");
-                }
-            }
-        }
-    }
-}
-
-async fn look(connection: &mut Option<PgConnection>, address: &Address) -> Result<i64, sqlx::Error> {
-    let open = match connection {
-        Some(open) => open,
-        None => connection.insert(connect::connect(&address.registry()).await?),
-    };
-    within(limits::STORE_ANSWER_MS_MAX, registry::version(open)).await
 }

@@ -11,14 +11,11 @@ use sqlx::{Postgres, Transaction};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::answer::{OutOfTime, told, within};
+use super::answer::{OutOfTime, unavailable, within};
 use super::connect::{self, Address};
-use super::{processes, readers};
+use super::{follow, processes};
 use crate::limits;
 use crate::sinks::registry::registry_rows;
-
-/// Where the registry lies.
-pub(super) const SCHEMA: &str = "annals";
 
 /// What the tables are like; raised when they change.
 pub(super) const FORMAT: i32 = 1;
@@ -62,16 +59,6 @@ pub(super) use self::rows::whole;
 /// Pause between two tries to get a builder's lock.
 const TRY_AGAIN_MS: u64 = 10;
 
-/// The registry's own failures.
-pub(super) fn unavailable(error: sqlx::Error) -> StoreError {
-    StoreError::Unavailable(told(&error))
-}
-
-/// A number that changes with the registry.
-pub(super) async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT version FROM annals.registry").fetch_one(connection).await
-}
-
 /// The registry of one database.
 #[derive(Debug)]
 pub(super) struct PostgresRegistry {
@@ -95,7 +82,7 @@ impl PostgresRegistry {
             .acquire_timeout(Duration::from_millis(limits::STORE_CONNECT_MS_MAX))
             .connect_lazy_with(address.registry());
         let changes = watch::Sender::new(0);
-        let poll = tokio::spawn(readers::follow_registry(address.clone(), changes.clone())).abort_handle();
+        let poll = tokio::spawn(follow::follow_registry(address.clone(), changes.clone())).abort_handle();
         Self { address, pool, changes, poll }
     }
 

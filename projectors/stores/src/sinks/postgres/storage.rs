@@ -12,11 +12,11 @@ use annals_model::projection::ReadModel;
 use sqlx::postgres::{PgConnection, PgPool};
 
 use super::access::{put_views, run};
-use super::answer::{sink_error, sqlstate, told, within};
+use super::answer::{sink_error, sqlstate, told, unavailable, within};
 use super::checkpoints;
 use super::connect::Address;
 use super::readers::PostgresReaders;
-use super::registry::{transaction, unavailable};
+use super::registry::transaction;
 use super::target::Target;
 use super::writer::PostgresSink;
 use super::{ddl, readers, schema};

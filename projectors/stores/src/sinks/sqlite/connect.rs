@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use annals_engine::sink::SinkError;
+use annals_engine::sink::{SinkError, StoreError};
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
@@ -96,4 +96,17 @@ const SQLITE_NOTADB: u32 = 26;
 /// SQLite's result code without the extension in its higher bits.
 fn primary_code(error: &sqlx::Error) -> Option<u32> {
     error.as_database_error()?.code()?.parse::<u32>().ok().map(|code| code & 0xff)
+}
+
+/// The registry's own failures that are not SQLite's: files and folders.
+pub(super) fn unavailable(error: impl ToString) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}
+
+/// What SQLite says of the registry: damage does not pass by itself.
+pub(super) fn failed(error: sqlx::Error) -> StoreError {
+    match is_damage(&error) {
+        true => StoreError::Damaged(error.to_string()),
+        false => unavailable(error),
+    }
 }

@@ -5,7 +5,7 @@ use annals_engine::owners::system_now;
 use annals_engine::sink::{KnownProcess, ProcessReport, StoreError};
 use sqlx::sqlite::SqlitePool;
 
-use super::registry::failed;
+use super::connect::failed;
 use crate::sinks::processes::{known_processes, report_text};
 
 /// All processes of a directory are on one machine: its clock is the store's.

@@ -7,15 +7,15 @@ use annals_engine::generations::life::{Change, Life};
 use annals_engine::generations::registry::{BuildLock, Registry, Turn};
 use annals_engine::log::BoxFuture;
 use annals_engine::sink::{Generation, GenerationId, KnownProcess, ProcessReport, StoreError};
-use annals_model::time::Timestamp;
 use sqlx::Transaction;
-use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::{Sqlite, SqlitePool, SqlitePoolOptions};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::connect::{failed, unavailable};
 use super::files::Files;
-use super::readers::{self, Readers};
-use super::{connect, processes};
+use super::readers::Readers;
+use super::{connect, follow, processes};
 use crate::limits;
 use crate::sinks::registry::registry_rows;
 
@@ -47,31 +47,6 @@ pub(super) use self::rows::whole;
 /// Pause between two tries to get a builder's lock.
 const TRY_AGAIN_MS: u64 = 10;
 
-/// The registry's own failures that are not SQLite's: files and folders.
-pub(super) fn unavailable(error: impl ToString) -> StoreError {
-    StoreError::Unavailable(error.to_string())
-}
-
-/// What SQLite says of the registry: damage does not pass by itself.
-pub(super) fn failed(error: sqlx::Error) -> StoreError {
-    match connect::is_damage(&error) {
-        true => StoreError::Damaged(error.to_string()),
-        false => unavailable(error),
-    }
-}
-
-/// What tells a generation from all others: one that was begun anew has the number of the one before it.
-pub(super) type Identity = (String, GenerationId, Timestamp);
-
-/// All generations that exist, for letting go of what belongs to others.
-pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Identity>, StoreError> {
-    let rows: Vec<(String, u32, i64)> = sqlx::query_as("SELECT read_model, id, started_at FROM generations")
-        .fetch_all(connection)
-        .await
-        .map_err(failed)?;
-    Ok(rows.into_iter().map(|(read_model, id, at)| (read_model, GenerationId(id), Timestamp(at))).collect())
-}
-
 /// The registry of one data directory.
 #[derive(Debug)]
 pub(super) struct SqliteRegistry {
@@ -100,7 +75,7 @@ impl SqliteRegistry {
             .map_err(failed)?;
         sqlx::raw_sql(TABLES).execute(&pool).await.map_err(failed)?;
         let changes = watch::Sender::new(0);
-        let poll = tokio::spawn(readers::follow_registry(options, changes.clone(), readers)).abort_handle();
+        let poll = tokio::spawn(follow::follow_registry(options, changes.clone(), readers)).abort_handle();
         Ok(Self { pool, files, changes, poll })
     }
 }

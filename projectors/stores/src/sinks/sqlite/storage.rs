@@ -11,9 +11,9 @@ use annals_model::projection::ReadModel;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
+use super::connect::unavailable;
 use super::files::Files;
 use super::readers::Readers;
-use super::registry::unavailable;
 use super::statements::Statements;
 use super::target::Target;
 use super::writer::SqliteSink;
