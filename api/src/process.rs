@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use annals_model::application::Application;
 use annals_projectors::deployment::{ApiFlags, Deployment, DeploymentFlags, LogSettings, Place};
 use annals_projectors::process::arguments::arguments;
-use annals_projectors::process::exit::{Exit, Failure, report};
-use annals_projectors::process::{end, log_to_stderr, say};
+use annals_projectors::process::exit::{Exit, Failure};
+use annals_projectors::process::{self, say};
 use clap::Parser;
 
 use crate::node::{self, NodeOptions, Ready};
@@ -39,15 +39,10 @@ pub fn main(application: Application) -> ExitCode {
         Ok(cli) => cli,
         Err(ended) => return ended,
     };
-    log_to_stderr();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return end(report(&error.into())),
-    };
-    end(runtime.block_on(run(application, &cli)).map_or_else(|error| report(&error), |()| Exit::Ok))
+    process::run(run(application, &cli))
 }
 
-async fn run(application: Application, cli: &Cli) -> anyhow::Result<()> {
+async fn run(application: Application, cli: &Cli) -> anyhow::Result<Exit> {
     let flags = [cli.deployment.given(), cli.api.given()].concat();
     let deployment = Deployment::read(&cli.place, flags).map_err(|error| Failure::usage(error.to_string()))?;
     if !matches!(deployment.log, LogSettings::Kafka(_)) {
@@ -70,5 +65,6 @@ async fn run(application: Application, cli: &Cli) -> anyhow::Result<()> {
         }
         Ok(())
     };
-    Ok(node::run(options, ready).await?)
+    node::run(options, ready).await?;
+    Ok(Exit::Ok)
 }

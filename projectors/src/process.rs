@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{panic, thread};
 
+use self::exit::{Exit, report};
 use annals_engine::sink::{ProcessKind, ProcessReport};
 use annals_model::time::Timestamp;
 use tracing_subscriber::EnvFilter;
@@ -23,7 +24,7 @@ pub use crate::say;
 
 /// What the libraries have to say goes to stderr: warnings and errors, or what `ANNALS_LOG` asks for (`info`, `debug`).
 /// So does what a panic says. None of it can fail, or wait for whoever reads it.
-pub fn log_to_stderr() {
+fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("ANNALS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -40,6 +41,15 @@ pub fn log_to_stderr() {
             say!("{backtrace}");
         }
     }));
+}
+
+/// All of `main` behind the command line: logs to stderr, runs to the end, says why it failed, and gives its exit code.
+pub fn run(whole: impl Future<Output = anyhow::Result<Exit>>) -> ExitCode {
+    log_to_stderr();
+    end(match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(whole).unwrap_or_else(|error| report(&error)),
+        Err(error) => report(&error.into()),
+    })
 }
 
 /// The end of `main`: what was said is written, as far as somebody reads it.

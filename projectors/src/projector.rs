@@ -13,8 +13,8 @@ use crate::deployment::{
     Access, Deployment, DeploymentFlags, OpenLog, OpenLogError, OpenStoreError, Place, until_there,
 };
 use crate::process::arguments::arguments;
-use crate::process::exit::{Exit, Failure, report};
-use crate::process::{self, end, file, metrics, say, stop};
+use crate::process::exit::{Exit, Failure};
+use crate::process::{self, file, metrics, say, stop};
 use annals_engine::generations::Generations;
 use annals_engine::log::ReadError;
 use annals_engine::presence::Presence;
@@ -59,12 +59,7 @@ pub fn main(application: Application) -> ExitCode {
         Ok(arguments) => arguments,
         Err(ended) => return ended,
     };
-    process::log_to_stderr();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return end(report(&anyhow::Error::from(error))),
-    };
-    end(runtime.block_on(run(&application, &arguments)).unwrap_or_else(|error| report(&error)))
+    process::run(run(&application, &arguments))
 }
 
 async fn run(application: &Application, arguments: &Arguments) -> anyhow::Result<Exit> {

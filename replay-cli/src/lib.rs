@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use annals_model::application::Application;
 use annals_projectors::process::arguments::{arguments_of, print};
-use annals_projectors::process::{end, tool};
+use annals_projectors::process::{self, tool};
 use clap::Subcommand;
 
 mod actor;
@@ -34,7 +34,7 @@ mod token;
 mod up;
 
 use cli::{Cli, Command, ConfigCommand, Global, ImportSource, LogCommand, SendCommand, TokenCommand};
-use exit::{Exit, report};
+use exit::Exit;
 use output::Output;
 
 /// What an application's tool can do besides what all of them can.
@@ -83,14 +83,9 @@ pub fn main_with<E: Extension>(application: Application) -> ExitCode {
         Ok(cli) => cli,
         Err(ended) => return ended,
     };
-    annals_projectors::process::log_to_stderr();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return end(report(&anyhow::Error::from(error))),
-    };
     let Cli { global, command } = cli;
     let global = Global { application: Arc::new(application), first_steps: E::FIRST_STEPS, given: global };
-    end(runtime.block_on(run::<E>(&global, &command)).unwrap_or_else(|error| report(&error)))
+    process::run(run::<E>(&global, &command))
 }
 
 async fn run<E: Extension>(global: &Global, command: &Command<E>) -> anyhow::Result<Exit> {
