@@ -54,17 +54,12 @@ pub async fn aggregate_id(
     if let Some(id) = id(text) {
         return Ok(id);
     }
-    if !aggregate_type.contains('.') {
-        return Err(Failure::usage(format!("{aggregate_type:?} is no type of aggregate"))
-            .remedy("write it as context.aggregate; `annals command list` has them")
-            .into());
-    }
     let mut kinds = global.application.contexts.iter().flat_map(|context| {
         context.aggregates().map(move |kind| format!("{}.{}", context.id(), kind.aggregate_type()))
     });
     if !kinds.any(|kind| kind == aggregate_type) {
-        return Err(Failure::usage(format!("there is no type of aggregate {aggregate_type:?} here"))
-            .remedy("`annals command list` has those that there are, before the command's own name")
+        return Err(Failure::usage(format!("{aggregate_type:?} is no type of aggregate"))
+            .remedy("write it as context.aggregate; `annals command list` has them")
             .into());
     }
     let Some((query, names)) = naming(&global.application, aggregate_type) else {

@@ -1,6 +1,7 @@
 //! The guided tour: the whole path on real input, with real processes, each claim held against what is found.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use annals_projectors::process::{say, stop};
 use anyhow::Context as _;
@@ -10,9 +11,12 @@ use uuid::Uuid;
 
 use crate::DemoArgs;
 use crate::cargo_lock::Inventory;
+use annals_cli::client::lines::LineAnswer;
 use annals_cli::exit::{Exit, Failure};
+use annals_cli::import::{CommandLine, Tally, send_all};
 use annals_cli::output::cell::count;
 use annals_cli::output::{Output, columns};
+use annals_cli::progress::Progress;
 
 mod crash;
 mod inventory;
@@ -43,6 +47,21 @@ struct Demo {
     server: Server,
     /// The workspace of the first import.
     workspace: Uuid,
+}
+
+/// Sends commands under a progress bar; what was answered, and how long it took.
+async fn send_shown(demo: &Demo, title: &str, commands: Vec<CommandLine>) -> anyhow::Result<(Tally, Duration)> {
+    let progress = Progress::start(title, "commands", Some(commands.len() as u64));
+    let (mut tally, mut answered) = (Tally::default(), 0);
+    let mut on_answer = |_: &CommandLine, _: &LineAnswer| {
+        answered += 1;
+        progress.set(answered);
+    };
+    let mut lines = commands.into_iter().map(|line| Ok(line.into()));
+    let sent = send_all(&demo.server.client, &mut lines, &mut tally, &mut on_answer).await;
+    let took = progress.finish();
+    sent?;
+    Ok((tally, took))
 }
 
 /// `demo`.

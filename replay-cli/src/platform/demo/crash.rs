@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::server::Server;
-use super::{Demo, counted};
+use super::{Demo, counted, send_shown};
 use crate::limits;
 use crate::target;
 use annals_cli::client::Client;
@@ -45,22 +45,7 @@ pub(super) async fn kill_and_resume(demo: &mut Demo) -> anyhow::Result<()> {
         format!("{} of {}", count(there), count(acknowledged.len() as u64)),
     )?;
 
-    let progress = Progress::start("   import, resumed", "commands", Some(total));
-    let mut tally = Tally::default();
-    let mut answered = 0;
-    let mut on_answer = |_: &CommandLine, _: &LineAnswer| {
-        answered += 1;
-        progress.set(answered);
-    };
-    let sent = send_all(
-        &demo.server.client,
-        &mut commands.into_iter().map(|line| Ok(line.into())),
-        &mut tally,
-        &mut on_answer,
-    )
-    .await;
-    progress.finish();
-    sent?;
+    let (tally, _) = send_shown(demo, "   import, resumed", commands).await?;
     demo.stage.prove(
         "the resumed import does the rest and repeats nothing",
         tally.accepted + tally.replayed == total && tally.refused == 0 && tally.replayed >= acknowledged.len() as u64,

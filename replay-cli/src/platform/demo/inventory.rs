@@ -3,14 +3,13 @@
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::{Demo, FIRST_WORKSPACE, counted, first_rows};
+use super::{Demo, FIRST_WORKSPACE, counted, first_rows, send_shown};
 use crate::cargo_lock::application_id;
 use crate::target;
-use annals_cli::client::lines::LineAnswer;
 use annals_cli::exit::Failure;
-use annals_cli::import::{CommandLine, Tally, send_all};
+use annals_cli::import::CommandLine;
 use annals_cli::output::cell::count;
-use annals_cli::progress::{Progress, rate};
+use annals_cli::progress::rate;
 use annals_cli::talk::{events_of, history_columns};
 
 /// The application whose history is shown, and whose dependents are asked for.
@@ -30,22 +29,7 @@ pub(super) async fn import(demo: &mut Demo) -> anyhow::Result<()> {
     ));
     demo.workspace = target::workspace_with_slug(&demo.server.client, FIRST_WORKSPACE).await?;
     let commands: Vec<CommandLine> = demo.inventory.commands(demo.workspace).collect();
-    let progress = Progress::start("   import", "commands", Some(counts.commands()));
-    let mut tally = Tally::default();
-    let mut answered = 0;
-    let mut on_answer = |_: &CommandLine, _: &LineAnswer| {
-        answered += 1;
-        progress.set(answered);
-    };
-    let sent = send_all(
-        &demo.server.client,
-        &mut commands.into_iter().map(|line| Ok(line.into())),
-        &mut tally,
-        &mut on_answer,
-    )
-    .await;
-    let took = progress.finish();
-    sent?;
+    let (tally, took) = send_shown(demo, "   import", commands).await?;
     let per_second = rate(tally.accepted, took);
     demo.stage.prove(
         "every command of the import is accepted, one durable event each",
